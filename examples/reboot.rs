@@ -1,0 +1,60 @@
+//! A run that needs a reboot in its middle, for the tests: it takes the place of the program in a lab host.
+
+#![allow(missing_docs)]
+
+use gpucloud::action::file::File;
+use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use gpucloud::content::Content;
+use gpucloud::host::command::Command;
+use gpucloud::host::{Host, Result, boot_id, files};
+use gpucloud::plan::{Plan, Step};
+use gpucloud::run::worker;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Is in force in every boot but the one in which it was set.
+struct NextBoot;
+
+const SET: &str = "/var/lib/reboot-test/set-in";
+
+impl Action for NextBoot {
+    fn id(&self) -> ActionId {
+        ActionId::new("test", "next-boot")
+    }
+
+    fn describe(&self) -> String {
+        "Set what takes effect with the next boot".into()
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let set = files::read_text(host, SET)?;
+        Ok(Checked::done_if(set.is_some_and(|boot| boot != boot_id(host)), "set"))
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Nothing)
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        files::write(host, Path::new(SET), boot_id(host).as_bytes(), 0o644, None)?;
+        Ok(Applied::RebootNeeded("a test wants it".into()))
+    }
+}
+
+fn main() -> ExitCode {
+    let host = Host::live();
+    if std::env::args().any(|argument| argument == "--detach") {
+        // As the program itself does: a run has a unit of its own.
+        let run =
+            Command::new("systemd-run").args(["--collect", "--unit=gpucloud-run", "/usr/local/bin/gpucloud-install"]);
+        return ExitCode::from(u8::from(run.run(&host).is_err()));
+    }
+    let file = |path: &str| File::new(path, Content::plain("done\n"));
+    let steps = vec![
+        Step::new("one", "Needs a boot").with(NextBoot),
+        Step::new("behind", "Behind it").after(&["one"]).with(file("/var/lib/reboot-test/behind")),
+        Step::new("beside", "Beside it").with(file("/var/lib/reboot-test/beside")),
+    ];
+    let outcome = worker::work(&host, 1, Vec::new(), |journal| Ok(Plan::make(steps, &host, journal)?));
+    ExitCode::from(outcome.map_or_else(|failure| failure.status.code(), |outcome| outcome.status.code()))
+}

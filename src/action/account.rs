@@ -1,0 +1,119 @@
+//! Users and groups that services run as, and who may administer the cloud.
+
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::host::{Host, Result, users};
+
+/// Make a system user with a group of the same name and no login.
+#[derive(Debug, Clone)]
+pub struct SystemUser {
+    /// Name of user and group.
+    pub name: String,
+    /// Home directory; not made here.
+    pub home: String,
+}
+
+impl Action for SystemUser {
+    fn id(&self) -> ActionId {
+        ActionId::new("user", &self.name)
+    }
+
+    fn describe(&self) -> String {
+        format!("Make system user {}", self.name)
+    }
+
+    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+        Ok(Checked::done_if(users::find_user(&self.name)?.is_some(), "make, no login"))
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(match users::find_user(&self.name)? {
+            Some(_) => Undo::Nothing,
+            None => Undo::User { name: self.name.clone() },
+        })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        users::add_system_user(host, &self.name, &self.home)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Make a system group.
+#[derive(Debug, Clone)]
+pub struct SystemGroup {
+    /// Its name.
+    pub name: String,
+}
+
+impl Action for SystemGroup {
+    fn id(&self) -> ActionId {
+        ActionId::new("group", &self.name)
+    }
+
+    fn describe(&self) -> String {
+        format!("Make group {}", self.name)
+    }
+
+    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+        Ok(Checked::done_if(users::find_group(&self.name)?.is_some(), "make"))
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(match users::find_group(&self.name)? {
+            Some(_) => Undo::Nothing,
+            None => Undo::Group { name: self.name.clone() },
+        })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        users::add_system_group(host, &self.name)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Put a user into a group.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The user.
+    pub user: String,
+    /// The group.
+    pub group: String,
+}
+
+impl Action for Member {
+    fn id(&self) -> ActionId {
+        ActionId::new("member", format!("{}/{}", self.group, self.user))
+    }
+
+    fn describe(&self) -> String {
+        format!("Put {} into group {}", self.user, self.group)
+    }
+
+    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+        Ok(Checked::done_if(users::is_member(&self.user, &self.group)?, "add"))
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(match users::is_member(&self.user, &self.group)? {
+            true => Undo::Nothing,
+            false => Undo::Member { user: self.user.clone(), group: self.group.clone() },
+        })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        users::add_member(host, &self.user, &self.group)?;
+        Ok(Applied::Done)
+    }
+}

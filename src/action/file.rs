@@ -1,0 +1,183 @@
+//! A file with its content, permissions and owner; the directories above it are made when missing.
+
+use super::undo::{KEPT_SUFFIX, is_edited, keep_if_edited};
+use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
+use crate::content::Content;
+use crate::host::users::{self, Owner};
+use crate::host::{Host, Result, files};
+use std::path::{Path, PathBuf};
+
+/// Write a file.
+#[derive(Debug, Clone)]
+pub struct File {
+    path: PathBuf,
+    content: Content,
+    mode: u32,
+    user: String,
+    group: String,
+    lifetime: Lifetime,
+}
+
+impl File {
+    /// A file 0644 root:root.
+    pub fn new(path: impl Into<PathBuf>, content: Content) -> Self {
+        Self {
+            path: path.into(),
+            content,
+            mode: 0o644,
+            user: "root".into(),
+            group: "root".into(),
+            lifetime: Lifetime::Installed,
+        }
+    }
+
+    /// Other permission bits.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Another owner.
+    pub fn owner(mut self, user: &str, group: &str) -> Self {
+        (self.user, self.group) = (user.into(), group.into());
+        self
+    }
+
+    /// Taken back at the end of the run.
+    pub fn for_the_run(mut self) -> Self {
+        self.lifetime = Lifetime::Run;
+        self
+    }
+
+    fn owner_now(&self, host: &Host) -> Result<Option<Owner>> {
+        files::owner(host, &self.user, &self.group)
+    }
+
+    fn has_right_owner(&self, host: &Host, status: &files::Status) -> bool {
+        !host.is_live() || users::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner)
+    }
+
+    fn change(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> Result<Change> {
+        let what = format!("{:04o} {}:{}", self.mode, self.user, self.group);
+        let edited = is_edited(host, past, &self.path)? && before != Some(self.content.real());
+        let kept =
+            if edited { format!("; your edit is kept as {}{KEPT_SUFFIX}", self.path.display()) } else { String::new() };
+        let verb = if before.is_some() { "replace" } else { "write" };
+        let lines = self.content.shown().lines().count();
+        Ok(Change {
+            summary: format!("{verb}, {lines} lines, {what}{kept}"),
+            diff: Some(self.diff(host, past, before)),
+        })
+    }
+
+    /// The old content is shown only where it is ours or everybody's to read: it may hold secrets we do not know.
+    fn diff(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> String {
+        let readable = files::status(host, &self.path).ok().flatten().is_some_and(|status| status.mode & 0o004 != 0);
+        let old = match before {
+            None => String::new(),
+            Some(bytes) if readable || past.undo.is_some() => host.mask(&String::from_utf8_lossy(bytes)),
+            Some(_) => "(content that only root may read)\n".into(),
+        };
+        similar::TextDiff::from_lines(old.as_str(), self.content.shown())
+            .unified_diff()
+            .context_radius(2)
+            .header(&format!("{} (now)", self.path.display()), &format!("{} (planned)", self.path.display()))
+            .to_string()
+    }
+}
+
+impl Action for File {
+    fn id(&self) -> ActionId {
+        ActionId::new("file", self.path.display())
+    }
+
+    fn describe(&self) -> String {
+        format!("Write {}", self.path.display())
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    fn check(&self, host: &Host, past: &Past) -> Result<Checked> {
+        let Some(status) = files::status(host, &self.path)?.filter(|status| !status.is_dir) else {
+            return Ok(Checked::Needed(self.change(host, past, None)?));
+        };
+        let content = if status.link.is_some() { None } else { files::read(host, &self.path)? };
+        let same = content.as_deref() == Some(self.content.real());
+        if same && status.mode == self.mode && self.has_right_owner(host, &status) {
+            return Ok(Checked::Done);
+        }
+        Ok(Checked::Needed(self.change(host, past, content.as_deref())?))
+    }
+
+    fn prepare(&self, host: &Host, originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Path {
+            path: self.path.clone(),
+            original: originals.remember(host, &self.path)?,
+            made: files::missing_parents(host, &self.path),
+        })
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        Some(files::hash(self.content.real()))
+    }
+
+    fn apply(&self, host: &Host, past: &Past) -> Result<Applied> {
+        let planned = files::hash(self.content.real());
+        let now = files::read(host, &self.path)?.map(|content| files::hash(&content));
+        let kept = if now.as_ref() == Some(&planned) { None } else { keep_if_edited(host, past, &self.path)? };
+        files::write(host, &self.path, self.content.real(), self.mode, self.owner_now(host)?)?;
+        Ok(kept.map_or(Applied::Done, |kept| Applied::Warned(format!("your edit is kept as {}", kept.display()))))
+    }
+
+    fn changes(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial() -> (tempfile::TempDir, Host, Originals) {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let originals = Originals::new(&host, "/var/lib/gpucloud/blobs");
+        (dir, host, originals)
+    }
+
+    #[test]
+    fn a_new_file_goes_with_the_directories_made_for_it() {
+        let (_dir, host, originals) = trial();
+        let file = File::new("/etc/x/y.conf", Content::plain("a\n"));
+        let undo = file.prepare(&host, &originals).unwrap();
+        file.apply(&host, &Past::default()).unwrap();
+        assert_eq!(file.check(&host, &Past::default()).unwrap(), Checked::Done);
+        undo.run(&host, &Past::default(), &originals).unwrap();
+        assert!(!files::exists(&host, "/etc"));
+    }
+
+    #[test]
+    fn an_edit_is_kept_beside_and_the_plan_says_so() {
+        let (_dir, host, originals) = trial();
+        let file = File::new("/etc/y.conf", Content::plain("ours\n"));
+        let undo = file.prepare(&host, &originals).unwrap();
+        file.apply(&host, &Past::default()).unwrap();
+        let past = Past { undo: Some(undo.clone()), fingerprints: vec![file.fingerprint().unwrap()] };
+        files::write(&host, Path::new("/etc/y.conf"), b"theirs\n", 0o644, None).unwrap();
+        let Checked::Needed(change) = file.check(&host, &past).unwrap() else { panic!("not seen") };
+        assert!(change.summary.contains("/etc/y.conf.gpucloud-kept"), "{}", change.summary);
+        file.apply(&host, &past).unwrap();
+        assert_eq!(files::read_text(&host, "/etc/y.conf.gpucloud-kept").unwrap().as_deref(), Some("theirs\n"));
+    }
+
+    #[test]
+    fn a_diff_shows_the_mask_and_not_the_secret() {
+        let (_dir, host, _) = trial();
+        let file = File::new("/etc/z", Content::masked("password = hunter2hunter2\n", "password = ********\n"));
+        let Checked::Needed(change) = file.check(&host, &Past::default()).unwrap() else { panic!("not needed") };
+        let diff = change.diff.unwrap();
+        assert!(diff.contains("+password = ********") && !diff.contains("hunter2"), "{diff}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Packages of the distribution. Only what a run added is ever removed.
+
+use super::undo::Leaves;
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::host::{Host, Result, files, links, packages, users};
+use std::path::{Path, PathBuf};
+
+/// Where archives lie until the installation is complete; apt's own cache stays as it was.
+pub const ARCHIVES: &str = "/var/cache/gpucloud/archives";
+
+/// Install a group of packages.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    /// What they are for: "database"; names the action.
+    pub purpose: String,
+    /// Their names.
+    pub names: Vec<String>,
+    /// What they make while they run, and leave when they are purged.
+    pub leaves: Leaves,
+}
+
+impl Packages {
+    fn new_additions(&self, host: &Host) -> Result<Vec<String>> {
+        packages::refresh_index(host)?;
+        packages::would_add(host, &self.names)
+    }
+}
+
+impl Action for Packages {
+    fn id(&self) -> ActionId {
+        ActionId::new("packages", &self.purpose)
+    }
+
+    fn describe(&self) -> String {
+        format!("Install {}", self.names.join(", "))
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let missing = packages::missing(host, &self.names)?;
+        Ok(Checked::done_if(missing.is_empty(), format!("install {} with what they need", missing.join(", "))))
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Packages { added: self.new_additions(host)?, leaves: not_there_yet(host, &self.leaves)? })
+    }
+
+    /// What the list wants today is added to what we already answer for.
+    fn prepare_again(&self, host: &Host, earlier: &Undo) -> Result<Undo> {
+        let Undo::Packages { added, leaves } = earlier else { return Ok(earlier.clone()) };
+        let mut added = added.clone();
+        let new = self.new_additions(host)?;
+        added.extend(new.into_iter().filter(|name| !earlier_has(earlier, name)));
+        Ok(Undo::Packages { added, leaves: leaves.clone() })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        packages::install(host, &self.names, Path::new(ARCHIVES))?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Only what is not there before is ours to remove.
+fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
+    let names: Vec<String> = links::links()?.into_iter().map(|link| link.name).collect();
+    let known = |name: &String| {
+        users::find_user(name).is_ok_and(|u| u.is_some()) || users::find_group(name).is_ok_and(|g| g.is_some())
+    };
+    Ok(Leaves {
+        units: leaves.units.clone(),
+        paths: leaves.paths.iter().filter(|path| !files::exists(host, path)).cloned().collect(),
+        shells: leaves.shells.iter().filter(|path| !files::exists(host, path)).cloned().collect(),
+        accounts: leaves.accounts.iter().filter(|name| !known(name)).cloned().collect(),
+        links: leaves.links.iter().filter(|name| !names.contains(name)).cloned().collect(),
+    })
+}
+
+fn earlier_has(earlier: &Undo, name: &str) -> bool {
+    matches!(earlier, Undo::Packages { added, .. } if added.iter().any(|n| n == name))
+}
+
+/// Download the archives of several groups at once, so that dpkg never waits for the network.
+#[derive(Debug, Clone)]
+pub struct Archives {
+    /// All packages that the run will install.
+    pub names: Vec<String>,
+}
+
+impl Action for Archives {
+    fn id(&self) -> ActionId {
+        ActionId::new("archives", "packages")
+    }
+
+    fn describe(&self) -> String {
+        "Download packages".into()
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let missing = packages::missing(host, &self.names)?;
+        let there = files::exists(host, Path::new(ARCHIVES).join("complete"));
+        Ok(Checked::done_if(
+            missing.is_empty() || there,
+            format!("download {} packages with what they need", missing.len()),
+        ))
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        let path = PathBuf::from(ARCHIVES);
+        let made = files::missing_parents(host, &path);
+        Ok(Undo::Directory { path, original: super::undo::Original::Absent, made, shared: false })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        let archives = Path::new(ARCHIVES);
+        files::make_parents(host, archives)?;
+        files::make_dir(host, archives, 0o755, None)?;
+        packages::download(host, &self.names, archives)?;
+        files::write(host, &archives.join("complete"), b"", 0o644, None)?;
+        Ok(Applied::Done)
+    }
+}

@@ -1,0 +1,208 @@
+//! Work that no narrower kind describes: something to do, with a probe that says whether it is done.
+
+use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use crate::host::{Host, Result, boot_id, files};
+use std::path::{Path, PathBuf};
+
+/// Looks whether the work is done.
+pub type Probe = Box<dyn Fn(&Host) -> Result<Checked> + Send + Sync>;
+/// Does the work.
+pub type Work = Box<dyn Fn(&Host) -> Result<Applied> + Send + Sync>;
+
+/// Where tasks without a trace of their own note that they were done, and for which version.
+pub const STAMPS: &str = "/var/lib/gpucloud/stamps";
+
+/// A piece of work.
+pub struct Task {
+    id: ActionId,
+    description: String,
+    probe: Probe,
+    work: Work,
+    undo: Undo,
+    lifetime: Lifetime,
+    inputs: Vec<PathBuf>,
+    live: bool,
+}
+
+impl Task {
+    /// Work that leaves nothing to take back.
+    pub fn new(
+        id: ActionId,
+        description: impl Into<String>,
+        probe: impl Fn(&Host) -> Result<Checked> + Send + Sync + 'static,
+        work: impl Fn(&Host) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            id,
+            description: description.into(),
+            probe: Box::new(probe),
+            work: Box::new(move |host| work(host).map(|()| Applied::Done)),
+            undo: Undo::Nothing,
+            lifetime: Lifetime::Installed,
+            inputs: Vec::new(),
+            live: false,
+        }
+    }
+
+    /// How it is taken back.
+    pub fn undone_by(mut self, undo: Undo) -> Self {
+        self.undo = undo;
+        self
+    }
+
+    /// Never journalled; repeated whenever the probe says so.
+    pub fn at_runtime(mut self) -> Self {
+        self.lifetime = Lifetime::Runtime;
+        self
+    }
+
+    /// Its probe asks the running system: databases, daemons, APIs.
+    pub fn asking_the_running_system(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    /// Files whose change makes it needed again.
+    pub fn depending_on(mut self, inputs: Vec<PathBuf>) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// Done once for each `version` (a lock file's hash): a stamp remembers it, and `also` must hold, so that damage
+    /// behind the stamp's back is seen.
+    pub fn once(
+        id: ActionId,
+        description: impl Into<String>,
+        version: &str,
+        also: impl Fn(&Host) -> Result<Checked> + Send + Sync + 'static,
+        work: impl Fn(&Host) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let (stamp, version) = (stamp_path(&id), version.to_owned());
+        let (stamp_again, version_again) = (stamp.clone(), version.clone());
+        let probe = move |host: &Host| match files::read_text(host, &stamp)? {
+            Some(noted) if noted.lines().next() == Some(version.as_str()) && is_on_disk(host, &stamp)? => also(host),
+            _ => match also(host)? {
+                Checked::Done => Ok(Checked::needed("run")),
+                other => Ok(other),
+            },
+        };
+        let work = move |host: &Host| {
+            work(host)?;
+            files::write(host, &stamp_again, stamp_text(host, &version_again).as_bytes(), 0o644, None)?;
+            files::remove(host, &begun_path(&stamp_again))
+        };
+        Self::new(id, description, probe, work)
+    }
+}
+
+/// Work that cannot simply be repeated after having been killed inside.
+pub struct Restartable<W, C> {
+    /// Does it.
+    pub work: W,
+    /// Clears what a first try left that was killed, or that a power cut tore. Never called once a run was complete.
+    pub clear: C,
+}
+
+impl<W, C> Restartable<W, C>
+where
+    W: Fn(&Host) -> Result<()> + Send + Sync + 'static,
+    C: Fn(&Host) -> Result<()> + Send + Sync + 'static,
+{
+    /// Work that notes its beginning beside the stamp of `id`.
+    pub fn noting(self, id: &ActionId) -> impl Fn(&Host) -> Result<()> + Send + Sync + 'static {
+        let stamp = stamp_path(id);
+        let begun = begun_path(&stamp);
+        move |host: &Host| {
+            let killed = files::exists(host, &begun) && !files::exists(host, &stamp);
+            let torn = files::exists(host, &stamp) && !is_on_disk(host, &stamp)?;
+            if !files::exists(host, SYNCED) && (killed || torn) {
+                host.warn("an earlier try was cut off in the middle: beginning anew");
+                (self.clear)(host)?;
+            }
+            files::write(host, &begun, b"", 0o644, None)?;
+            (self.work)(host)
+        }
+    }
+}
+
+fn begun_path(stamp: &Path) -> PathBuf {
+    stamp.with_extension("begun")
+}
+
+/// Newer than every stamp whose work is surely on the disk.
+const SYNCED: &str = "/var/lib/gpucloud/stamps/synced";
+
+/// A stamp is: version, then the boot in which the work was done.
+fn stamp_text(host: &Host, version: &str) -> String {
+    format!("{version}\n{}\n", boot_id(host))
+}
+
+/// Whether the work behind a stamp outlived a power cut: done in this boot, or before the disk was last synced.
+fn is_on_disk(host: &Host, stamp: &Path) -> Result<bool> {
+    let text = files::read_text(host, stamp)?.unwrap_or_default();
+    Ok(!modified_after_sync(host, stamp) || text.lines().nth(1) == Some(boot_id(host).as_str()))
+}
+
+/// Brings everything that was stamped onto the disk: the end of a run. (A sync behind each piece of work would hold
+/// the installation up for half a minute.)
+pub fn sync() -> Task {
+    let probe = |host: &Host| {
+        let mut late = Vec::new();
+        for name in files::list(host, STAMPS)? {
+            let stamp = Path::new(STAMPS).join(name);
+            if stamp != Path::new(SYNCED) && modified_after_sync(host, &stamp) {
+                late.push(stamp);
+            }
+        }
+        Ok(Checked::done_if(late.is_empty() && files::exists(host, SYNCED), "write everything to the disk"))
+    };
+    let work = |host: &Host| {
+        nix::unistd::sync();
+        files::write(host, Path::new(SYNCED), b"", 0o644, None)
+    };
+    Task::new(ActionId::new("sync", "disk"), "Write everything to the disk", probe, work).at_runtime()
+}
+
+fn modified_after_sync(host: &Host, stamp: &Path) -> bool {
+    let modified = |path: &Path| std::fs::metadata(host.real(path)).and_then(|meta| meta.modified()).ok();
+    modified(stamp).zip(modified(Path::new(SYNCED))).is_none_or(|(stamp, synced)| stamp > synced)
+}
+
+/// Where it is noted that the task of this id was done.
+pub fn stamp_path(id: &ActionId) -> PathBuf {
+    Path::new(STAMPS).join(id.to_string().replace(['/', ':'], "-"))
+}
+
+impl Action for Task {
+    fn id(&self) -> ActionId {
+        self.id.clone()
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        self.live
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        (self.probe)(host)
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(self.undo.clone())
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        (self.work)(host)
+    }
+
+    fn inputs(&self) -> &[PathBuf] {
+        &self.inputs
+    }
+}

@@ -1,0 +1,408 @@
+//! Undo records: small values (their format is the journal's, and migrated with it) from which a change can be taken back without the action, the answers or
+//! the template that made it, so also by a newer release.
+
+use super::Past;
+use crate::host::users::Owner;
+use crate::host::{Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Suffix of the copy that is kept of a file which the administrator edited.
+pub const KEPT_SUFFIX: &str = ".gpucloud-kept";
+
+/// What was at a path before us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "was")]
+pub enum Original {
+    /// Nothing.
+    Absent,
+    /// A file; its content is the blob of this hash.
+    File {
+        /// Name of the blob.
+        hash: String,
+        /// Permission bits.
+        mode: u32,
+        /// Numeric owner.
+        owner: Owner,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it pointed to.
+        target: PathBuf,
+    },
+    /// A directory.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+        /// Numeric owner.
+        owner: Owner,
+    },
+}
+
+/// How one change is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "undo")]
+pub enum Undo {
+    /// Nothing to take back: what it changed goes with something else.
+    Nothing,
+    /// Put back what was at a path, remove the directories that were made for it.
+    Path {
+        /// The file or link.
+        path: PathBuf,
+        /// What was there.
+        original: Original,
+        /// Directories made on the way, outermost first.
+        made: Vec<PathBuf>,
+    },
+    /// Remove a directory with all in it, or give an existing one its permissions back.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What was there.
+        original: Original,
+        /// Directories made on the way, outermost first.
+        made: Vec<PathBuf>,
+        /// Whether it stays when somebody else put something into it.
+        #[serde(default)]
+        shared: bool,
+    },
+    /// Remove an account that did not exist.
+    User {
+        /// Its name.
+        name: String,
+    },
+    /// Remove a group that did not exist.
+    Group {
+        /// Its name.
+        name: String,
+    },
+    /// Take a user out of a group.
+    Member {
+        /// The user.
+        user: String,
+        /// The group.
+        group: String,
+    },
+    /// Purge packages that were not there, then remove what they leave behind.
+    Packages {
+        /// The packages we added, dependencies included.
+        added: Vec<String>,
+        /// What they leave that was not there before.
+        leaves: Leaves,
+    },
+    /// Stop and disable a unit.
+    Unit {
+        /// Its name.
+        name: String,
+        /// Whether it was enabled before.
+        enabled: bool,
+        /// Whether it ran before.
+        active: bool,
+    },
+    /// Set a kernel parameter back.
+    Sysctl {
+        /// Its dotted name.
+        key: String,
+        /// What it was.
+        value: String,
+    },
+    /// Drop a database that did not exist.
+    Database {
+        /// Its name.
+        name: String,
+    },
+    /// Drop a database account that did not exist.
+    DatabaseUser {
+        /// Its name.
+        name: String,
+        /// Where it logs in from.
+        host: String,
+    },
+    /// Run a program.
+    Program {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+    /// Stop a container and everything in its control group.
+    Container {
+        /// Its name.
+        name: String,
+    },
+    /// Remove an nftables table of ours.
+    NftTable {
+        /// "inet" or "ip".
+        family: String,
+        /// Its name.
+        table: String,
+    },
+}
+
+/// What packages make while they run, and leave when they are purged.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Leaves {
+    /// Units that must stop before: those that a socket would start again, or that outlive their package.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// Files, and directories with all in them.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+    /// Directories that go when nothing but empty directories is in them: the administrator may have put files there.
+    #[serde(default)]
+    pub shells: Vec<PathBuf>,
+    /// Users and groups.
+    #[serde(default)]
+    pub accounts: Vec<String>,
+    /// Network links.
+    #[serde(default)]
+    pub links: Vec<String>,
+}
+
+/// How an undo went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// As before.
+    Restored,
+    /// Something stays, for this reason.
+    Kept(String),
+}
+
+impl Undo {
+    /// What taking it back means, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Undo::Nothing => "nothing to take back".into(),
+            Undo::Path { path, original: Original::Absent, .. } => format!("Remove {}", path.display()),
+            Undo::Path { path, .. } => format!("Put {} back as it was", path.display()),
+            Undo::Directory { path, original: Original::Absent, shared: true, .. } => {
+                format!("Remove {} if it is empty", path.display())
+            }
+            Undo::Directory { path, original: Original::Absent, .. } => {
+                format!("Remove {} and all in it", path.display())
+            }
+            Undo::Directory { path, .. } => format!("Give {} its permissions back", path.display()),
+            Undo::User { name } => format!("Remove user {name}"),
+            Undo::Group { name } => format!("Remove group {name}"),
+            Undo::Member { user, group } => format!("Take {user} out of group {group}"),
+            Undo::Packages { added, .. } => format!("Remove {} packages", added.len()),
+            Undo::Unit { name, .. } => format!("Stop and disable {name}"),
+            Undo::Sysctl { key, value } => format!("Set {key} back to {value}"),
+            Undo::Database { name } => format!("Drop database {name}"),
+            Undo::DatabaseUser { name, host } => format!("Drop database user {name}@{host}"),
+            Undo::Program { argv } => format!("Run {}", argv.join(" ")),
+            Undo::Container { name } => format!("Stop container {name}"),
+            Undo::NftTable { family, table } => format!("Remove nftables table {family} {table}"),
+        }
+    }
+
+    /// Takes it back. May be repeated after having been killed.
+    pub fn run(&self, host: &Host, past: &Past, originals: &Originals) -> Result<Undone> {
+        match self {
+            Undo::Nothing => Ok(Undone::Restored),
+            Undo::Path { path, original, made } => restore_path(host, past, originals, path, original, made),
+            Undo::Directory { path, original, made, shared } => restore_directory(host, path, original, made, *shared),
+            Undo::User { name } => done(users::remove_user(host, name)),
+            Undo::Group { name } => done(users::remove_group(host, name)),
+            Undo::Member { user, group } => done(users::remove_member(host, user, group)),
+            Undo::Packages { added, leaves } => remove_packages(host, added, leaves),
+            Undo::Unit { name, enabled, active } => restore_unit(host, name, *enabled, *active),
+            Undo::Sysctl { key, value } => done(sysctl::write(host, key, value)),
+            Undo::Database { name } => with_sql(|sql| sql.drop_database(&sql::Identifier::new(name)?)),
+            Undo::DatabaseUser { name, host } => {
+                with_sql(|sql| sql.drop_user(&sql::Identifier::new(name)?, host.parse()?))
+            }
+            Undo::Program { argv } => run_program(host, argv),
+            Undo::Container { name } => done(nspawn::stop(host, name)),
+            Undo::NftTable { family, table } => done(remove_table(family, table)),
+        }
+    }
+}
+
+fn done(result: Result<()>) -> Result<Undone> {
+    result.map(|()| Undone::Restored)
+}
+
+fn run_program(host: &Host, argv: &[String]) -> Result<Undone> {
+    let Some((program, args)) = argv.split_first() else { return Ok(Undone::Restored) };
+    done(Command::new(program).args(args.iter().cloned()).run(host))
+}
+
+/// A database server that is gone took its databases with it.
+fn with_sql(work: impl FnOnce(&sql::Sql) -> std::result::Result<(), sql::SqlError>) -> Result<Undone> {
+    match sql::connect()? {
+        None => Ok(Undone::Restored),
+        Some(sql) => done(work(&sql).map_err(Into::into)),
+    }
+}
+
+fn remove_table(family: &str, table: &str) -> Result<()> {
+    let family = if family == "ip" { nft::Family::Ip } else { nft::Family::Inet };
+    Ok(nft::delete(family, table)?)
+}
+
+fn restore_path(
+    host: &Host,
+    past: &Past,
+    originals: &Originals,
+    path: &Path,
+    original: &Original,
+    made: &[PathBuf],
+) -> Result<Undone> {
+    let kept = keep_if_edited(host, past, path)?;
+    match original {
+        Original::File { hash, mode, owner } => {
+            let content = originals.get(hash)?;
+            let owner = host.is_live().then_some(*owner);
+            files::write(host, path, &content, *mode, owner)?;
+        }
+        Original::Link { target } => files::make_link(host, path, target)?,
+        Original::Absent | Original::Directory { .. } => files::remove(host, path)?,
+    }
+    remove_made(host, made)?;
+    Ok(kept.map_or(Undone::Restored, |kept| {
+        Undone::Kept(format!("{} was edited: kept as {}", path.display(), kept.display()))
+    }))
+}
+
+/// Puts an edited file of ours beside itself, so that it can be replaced; returns where to.
+pub fn keep_if_edited(host: &Host, past: &Past, path: &Path) -> Result<Option<PathBuf>> {
+    if !is_edited(host, past, path)? {
+        return Ok(None);
+    }
+    let Some(content) = files::read(host, path)? else { return Ok(None) };
+    let status = files::status(host, path)?;
+    let mode = status.as_ref().map_or(0o600, |status| status.mode);
+    let owner = status.filter(|_| host.is_live()).map(|status| status.owner);
+    let mut name = path.as_os_str().to_owned();
+    name.push(KEPT_SUFFIX);
+    let kept = PathBuf::from(name);
+    files::write(host, &kept, &content, mode, owner)?;
+    Ok(Some(kept))
+}
+
+/// Whether a file that we wrote was changed by somebody else since.
+pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
+    if past.fingerprints.is_empty() || files::status(host, path)?.is_none_or(|status| status.is_dir) {
+        return Ok(false);
+    }
+    let content = files::read(host, path)?.unwrap_or_default();
+    let fingerprint = files::hash(&content);
+    let was_there =
+        matches!(&past.undo, Some(Undo::Path { original: Original::File { hash, .. }, .. }) if *hash == fingerprint);
+    Ok(!was_there && !past.fingerprints.contains(&fingerprint))
+}
+
+fn remove_made(host: &Host, made: &[PathBuf]) -> Result<()> {
+    for dir in made.iter().rev() {
+        if !files::remove_empty_dir(host, dir)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn restore_directory(host: &Host, path: &Path, original: &Original, made: &[PathBuf], shared: bool) -> Result<Undone> {
+    if shared && *original == Original::Absent && !files::remove_empty_dir(host, path)? {
+        return Ok(Undone::Kept(format!("{} stays: it holds files of yours", path.display())));
+    }
+    match original {
+        Original::Directory { mode, owner } if files::exists(host, path) => {
+            files::set_permissions(host, path, *mode, host.is_live().then_some(*owner))?;
+        }
+        Original::Absent => files::remove_tree(host, path)?,
+        _ => {}
+    }
+    remove_made(host, made)?;
+    Ok(Undone::Restored)
+}
+
+fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<Undone> {
+    let status = systemd::unit(host, name)?;
+    if !active {
+        systemd::stop(host, name)?;
+    }
+    if !enabled && status.is_enabled() && status.file != "static" {
+        systemd::disable(host, name)?;
+    }
+    if status.active == "failed" && !active {
+        systemd::reset_failed(host, name)?;
+    }
+    Ok(Undone::Restored)
+}
+
+fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Undone> {
+    let there: Vec<String> = packages::known(host)?.into_iter().filter(|name| added.contains(name)).collect();
+    if !there.is_empty() {
+        let others: Vec<String> =
+            packages::would_remove(host, &there)?.into_iter().filter(|name| !added.contains(name)).collect();
+        if !others.is_empty() {
+            return Ok(Undone::Kept(format!("packages stay, because {} needs them", others.join(", "))));
+        }
+        for unit in &leaves.units {
+            systemd::stop(host, unit)?;
+        }
+        packages::purge(host, &there)?;
+    }
+    for path in &leaves.paths {
+        files::remove_tree(host, path)?;
+    }
+    for shell in &leaves.shells {
+        files::remove_empty_tree(host, shell)?;
+    }
+    for link in &leaves.links {
+        links::delete_link(link)?;
+    }
+    for account in &leaves.accounts {
+        users::remove_user(host, account)?;
+        users::remove_group(host, account)?;
+    }
+    Ok(Undone::Restored)
+}
+
+/// Contents that were replaced, as 0600 files named by their hash: the journal itself holds only the hash.
+#[derive(Debug, Clone)]
+pub struct Originals {
+    host: Host,
+    dir: PathBuf,
+}
+
+impl Originals {
+    /// The store in `dir` (0700, made on first use).
+    pub fn new(host: &Host, dir: impl Into<PathBuf>) -> Self {
+        Self { host: host.clone(), dir: dir.into() }
+    }
+
+    /// Keeps `content` and returns its name.
+    pub fn put(&self, content: &[u8]) -> Result<String> {
+        let hash = files::hash(content);
+        let path = self.dir.join(&hash);
+        if !files::exists(&self.host, &path) {
+            files::make_parents(&self.host, &self.dir)?;
+            files::make_dir(&self.host, &self.dir, 0o700, None)?;
+            files::write(&self.host, &path, content, 0o600, None)?;
+        }
+        Ok(hash)
+    }
+
+    /// The content called `hash`.
+    pub fn get(&self, hash: &str) -> Result<Vec<u8>> {
+        let path = self.dir.join(hash);
+        files::read(&self.host, &path)?.ok_or_else(|| crate::host::Error::Io {
+            doing: "restore from",
+            path,
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// What is at `path` now, its content kept.
+    pub fn remember(&self, host: &Host, path: &Path) -> Result<Original> {
+        let Some(status) = files::status(host, path)? else { return Ok(Original::Absent) };
+        if let Some(target) = status.link {
+            return Ok(Original::Link { target });
+        }
+        if status.is_dir {
+            return Ok(Original::Directory { mode: status.mode, owner: status.owner });
+        }
+        let content = files::read(host, path)?.unwrap_or_default();
+        Ok(Original::File { hash: self.put(&content)?, mode: status.mode, owner: status.owner })
+    }
+}

@@ -1,0 +1,286 @@
+//! systemd units: enabled at boot, and running with their present configuration.
+//!
+//! Whether a running unit is stale follows from state, not from being told: at its start the hash of its inputs is
+//! noted in `/run`. Killed between writing a file and restarting its unit, the next apply still restarts it.
+
+use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use crate::host::{Error, Host, Result, files, systemd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the hash of a unit's inputs at its start is noted.
+const STARTED: &str = "/run/gpucloud/started";
+/// How often a starting service is asked whether it answers.
+const POLL: Duration = Duration::from_millis(150);
+/// How many times it is asked before systemd is asked whether it failed.
+const LOOKS_PER_UNIT_STATUS: u32 = 10;
+/// Lines of the unit's journal that an error carries.
+const EVIDENCE_LINES: u32 = 15;
+
+/// Enable a unit at boot.
+#[derive(Debug, Clone)]
+pub struct Enabled {
+    /// "gpucloud-keystone.service".
+    pub unit: String,
+}
+
+impl Action for Enabled {
+    fn id(&self) -> ActionId {
+        ActionId::new("unit", &self.unit)
+    }
+
+    fn describe(&self) -> String {
+        format!("Enable {}", self.unit)
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let status = systemd::unit(host, &self.unit)?;
+        Ok(match status.load.as_str() {
+            "masked" => Checked::needed("unmask and enable at boot"),
+            _ => Checked::done_if(status.is_enabled(), "enable at boot"),
+        })
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        let status = systemd::unit(host, &self.unit)?;
+        let (enabled, active) = (status.is_enabled(), status.is_active());
+        Ok(Undo::Unit { name: self.unit.clone(), enabled, active })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        if systemd::unit(host, &self.unit)?.load == "masked" {
+            systemd::unmask(host, &self.unit)?;
+        }
+        systemd::enable(host, &self.unit)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Keep a unit of a package that we brought from starting at boot. It goes with its package: nothing to take back.
+#[derive(Debug, Clone)]
+pub struct Disabled {
+    /// "haproxy.service".
+    pub unit: String,
+}
+
+impl Action for Disabled {
+    fn id(&self) -> ActionId {
+        ActionId::new("disabled", &self.unit)
+    }
+
+    fn describe(&self) -> String {
+        format!("Disable {}", self.unit)
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let status = systemd::unit(host, &self.unit)?;
+        Ok(match status.load.as_str() {
+            "not-found" => Checked::Later("when its package is installed".into()),
+            _ => Checked::done_if(status.file != "enabled" && !status.is_active(), "stop, and do not start at boot"),
+        })
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Nothing)
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        systemd::disable(host, &self.unit)?;
+        systemd::stop(host, &self.unit)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Says whether a service answers; `Err` with the reason otherwise.
+pub type Ready = Box<dyn Fn(&Host) -> std::result::Result<(), String> + Send + Sync>;
+
+/// Run a unit with its present configuration, and wait until it answers.
+pub struct Started {
+    unit: String,
+    inputs: Vec<PathBuf>,
+    ready: Option<Ready>,
+    limit: Duration,
+}
+
+impl Started {
+    /// A unit without inputs of its own.
+    pub fn new(unit: impl Into<String>) -> Self {
+        Self { unit: unit.into(), inputs: Vec::new(), ready: None, limit: Duration::from_secs(300) }
+    }
+
+    /// Files that it reads only at its start.
+    pub fn reading(mut self, inputs: Vec<PathBuf>) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// How to see that it answers, and how long that may take.
+    pub fn until(
+        mut self,
+        limit: Duration,
+        ready: impl Fn(&Host) -> std::result::Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.limit = limit;
+        self.ready = Some(Box::new(ready));
+        self
+    }
+
+    fn note(&self) -> PathBuf {
+        Path::new(STARTED).join(&self.unit)
+    }
+
+    fn answer(&self, host: &Host) -> std::result::Result<(), String> {
+        self.ready.as_ref().map_or(Ok(()), |ready| ready(host))
+    }
+
+    /// Why it must be restarted, if so.
+    fn stale(&self, host: &Host, status: &systemd::UnitStatus) -> Result<bool> {
+        if status.needs_reload {
+            return Ok(true);
+        }
+        match files::read_text(host, self.note())? {
+            Some(noted) => Ok(noted != inputs_hash(host, &self.inputs)?),
+            None => Ok(changed_since_start(host, &self.inputs, status)),
+        }
+    }
+
+    fn explain(&self, host: &Host, error: Error) -> Error {
+        match error {
+            Error::Stopped => error,
+            other => Error::Failed {
+                command: format!("start {}", self.unit),
+                status: other.to_string(),
+                tail: systemd::last_lines(host, &self.unit, EVIDENCE_LINES),
+            },
+        }
+    }
+
+    fn wait(&self, host: &Host) -> Result<()> {
+        let mut reason = String::new();
+        let mut looks = 0_u32;
+        host.wait_until(&format!("{} answering", self.unit), self.limit, POLL, || {
+            reason = self.answer(host).err().unwrap_or_default();
+            looks += 1;
+            // Asking systemd costs a process: not at every look.
+            let dead = || {
+                looks.is_multiple_of(LOOKS_PER_UNIT_STATUS)
+                    && systemd::unit(host, &self.unit).is_ok_and(|s| s.active == "failed")
+            };
+            match reason.is_empty() {
+                true => Ok(true),
+                false if dead() => Err(Error::protocol(format!("start {}", self.unit), "it failed")),
+                false => Ok(false),
+            }
+        })
+        .map_err(|error| match error {
+            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({reason})"), seconds },
+            other => other,
+        })
+    }
+}
+
+impl Action for Started {
+    fn id(&self) -> ActionId {
+        ActionId::new("started", &self.unit)
+    }
+
+    fn describe(&self) -> String {
+        format!("Start {}", self.unit)
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        Lifetime::Runtime
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let status = systemd::unit(host, &self.unit)?;
+        if !status.is_active() {
+            return Ok(Checked::needed(format!(
+                "start; it is {}",
+                if status.active.is_empty() { "unknown" } else { &status.active }
+            )));
+        }
+        if self.stale(host, &status)? {
+            return Ok(Checked::needed("restart: its configuration is newer than its start"));
+        }
+        Ok(match self.answer(host) {
+            Ok(()) => Checked::Done,
+            Err(reason) => Checked::needed(format!("wait until it answers; now: {reason}")),
+        })
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Nothing)
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        let hash = inputs_hash(host, &self.inputs)?;
+        let mut status = systemd::unit(host, &self.unit)?;
+        if status.needs_reload || status.load == "not-found" {
+            systemd::daemon_reload(host)?;
+        }
+        let stale = status.is_active() && self.stale(host, &status)?;
+        if !status.is_active() && status.active != "activating" {
+            if status.active == "failed" {
+                systemd::reset_failed(host, &self.unit)?;
+            }
+            systemd::start(host, &[&self.unit]).map_err(|e| self.explain(host, e))?;
+        } else if stale {
+            systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
+        }
+        status = systemd::unit(host, &self.unit)?;
+        if status.is_active() || status.active == "activating" {
+            files::write(host, &self.note(), hash.as_bytes(), 0o644, None)?;
+        }
+        self.wait(host).map_err(|e| self.explain(host, e))?;
+        Ok(Applied::Done)
+    }
+
+    fn inputs(&self) -> &[PathBuf] {
+        &self.inputs
+    }
+}
+
+/// One hash over the content of all `inputs`; a directory counts with its files.
+fn inputs_hash(host: &Host, inputs: &[PathBuf]) -> Result<String> {
+    let mut all = Vec::new();
+    for path in expanded(host, inputs)? {
+        all.extend_from_slice(path.to_string_lossy().as_bytes());
+        all.extend_from_slice(files::hash(&files::read(host, &path)?.unwrap_or_default()).as_bytes());
+    }
+    Ok(files::hash(&all))
+}
+
+fn expanded(host: &Host, inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in inputs {
+        if files::status(host, path)?.is_some_and(|status| status.is_dir) {
+            paths.extend(files::list(host, path)?.into_iter().map(|name| path.join(name)));
+        } else {
+            paths.push(path.clone());
+        }
+    }
+    Ok(paths)
+}
+
+/// For a unit that systemd started by itself (at boot): is one of its inputs younger than that start?
+fn changed_since_start(host: &Host, inputs: &[PathBuf], status: &systemd::UnitStatus) -> bool {
+    let age = systemd::monotonic_seconds() - status.started_at;
+    let young = |path: &PathBuf| {
+        let changed = std::fs::metadata(host.real(path)).and_then(|meta| meta.modified()).ok();
+        changed.and_then(|time| time.elapsed().ok()).is_some_and(|elapsed| elapsed.as_secs_f64() < age)
+    };
+    expanded(host, inputs).is_ok_and(|paths| paths.iter().any(young))
+}

@@ -1,0 +1,75 @@
+//! Checks: findings drawn from facts by pure functions. `plan`, `apply`, `doctor` and the wizard share them.
+//!
+//! A new check is one function in the file of its subject and its line in [`CHECKS`]; what it draws from comes from
+//! `facts/`, perhaps from a new field there.
+
+mod machine;
+mod network;
+mod software;
+
+use crate::config::Config;
+use crate::facts::{Facts, reach::Server};
+use crate::finding::{Finding, Level};
+
+/// What checks draw from.
+pub struct Subject<'a> {
+    /// The machine.
+    pub facts: &'a Facts,
+    /// The answers.
+    pub config: &'a Config,
+    /// Packages that we installed ourselves, which are no finding; none on a machine without a journal.
+    pub our_packages: &'a [String],
+}
+
+impl Subject<'_> {
+    /// Whether an installation has begun here: then its own room on the disk is taken already.
+    pub fn is_begun(&self) -> bool {
+        !self.our_packages.is_empty()
+    }
+}
+
+/// A check: one look at the subject, any number of findings.
+type Check = fn(&Subject) -> Vec<Finding>;
+
+/// All checks that do not belong to an engine, in the order in which they are shown.
+const CHECKS: &[Check] = &[
+    machine::system,
+    machine::systemd,
+    machine::memory,
+    machine::storage,
+    machine::gpu,
+    machine::virtualization,
+    machine::clock,
+    network::address,
+    network::host_name,
+    software::other_clouds,
+    software::shared_services,
+    software::own_databases,
+];
+
+/// Runs them all.
+pub fn run(subject: &Subject) -> Vec<Finding> {
+    CHECKS.iter().flat_map(|check| check(subject)).collect()
+}
+
+/// Whether the servers of downloads answer.
+pub fn reach(servers: &[Server]) -> Vec<Finding> {
+    network::servers(servers)
+}
+
+/// The gravest level among `findings`.
+pub fn worst(findings: &[Finding]) -> Level {
+    findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
+}
+
+/// Bytes as a person reads them, in binary units.
+pub fn bytes(n: u64) -> String {
+    match n {
+        n if n >= 1 << 40 => format!("{:.1} TiB", n as f64 / (1_u64 << 40) as f64),
+        n if n >= 1 << 30 => format!("{:.1} GiB", n as f64 / (1_u64 << 30) as f64),
+        n => format!("{} MiB", n >> 20),
+    }
+}
+
+#[cfg(test)]
+mod tests;

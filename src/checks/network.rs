@@ -1,0 +1,70 @@
+//! Addresses, names and what must be reached.
+
+use super::Subject;
+use crate::facts::reach::{Problem, Server};
+use crate::finding::Finding;
+
+pub(super) fn address(s: &Subject) -> Vec<Finding> {
+    let address = s.config.host.address;
+    let Some((nic, found)) = s.facts.network.owner(address) else {
+        let have: Vec<String> = s.facts.network.nics.iter().flat_map(|nic| nic.ipv4()).map(|a| a.to_string()).collect();
+        let finding = Finding::stop(
+            "address",
+            format!("host.address {address} is not an address of this machine"),
+            "correct it in gpucloud.toml",
+        );
+        return vec![finding.seen(format!("this machine has {}", have.join(", ")))];
+    };
+    if nic.name != s.config.host.interface.as_str() {
+        let what = format!("{address} belongs to {}, not to {}", nic.name, s.config.host.interface);
+        return vec![Finding::stop("address", what, "correct host.interface in gpucloud.toml")];
+    }
+    if found.dynamic {
+        let what = format!("{address} is from DHCP: when the lease changes, every endpoint is wrong");
+        return vec![Finding::warn(
+            "address",
+            what,
+            "give this machine a fixed address, or a reservation in the DHCP server",
+        )];
+    }
+    vec![Finding::pass("address", format!("{address} on {} is fixed", nic.name))]
+}
+
+pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
+    let (now, wanted) = (s.facts.os.short_host_name(), s.config.host.name.as_str());
+    if now == wanted {
+        return Vec::new();
+    }
+    let what = format!(
+        "this machine is called {now}, but host.name says {wanted}: RabbitMQ and Nova would take it for another"
+    );
+    vec![Finding::stop("host-name", what, format!("hostnamectl set-hostname {wanted}, or correct host.name"))]
+}
+
+pub(super) fn servers(servers: &[Server]) -> Vec<Finding> {
+    if servers.is_empty() {
+        return Vec::new();
+    }
+    let problems: Vec<Finding> =
+        servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?))).map(finding).collect();
+    if problems.is_empty() {
+        vec![Finding::pass("servers", format!("{} download servers answer", servers.len()))]
+    } else {
+        problems
+    }
+}
+
+fn finding((server, problem): (&Server, &Problem)) -> Finding {
+    let (host, port, purpose) = (&server.host, server.port, &server.purpose);
+    match problem {
+        Problem::Unresolved(why) => {
+            let what = format!("the name {host} ({purpose}) cannot be resolved");
+            Finding::stop("servers", what, "check /etc/resolv.conf and the network, or set a proxy (https_proxy)")
+                .seen(why)
+        }
+        Problem::Unreachable(why) => {
+            let what = format!("{host} port {port} ({purpose}) does not answer");
+            Finding::stop("servers", what, "check firewall and proxy (https_proxy), or use a mirror").seen(why)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is on the machine already.
+
+use super::Subject;
+use crate::finding::Finding;
+
+pub(super) fn other_clouds(s: &Subject) -> Vec<Finding> {
+    let clouds = &s.facts.software.clouds;
+    let finding = |(name, path): &(String, String)| {
+        Finding::stop(
+            "other-cloud",
+            format!("there are traces of {name} here"),
+            format!("remove it with its own means, then {path}"),
+        )
+        .seen(path)
+    };
+    if clouds.is_empty() {
+        vec![Finding::pass("other-cloud", "no other cloud here")]
+    } else {
+        clouds.iter().map(finding).collect()
+    }
+}
+
+pub(super) fn own_databases(s: &Subject) -> Vec<Finding> {
+    let databases = &s.facts.software.databases;
+    if s.is_begun() || databases.is_empty() {
+        return Vec::new();
+    }
+    let what = "MariaDB here holds databases of another OpenStack, which would be used as ours";
+    let next = "if nobody needs them any more: mariadb-dump them away, then drop them";
+    vec![Finding::stop("own-databases", what, next).seen(databases.join(", "))]
+}
+
+pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
+    let own = s.facts.software.shared.iter().filter(|(name, _)| !s.our_packages.contains(name));
+    let shared: Vec<_> = own.collect();
+    if shared.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<String> = shared.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let seen = names.join(", ");
+    vec![if s.config.host.share_services {
+        Finding::warn(
+            "own-services",
+            "the cloud will use services that were here before",
+            "make a backup of them first",
+        )
+        .seen(seen)
+    } else {
+        let next = "remove them, or say share_services = true under [host] to let the cloud use them";
+        Finding::stop("own-services", "services of your own would be used by the cloud", next).seen(seen)
+    }]
+}

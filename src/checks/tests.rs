@@ -1,0 +1,141 @@
+use super::*;
+use crate::config::Virt;
+use crate::config::tests::sample;
+use crate::facts::reach::Problem;
+use crate::facts::{hardware, kvm::Kvm, network, os, pci, software, storage};
+
+fn facts() -> Facts {
+    let filesystem =
+        |below: &str| storage::Filesystem { below: below.into(), size: 2 << 40, free: 1 << 40, writable: true };
+    Facts {
+        os: os::Os {
+            id: "debian".into(),
+            version: "12".into(),
+            pretty_name: "Debian 12".into(),
+            codename: "bookworm".into(),
+            kernel: "6.1".into(),
+            host_name: "gpubox.example".into(),
+            systemd: true,
+            container: None,
+            openvswitch_module: true,
+        },
+        hardware: hardware::Hardware {
+            processors: 32,
+            model: "x".into(),
+            vendor: "AuthenticAMD".into(),
+            virtualization: true,
+            memory: 128 << 30,
+            available: 120 << 30,
+        },
+        storage: storage::Storage { data: filesystem("/var/lib"), programs: filesystem("/opt") },
+        network: network::Network {
+            nics: vec![network::Nic {
+                name: "eno1".into(),
+                mac: None,
+                mtu: 1500,
+                up: true,
+                carrier: true,
+                driver: None,
+                kind: None,
+                addresses: vec![network::NicAddress {
+                    address: "192.0.2.10".parse().unwrap(),
+                    prefix_len: 24,
+                    dynamic: false,
+                }],
+            }],
+            default_route: None,
+        },
+        displays: vec![pci::Display {
+            address: "0000:41:00.0".into(),
+            vendor: "10de".into(),
+            device: "2684".into(),
+            class: "0x030000".into(),
+            driver: None,
+            boot_vga: false,
+        }],
+        kvm: Kvm::Works,
+        listeners: Vec::new(),
+        software: software::Software::default(),
+    }
+}
+
+/// The level of check `id` after `change` was made to a machine on which all is well.
+fn level(id: &str, change: impl FnOnce(&mut Facts, &mut Config)) -> Level {
+    let (mut facts, mut config) = (facts(), sample());
+    change(&mut facts, &mut config);
+    let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+    let findings: Vec<Finding> = run(&subject).into_iter().filter(|finding| finding.id == id).collect();
+    for finding in findings.iter().filter(|finding| finding.level > Level::Pass) {
+        assert!(!finding.next.is_empty(), "{id} does not say what to do");
+    }
+    worst(&findings)
+}
+
+#[test]
+fn a_good_machine_passes_everything() {
+    let (facts, config) = (facts(), sample());
+    let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+    let bad: Vec<Finding> = run(&subject).into_iter().filter(|finding| finding.level > Level::Pass).collect();
+    assert_eq!(bad, []);
+}
+
+#[test]
+fn each_fault_is_found_with_its_level() {
+    use Level::{Stop, Warn};
+    assert_eq!(level("system", |f, _| f.os.version = "11".into()), Stop);
+    assert_eq!(level("systemd", |f, _| f.os.systemd = false), Stop);
+    assert_eq!(level("memory", |f, _| f.hardware.memory = 4 << 30), Stop);
+    assert_eq!(level("memory", |f, _| f.hardware.memory = 32 << 30), Warn);
+    assert_eq!(level("storage", |f, _| f.storage.data.free = 1 << 30), Stop);
+    assert_eq!(level("storage", |f, _| f.storage.data.writable = false), Stop);
+    assert_eq!(level("storage", |f, _| f.storage.data.size = 100 << 30), Warn);
+    assert_eq!(level("gpu", |f, _| f.displays.clear()), Warn);
+    assert_eq!(level("gpu", |f, _| f.displays[0].device = "1b80".into()), Warn);
+    assert_eq!(level("virtualization", |f, _| f.kvm = Kvm::NoDevice), Warn);
+    assert_eq!(level("address", |_, c| c.host.address = "192.0.2.99".parse().unwrap()), Stop);
+    assert_eq!(level("address", |_, c| c.host.interface = "eth9".parse().unwrap()), Stop);
+    assert_eq!(level("address", |f, _| f.network.nics[0].addresses[0].dynamic = true), Warn);
+    assert_eq!(level("host-name", |_, c| c.host.name = "other".parse().unwrap()), Stop);
+    assert_eq!(
+        level("other-cloud", |f, _| f.software.clouds.push(("DevStack".into(), "/opt/stack/devstack".into()))),
+        Stop
+    );
+    assert_eq!(level("own-databases", |f, _| f.software.databases.push("keystone".into())), Stop);
+    assert_eq!(level("own-services", |f, _| f.software.shared.push(("mariadb-server".into(), "1".into()))), Stop);
+}
+
+#[test]
+fn kvm_on_demand_stops_where_it_does_not_work() {
+    let broken = |f: &mut Facts, c: &mut Config| {
+        f.kvm = Kvm::NoDevice;
+        c.compute.virt = Virt::Kvm;
+    };
+    assert_eq!(level("virtualization", broken), Level::Stop);
+}
+
+#[test]
+fn own_services_may_be_shared_and_ours_are_no_finding() {
+    let shared = |f: &mut Facts, c: &mut Config| {
+        f.software.shared.push(("mariadb-server".into(), "1".into()));
+        c.host.share_services = true;
+    };
+    assert_eq!(level("own-services", shared), Level::Warn);
+    let (mut facts, config) = (facts(), sample());
+    facts.software.shared.push(("mariadb-server".into(), "1".into()));
+    let ours = ["mariadb-server".to_owned()];
+    let subject = Subject { facts: &facts, config: &config, our_packages: &ours };
+    assert!(run(&subject).iter().all(|finding| finding.id != "own-services"));
+}
+
+#[test]
+fn a_dead_name_server_is_told_from_a_closed_port() {
+    let server = |problem| Server {
+        purpose: "packages".into(),
+        host: "mirror.example".into(),
+        port: 80,
+        problem: Some(problem),
+    };
+    let servers = [server(Problem::Unresolved("x".into())), server(Problem::Unreachable("y".into()))];
+    let found: Vec<String> = reach(&servers).into_iter().map(|f| f.what).collect();
+    assert!(found[0].contains("cannot be resolved") && found[1].contains("does not answer"), "{found:?}");
+}

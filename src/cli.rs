@@ -1,0 +1,232 @@
+//! The command line as types, nothing else.
+
+use crate::systems::LabSystem;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo gpucloud-install             asks, shows the plan, installs
+  gpucloud-install lab up --yes     a healthy cloud in a throw-away host
+  sudo gpucloud-install plan        what apply would change, and nothing done
+  sudo gpucloud-install status      what is up, layer by layer
+
+Exit status:
+  0 done   1 failed   2 wrong usage   3 stopped by a check   4 stopped midway
+  5 reboot needed   6 undo incomplete   130 interrupted";
+
+/// Install a private GPU cloud on this machine: planned, resumable, undoable.
+#[derive(Debug, Parser)]
+#[command(name = "gpucloud-install", bin_name = "gpucloud-install", version, max_term_width = 80, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do; without it: ask, plan, apply.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// The answer file
+    #[arg(long, global = true, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Print one JSON document on standard output, prose on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How a run shows its progress, on standard error
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+    /// Ask nothing
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+    /// Read the machine's facts from a captured tree; nothing can be applied
+    #[arg(long, global = true, value_name = "DIR")]
+    pub sysroot: Option<PathBuf>,
+    /// How many steps run at a time (1: in plan order)
+    #[arg(long, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Show the output of programs too
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+/// How a run shows its progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Lines
+    Plain,
+    /// One JSON event a line
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write an answer file from a profile and this machine's facts; asks nothing
+    Init(Init),
+    /// Show what apply would change; change nothing
+    Plan(Plan),
+    /// Make the machine what the answers say
+    Apply(Apply),
+    /// Show what is up, layer by layer
+    Status,
+    /// Look for what is wrong: machine, pending changes, services
+    Doctor,
+    /// Take back everything that was changed
+    Uninstall(Uninstall),
+    /// Show network links and display devices
+    Inventory,
+    /// Throw-away test hosts with a whole cloud in them
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gpucloud-install init --profile workstation --output my.toml")]
+pub struct Init {
+    /// The kind of use: workstation, lab
+    #[arg(long, default_value = "workstation")]
+    pub profile: String,
+    /// Where to write; `-` for standard output. Default: the file of --config
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sudo gpucloud-install plan --diff | less")]
+pub struct Plan {
+    /// Show the content of files as diffs
+    #[arg(long)]
+    pub diff: bool,
+}
+
+/// Options of `apply`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A run goes on when its terminal is closed; `apply` again watches it.\n\nExample:\n  sudo gpucloud-install apply --yes --progress plain"
+)]
+pub struct Apply {
+    /// Run in this terminal instead of a unit of its own
+    #[arg(long)]
+    pub foreground: bool,
+    /// Start the run and do not watch it
+    #[arg(long, conflicts_with = "foreground")]
+    pub detach: bool,
+    /// Be the run itself (what the unit starts)
+    #[arg(long, hide = true)]
+    pub worker: bool,
+}
+
+/// Options of `uninstall`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sudo gpucloud-install uninstall --yes")]
+pub struct Uninstall {
+    /// Remove the answers and the logs too
+    #[arg(long)]
+    pub purge: bool,
+    /// Destroy what users have in the cloud
+    #[arg(long)]
+    pub and_lose_all_instances: bool,
+}
+
+/// Throw-away test hosts.
+#[derive(Debug, Subcommand)]
+pub enum Lab {
+    /// Make a host and install a cloud in it
+    #[command(
+        after_help = "Examples:\n  gpucloud-install lab up --yes\n  gpucloud-install lab up --name two --os debian12 --no-install"
+    )]
+    Up(LabUp),
+    /// Run a program in a host; its output, its exit status
+    Exec(LabExec),
+    /// Open a shell in a host
+    Shell(LabName),
+    /// List hosts and snapshots
+    List,
+    /// Show the state of a host and of its cloud
+    Status(LabName),
+    /// Shut a host down, copy its disk to a snapshot, start it again
+    Save(LabSnapshot),
+    /// Make a host from a snapshot and start it
+    Restore(LabRestore),
+    /// Reboot a host and wait until its cloud is healthy
+    Reboot(LabName),
+    /// Take a host away without a trace
+    Down(LabDown),
+}
+
+/// A lab by name.
+#[derive(Debug, Args)]
+pub struct LabName {
+    /// Its name
+    #[arg(default_value = "lab")]
+    pub name: String,
+}
+
+/// Options of `lab up`.
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// Its name: small letters, digits, `-`, at most 11
+    #[arg(long, default_value = "lab")]
+    pub name: String,
+    /// Its system; debian13 unless said
+    #[arg(long, value_enum)]
+    pub os: Option<LabSystem>,
+    /// Profile of its cloud
+    #[arg(long, default_value = "lab")]
+    pub profile: String,
+    /// Engine of its cloud
+    #[arg(long, default_value = "native", value_parser = ["native"])]
+    pub engine: String,
+    /// Only make the host: no cloud
+    #[arg(long)]
+    pub no_install: bool,
+}
+
+/// Options of `lab exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gpucloud-install lab exec lab -- openstack --os-cloud gpucloud service list")]
+pub struct LabExec {
+    /// Its name
+    pub name: String,
+    /// Program and arguments
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// Options of `lab save`.
+#[derive(Debug, Args)]
+pub struct LabSnapshot {
+    /// The host
+    pub name: String,
+    /// The snapshot
+    pub snapshot: String,
+}
+
+/// Options of `lab restore`.
+#[derive(Debug, Args)]
+pub struct LabRestore {
+    /// The snapshot
+    pub snapshot: String,
+    /// The new host
+    pub name: String,
+}
+
+/// Options of `lab down`.
+#[derive(Debug, Args)]
+pub struct LabDown {
+    /// Its name
+    #[arg(default_value = "lab")]
+    pub name: String,
+    /// All hosts, and then the packages, images and snapshots that labs brought
+    #[arg(long)]
+    pub purge: bool,
+}

@@ -1,0 +1,202 @@
+//! Service users, services and endpoints in Keystone: looked for before they are made.
+
+use super::session::{ApiError, Session};
+use crate::config::secrets::Secret;
+use serde::Deserialize;
+use serde_json::json;
+
+/// The project of service users.
+const SERVICE_PROJECT: &str = "service";
+/// Roles of a service user: `admin` for the calls between services, `service` for service tokens.
+const SERVICE_ROLES: [&str; 2] = ["admin", "service"];
+/// The three interfaces of an endpoint.
+const INTERFACES: [&str; 3] = ["public", "internal", "admin"];
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Users {
+    users: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Roles {
+    roles: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Projects {
+    projects: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Services {
+    services: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    id: String,
+    interface: String,
+    url: String,
+    region_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    endpoints: Vec<Endpoint>,
+}
+
+/// What is missing of a service user: user, roles, or a password that works.
+pub fn user_gap(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
+    let Some(user) = find_user(session, name)? else { return Ok(Some("user".into())) };
+    let Some(project) = find_project(session)? else { return Ok(Some("project".into())) };
+    for role in roles(session)?.iter().filter(|role| SERVICE_ROLES.contains(&role.name.as_str())) {
+        if !session.has("identity", &grant(&project, &user, &role.id))? {
+            return Ok(Some(format!("role {}", role.name)));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes a service user with its roles, or gives an existing one the password.
+pub fn ensure_user(session: &Session, name: &str, password: &Secret) -> Result<(), ApiError> {
+    let project = ensure_project(session)?;
+    let user = match find_user(session, name)? {
+        Some(id) => {
+            let body = json!({"user": {"password": password.expose()}});
+            session.patch::<serde_json::Value>("identity", &format!("/users/{id}"), &body)?;
+            id
+        }
+        None => create_user(session, name, password, &project)?,
+    };
+    for role in roles(session)?.iter().filter(|role| SERVICE_ROLES.contains(&role.name.as_str())) {
+        session.put("identity", &grant(&project, &user, &role.id), None)?;
+    }
+    Ok(())
+}
+
+fn create_user(session: &Session, name: &str, password: &Secret, project: &str) -> Result<String, ApiError> {
+    #[derive(Deserialize)]
+    struct Made {
+        user: Named,
+    }
+    let body = json!({"user": {
+        "name": name, "password": password.expose(), "domain_id": "default", "default_project_id": project}});
+    Ok(session.post::<Made>("identity", "/users", &body)?.user.id)
+}
+
+fn ensure_project(session: &Session) -> Result<String, ApiError> {
+    #[derive(Deserialize)]
+    struct Made {
+        project: Named,
+    }
+    if let Some(id) = find_project(session)? {
+        return Ok(id);
+    }
+    let body = json!({"project": {"name": SERVICE_PROJECT, "domain_id": "default"}});
+    match session.post::<Made>("identity", "/projects", &body) {
+        Ok(made) => Ok(made.project.id),
+        // Another step made it in between.
+        Err(ApiError::Refused { status: 409, .. }) => find_project(session)?
+            .ok_or_else(|| ApiError::Unexpected { service: "identity".into(), cause: "no project".into() }),
+        Err(error) => Err(error),
+    }
+}
+
+fn grant(project: &str, user: &str, role: &str) -> String {
+    format!("/projects/{project}/users/{user}/roles/{role}")
+}
+
+fn find_user(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
+    let found: Users = session.get("identity", &format!("/users?name={name}&domain_id=default"))?;
+    Ok(found.users.into_iter().find(|user| user.name == name).map(|user| user.id))
+}
+
+fn find_project(session: &Session) -> Result<Option<String>, ApiError> {
+    let found: Projects = session.get("identity", &format!("/projects?name={SERVICE_PROJECT}&domain_id=default"))?;
+    Ok(found.projects.into_iter().next().map(|project| project.id))
+}
+
+fn roles(session: &Session) -> Result<Vec<Named>, ApiError> {
+    Ok(session.get::<Roles>("identity", "/roles")?.roles)
+}
+
+/// A service of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogService {
+    /// "compute".
+    pub kind: String,
+    /// "nova".
+    pub name: String,
+    /// Where it answers.
+    pub url: String,
+    /// In which region.
+    pub region: String,
+}
+
+/// What is missing of a service in the catalog.
+pub fn service_gap(session: &Session, wanted: &CatalogService) -> Result<Option<String>, ApiError> {
+    let Some(id) = find_service(session, &wanted.kind)? else { return Ok(Some("service".into())) };
+    let endpoints = endpoints(session, &id, &wanted.region)?;
+    let wrong = INTERFACES.iter().find(|interface| {
+        !endpoints.iter().any(|endpoint| endpoint.interface == **interface && endpoint.url == wanted.url)
+    });
+    Ok(wrong.map(|interface| format!("{interface} endpoint")))
+}
+
+/// Makes a service and its three endpoints, or corrects their addresses.
+pub fn ensure_service(session: &Session, wanted: &CatalogService) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Made {
+        service: Service,
+    }
+    let id = match find_service(session, &wanted.kind)? {
+        Some(id) => id,
+        None => {
+            let body = json!({"service": {"name": wanted.name, "type": wanted.kind}});
+            session.post::<Made>("identity", "/services", &body)?.service.id
+        }
+    };
+    let existing = endpoints(session, &id, &wanted.region)?;
+    INTERFACES.iter().try_for_each(|interface| ensure_endpoint(session, &id, interface, wanted, &existing))
+}
+
+fn ensure_endpoint(
+    session: &Session,
+    service: &str,
+    interface: &str,
+    wanted: &CatalogService,
+    existing: &[Endpoint],
+) -> Result<(), ApiError> {
+    let endpoint = json!({"endpoint": {
+        "interface": interface, "url": wanted.url, "service_id": service, "region_id": wanted.region}});
+    match existing.iter().find(|endpoint| endpoint.interface == interface) {
+        Some(right) if right.url == wanted.url => Ok(()),
+        Some(wrong) => {
+            session.patch::<serde_json::Value>("identity", &format!("/endpoints/{}", wrong.id), &endpoint).map(drop)
+        }
+        None => session.post::<serde_json::Value>("identity", "/endpoints", &endpoint).map(drop),
+    }
+}
+
+fn find_service(session: &Session, kind: &str) -> Result<Option<String>, ApiError> {
+    let found: Services = session.get("identity", &format!("/services?type={kind}"))?;
+    Ok(found.services.into_iter().find(|service| service.kind == kind).map(|service| service.id))
+}
+
+fn endpoints(session: &Session, service: &str, region: &str) -> Result<Vec<Endpoint>, ApiError> {
+    let found: Endpoints = session.get("identity", &format!("/endpoints?service_id={service}"))?;
+    Ok(found.endpoints.into_iter().filter(|endpoint| endpoint.region_id.as_deref() == Some(region)).collect())
+}

@@ -1,0 +1,165 @@
+//! `apply`: makes the machine what the answers say, or watches a run that is going on.
+
+use super::Session;
+use crate::cli::Apply;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::finding::{Finding, Level};
+use crate::installation::{Installation, require_root};
+use crate::plan::event::{Event, Sink};
+use crate::run::watch::{self, Summary, Watched};
+use crate::run::{self, worker};
+use crate::ui::prompt::{Prompter, Terminal};
+use crate::ui::text;
+use serde_json::json;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Failure> {
+    session.require_live()?;
+    require_root(&session.host)?;
+    if options.worker {
+        return work(session);
+    }
+    if run::is_going_on(&session.host) {
+        session.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
+        return watch(session);
+    }
+    let installation = Installation::load(&session.host, &session.global.config)?;
+    if !prepare(session, &installation)? {
+        return Ok(ExitStatus::Done);
+    }
+    go(session, options, &installation)
+}
+
+/// Inside the unit: no questions, no display.
+fn work(session: &Session) -> Result<ExitStatus, Failure> {
+    let installation = Installation::load(&session.host, &session.global.config)?;
+    Ok(worker::apply(&installation, session.global.jobs, Vec::new())?.status)
+}
+
+/// Checks, shows and asks; whether there is something to do.
+pub(super) fn prepare(session: &Session, installation: &Installation) -> Result<bool, Failure> {
+    let journal = installation.journal()?;
+    // Before the plan: with a wrong address, its looks would ask somebody else's machine.
+    refuse_stops(session, &installation.findings(&journal)?)?;
+    let plan = installation.plan(&journal)?;
+    if plan.pending() == 0 {
+        session.ui.say("Nothing to do: this machine is what the answers say.");
+        session.ui.document("apply", json!({"changed": 0, "seconds": 0.0, "steps": []}));
+        return Ok(false);
+    }
+    refuse_stops(session, &installation.reach_findings()?)?;
+    session.ui.say(text::plan_summary(&plan));
+    if !session.ui.asks_nothing() {
+        session.ui.say("gpucloud-install plan --diff shows each of them.");
+    }
+    match session.consent("Go ahead?")? {
+        true => Ok(true),
+        false => Err(Failure::interrupted()),
+    }
+}
+
+/// Shows what is grave among `findings`; what stops, stops.
+pub(super) fn refuse_stops(session: &Session, findings: &[Finding]) -> Result<(), Failure> {
+    let grave: Vec<Finding> = findings.iter().filter(|finding| finding.level > Level::Pass).cloned().collect();
+    if !grave.is_empty() {
+        session.ui.say(text::findings(&grave));
+    }
+    match grave.into_iter().find(|finding| finding.level == Level::Stop) {
+        None => Ok(()),
+        Some(Finding { what, next, .. }) => {
+            let what = format!("this machine is not ready: {what}");
+            Err(Failure::new(what, "nothing was changed", next).with(ExitStatus::Refused))
+        }
+    }
+}
+
+/// Starts the run and watches it.
+pub(super) fn go(session: &Session, options: &Apply, installation: &Installation) -> Result<ExitStatus, Failure> {
+    if options.foreground || !installation.facts.os.systemd {
+        return foreground(session, installation);
+    }
+    run::start(&session.host, &session.global.config, session.global.jobs)?;
+    if options.detach {
+        session.ui.say("The run has begun; gpucloud-install apply watches it.");
+        return Ok(ExitStatus::Done);
+    }
+    watch(session)
+}
+
+/// A display that also adds up.
+struct Adding {
+    display: Arc<dyn Sink>,
+    summary: Mutex<Summary>,
+}
+
+impl Sink for Adding {
+    fn event(&self, event: &Event) {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).add(event);
+        self.display.event(event);
+    }
+}
+
+fn foreground(session: &Session, installation: &Installation) -> Result<ExitStatus, Failure> {
+    let adding = Arc::new(Adding { display: session.ui.display(), summary: Mutex::default() });
+    worker::apply(installation, session.global.jobs, vec![adding.clone()])?;
+    let summary = adding.summary.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    conclude(session, &summary)
+}
+
+fn watch(session: &Session) -> Result<ExitStatus, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
+        .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
+    loop {
+        let display = session.ui.display();
+        match watch::follow(&session.host, display.as_ref(), &interrupted)? {
+            Watched::Ended(summary) => return conclude(session, &summary),
+            Watched::Interrupted(_) if ask_to_stop(session)? => run::stop(&session.host)?,
+            Watched::Interrupted(_) => {
+                session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it again.");
+                return Ok(ExitStatus::Interrupted);
+            }
+        }
+    }
+}
+
+fn ask_to_stop(session: &Session) -> Result<bool, Failure> {
+    use std::io::IsTerminal;
+    if session.ui.is_json() || !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    let items = ["leave: it goes on without this terminal", "stop it at the next safe point"].map(str::to_owned);
+    Ok(Terminal::new().select("The run is going on.", &items, 0)? == 1)
+}
+
+fn conclude(session: &Session, summary: &Summary) -> Result<ExitStatus, Failure> {
+    let status = summary.exit_status();
+    let steps =
+        summary.steps.iter().map(|(id, seconds, changed)| json!({"id": id, "seconds": seconds, "changed": changed}));
+    let steps: Vec<_> = steps.collect();
+    if let Some(first) = summary.failures.first() {
+        return Err(first.clone().with(status));
+    }
+    session.ui.document(
+        "apply",
+        json!({"changed": summary.changed, "seconds": summary.seconds, "steps": steps, "reboots": summary.reboots}),
+    );
+    match status {
+        ExitStatus::Done => farewell(session, summary),
+        ExitStatus::RebootNeeded => {
+            session.ui.say(format!("A reboot is needed: {}.", summary.reboots.join("; ")));
+            session.ui.say("The installation goes on by itself after it. Next: systemctl reboot");
+        }
+        _ => session.ui.say("Stopped midway. Next: gpucloud-install apply"),
+    }
+    Ok(status)
+}
+
+fn farewell(session: &Session, summary: &Summary) {
+    session.ui.say(format!("Done: {} changes in {:.0} s.", summary.changed, summary.seconds));
+    if let Ok(Some(installation)) = Installation::load_applied(&session.host) {
+        session.ui.say(installation.engine.farewell(&installation.config).join("\n"));
+    }
+}

@@ -1,0 +1,85 @@
+//! `doctor`: the checks, the pending actions of the applied plan and the probes of the services. It has no detectors
+//! of its own: what apply would mend is what is wrong.
+
+use super::Session;
+use crate::action::Checked;
+use crate::checks;
+use crate::config::{Config, profile};
+use crate::exit::ExitStatus;
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::finding::{Finding, Level};
+use crate::host::files;
+use crate::installation::{Installation, require_root};
+use crate::ui::text;
+use serde_json::json;
+
+pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+    let applied = Config::load_applied(&session.host)?.is_some();
+    let installation = match Installation::load_applied(&session.host)? {
+        Some(installation) => installation,
+        None => not_applied(session)?,
+    };
+    let journal = installation.journal()?;
+    let mut findings = installation.findings(&journal)?;
+    findings.extend(installation.reach_findings()?);
+    if applied {
+        findings.extend(damage(&installation)?);
+        findings.extend(silent_layers(&installation));
+    }
+    let worst = checks::worst(&findings);
+    session.ui.document("doctor", json!({"findings": findings}));
+    if !session.ui.is_json() {
+        session.ui.say(text::findings(&findings));
+        session.ui.say(verdict(worst));
+    }
+    Ok(if worst == Level::Stop { ExitStatus::Failed } else { ExitStatus::Done })
+}
+
+/// Before anything was applied: today's answers; without any, those that a profile would give.
+fn not_applied(session: &Session) -> Result<Installation, Failure> {
+    if files::exists(&session.host, &session.global.config) {
+        return Installation::load(&session.host, &session.global.config);
+    }
+    require_root(&session.host)?;
+    let facts = Facts::gather(&session.host)?;
+    Installation::new(&session.host, profile::answers("workstation", &facts)?)
+}
+
+fn verdict(worst: Level) -> &'static str {
+    match worst {
+        Level::Pass => "All is well.",
+        Level::Warn => "It works; read the warnings.",
+        Level::Stop => "Something is wrong: see above.",
+    }
+}
+
+/// What apply would change on a machine that was applied is damage.
+fn damage(installation: &Installation) -> Result<Vec<Finding>, Failure> {
+    let plan = installation.plan(&installation.journal()?)?;
+    let pending = plan.steps.into_iter().flat_map(|step| step.actions).filter(|action| action.is_pending());
+    let finding = |action: crate::plan::PlannedAction| {
+        let detail = match action.checked {
+            Checked::Needed(change) => change.summary,
+            Checked::Later(why) => why,
+            Checked::Blocked(finding) => finding.what,
+            Checked::Done => String::new(),
+        };
+        Finding::stop("damage", format!("{}: {detail}", action.id), "gpucloud-install apply mends it")
+    };
+    Ok(pending.map(finding).collect())
+}
+
+fn silent_layers(installation: &Installation) -> Vec<Finding> {
+    let layers = installation.layers().into_iter();
+    layers
+        .map(|layer| match layer.healthy {
+            true => Finding::pass("service", format!("{}: {}", layer.name, layer.detail)),
+            false => Finding::stop(
+                "service",
+                format!("{}: {}", layer.name, layer.detail),
+                "gpucloud-install apply starts it",
+            ),
+        })
+        .collect()
+}

@@ -1,0 +1,58 @@
+//! `inventory`: network links and display devices.
+
+use super::Session;
+use crate::exit::ExitStatus;
+use crate::facts::{network, pci};
+use crate::failure::Failure;
+use crate::ui::text;
+use serde_json::json;
+
+pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+    let network = network::probe(&session.host)?;
+    let displays = pci::displays(&session.host)?;
+    session
+        .ui
+        .document("inventory", json!({"nics": network.nics, "default_route": network.default_route, "gpus": displays}));
+    if session.ui.is_json() {
+        return Ok(ExitStatus::Done);
+    }
+    let uplink = network.default_route.as_ref().map(|route| route.interface.as_str());
+    // Links without a device and without an address are the business of others.
+    let shown = network.nics.iter().filter(|nic| nic.driver.is_some() || !nic.addresses.is_empty());
+    let nics: Vec<Vec<String>> = shown.map(|nic| nic_row(nic, uplink)).collect();
+    session.ui.say(text::table(&["LINK", "DRIVER", "MTU", "STATE", "ADDRESSES", "NOTE"], &nics));
+    session.ui.say("");
+    if displays.is_empty() {
+        session.ui.say("No display devices.");
+    } else {
+        let rows: Vec<Vec<String>> = displays.iter().map(display_row).collect();
+        session.ui.say(text::table(&["PCI ADDRESS", "VENDOR:DEVICE", "CLASS", "DRIVER", "NOTE"], &rows));
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn nic_row(nic: &network::Nic, uplink: Option<&str>) -> Vec<String> {
+    let addresses: Vec<String> = nic
+        .addresses
+        .iter()
+        .map(|a| format!("{}/{}{}", a.address, a.prefix_len, if a.dynamic { " (DHCP)" } else { "" }))
+        .collect();
+    let state = match (nic.up, nic.carrier) {
+        (true, true) => "up",
+        (true, false) => "no cable",
+        (false, _) => "down",
+    };
+    let driver = nic.driver.as_ref().or(nic.kind.as_ref()).cloned().unwrap_or_default();
+    let note = if uplink == Some(nic.name.as_str()) { "default route" } else { "" };
+    vec![nic.name.clone(), driver, nic.mtu.to_string(), state.into(), addresses.join(" "), note.into()]
+}
+
+fn display_row(display: &pci::Display) -> Vec<String> {
+    let note = match (display.boot_vga, display.vendor == pci::NVIDIA) {
+        (true, _) => "console",
+        (false, true) => "NVIDIA",
+        _ => "",
+    };
+    let ids = format!("{}:{}", display.vendor, display.device);
+    vec![display.address.clone(), ids, display.class.clone(), display.driver.clone().unwrap_or_default(), note.into()]
+}

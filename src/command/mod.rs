@@ -1,0 +1,80 @@
+//! One file for each subcommand: what the administrator typed becomes calls into the rooms.
+//!
+//! A new subcommand is a file here, a variant in `cli.rs` and its arm in [`run`]'s dispatch. Its exit status is one of
+//! `exit.rs`; what it prints goes through `ui/`.
+
+mod apply;
+mod bare;
+mod doctor;
+mod init;
+mod inventory;
+mod lab;
+mod plan;
+mod status;
+mod uninstall;
+
+use crate::cli::{Cli, Command, Global};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::ui::Ui;
+
+/// What every command gets.
+pub struct Session {
+    /// The machine that is meant.
+    pub host: Host,
+    /// How to talk.
+    pub ui: Ui,
+    /// Options of every command.
+    pub global: Global,
+}
+
+/// Does what was typed; returns the exit status.
+pub fn run(cli: Cli) -> ExitStatus {
+    let host = cli.global.sysroot.as_ref().map_or_else(Host::live, Host::at);
+    let session = Session { host, ui: Ui::new(&cli.global), global: cli.global };
+    let (name, result) = dispatch(&session, cli.command);
+    result.unwrap_or_else(|failure| {
+        if !failure.what.is_empty() {
+            session.ui.failure(name, &failure);
+        }
+        failure.status
+    })
+}
+
+fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Result<ExitStatus, Failure>) {
+    match command {
+        None => ("install", bare::run(session)),
+        Some(Command::Init(options)) => ("init", init::run(session, &options)),
+        Some(Command::Plan(options)) => ("plan", plan::run(session, &options)),
+        Some(Command::Apply(options)) => ("apply", apply::run(session, &options)),
+        Some(Command::Status) => ("status", status::run(session)),
+        Some(Command::Doctor) => ("doctor", doctor::run(session)),
+        Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
+        Some(Command::Inventory) => ("inventory", inventory::run(session)),
+        Some(Command::Lab(options)) => ("lab", lab::run(session, options)),
+    }
+}
+
+impl Session {
+    /// Fails where changing something was asked for on a captured tree.
+    fn require_live(&self) -> Result<(), Failure> {
+        if self.host.is_live() {
+            return Ok(());
+        }
+        let what = "nothing can be applied with --sysroot: it is only a captured tree";
+        Err(Failure::usage(what, "leave --sysroot out, or use plan and inventory"))
+    }
+
+    /// A yes to `question`: from --yes, or from the person at the terminal.
+    fn consent(&self, question: &str) -> Result<bool, Failure> {
+        if self.ui.asks_nothing() {
+            return Ok(true);
+        }
+        if !self.ui.is_interactive() {
+            return Err(Failure::usage("there is no terminal to ask on", "add --yes"));
+        }
+        use crate::ui::prompt::{Prompter, Terminal};
+        Terminal::new().confirm(question, true)
+    }
+}

@@ -1,0 +1,107 @@
+//! `uninstall`: takes back everything that the journal knows.
+
+use super::Session;
+use crate::cli::Uninstall;
+use crate::config::{Config, DEFAULT_PATH, EngineName, secrets};
+use crate::engine::{self, Engine, Holdings};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::{Host, files};
+use crate::installation::require_root;
+use crate::plan::event::Tee;
+use crate::plan::journal::{DIRECTORY, Journal};
+use crate::plan::undo::{self, UndoReport};
+use crate::run::{self, LOGS, worker};
+use serde_json::json;
+use std::path::Path;
+
+pub(super) fn run(session: &Session, options: &Uninstall) -> Result<ExitStatus, Failure> {
+    session.require_live()?;
+    require_root(&session.host)?;
+    let host = masked(&session.host)?;
+    if run::is_going_on(&host) {
+        return Err(Failure::new("a run is going on", "", "wait for it, or watch it with: gpucloud-install apply")
+            .with(ExitStatus::Refused));
+    }
+    let journal = Journal::read(&host, DIRECTORY)?;
+    let begun_before = journal.runs().last().is_some_and(|what| what == "uninstall");
+    if !begun_before {
+        refuse_holdings(&host, options)?;
+    }
+    let question = format!("Take back {} changes, and lose the cloud?", journal.entries().count());
+    if !journal.is_empty() && !session.consent(&question)? {
+        return Err(Failure::interrupted());
+    }
+    let report = take_back(session, &host)?;
+    if report.failed.is_empty() && options.purge {
+        purge(&host)?;
+    }
+    conclude(session, &report)
+}
+
+/// Secrets must not show up in what failing programs print.
+fn masked(host: &Host) -> Result<Host, Failure> {
+    Ok(host.masking(secrets::Secrets::load(host, &[])?.values()))
+}
+
+fn refuse_holdings(host: &Host, options: &Uninstall) -> Result<(), Failure> {
+    if options.and_lose_all_instances {
+        return Ok(());
+    }
+    let again = "gpucloud-install uninstall --and-lose-all-instances destroys it";
+    let failure = match engine_here(host).holdings(host) {
+        Holdings::Nothing => return Ok(()),
+        Holdings::Some(what) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),
+        Holdings::Unknown(why) => {
+            Failure::new("it cannot be told whether users have something in this cloud", why, again)
+        }
+    };
+    Err(failure.with(ExitStatus::Refused))
+}
+
+/// The engine of the cloud that stands, or of the answers when none was ever complete.
+fn engine_here(host: &Host) -> Box<dyn Engine> {
+    let applied = Config::load_applied(host).ok().flatten();
+    let config = applied.or_else(|| Config::load(host, Path::new(DEFAULT_PATH)).ok());
+    engine::engine(config.map_or(EngineName::Native, |config| config.engine))
+}
+
+fn take_back(session: &Session, host: &Host) -> Result<UndoReport, Failure> {
+    worker::stop_on_signal(host)?;
+    let mut journal = Journal::open(host, DIRECTORY, "uninstall")?;
+    let mut sinks = worker::records(host, "uninstall")?;
+    sinks.push(session.ui.display());
+    let sink = Tee(sinks);
+    let report = undo::watched(host, &mut journal, "uninstall", "Take back changes", &sink);
+    if report.failed.is_empty() {
+        journal.remove()?;
+        files::remove(host, Path::new(secrets::PATH))?;
+        files::remove_tree(host, Path::new("/run/gpucloud"))?;
+        files::remove_empty_dir(host, Path::new(DIRECTORY))?;
+    }
+    Ok(report)
+}
+
+fn purge(host: &Host) -> Result<(), Failure> {
+    files::remove(host, Path::new(DEFAULT_PATH))?;
+    files::remove_tree(host, Path::new(LOGS))?;
+    files::remove_empty_dir(host, Path::new("/etc/gpucloud"))?;
+    Ok(())
+}
+
+fn conclude(session: &Session, report: &UndoReport) -> Result<ExitStatus, Failure> {
+    let UndoReport { undone, kept, failed } = report;
+    session.ui.document("uninstall", json!({"undone": undone, "kept": kept, "failed": failed}));
+    for what in kept {
+        session.ui.say(format!("kept: {what}"));
+    }
+    for failure in failed {
+        session.ui.say(format!("failed: {}\n  {}", failure.what, failure.evidence.replace('\n', "\n  ")));
+    }
+    if failed.is_empty() {
+        session.ui.say(format!("{undone} changes taken back."));
+        return Ok(ExitStatus::Done);
+    }
+    session.ui.say(format!("{undone} changes taken back, {} not. Next: gpucloud-install uninstall", failed.len()));
+    Ok(ExitStatus::UndoIncomplete)
+}

@@ -1,0 +1,161 @@
+//! Every answer with its meaning and what a change of it means. A new answer is a field in [`super::Config`], a value in
+//! each of `profiles/`, and a row here; `init`, the error messages and the check of changed answers follow.
+
+use super::Config;
+
+/// What happens when an answer is changed on a cloud that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnChange {
+    /// `apply` changes it while the cloud runs.
+    Live,
+    /// `apply` changes it and restarts services.
+    Restart,
+    /// It cannot be changed; this would be lost.
+    Fixed(&'static str),
+}
+
+/// One answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// Dotted key: "host.address".
+    pub key: &'static str,
+    /// What it means, one line.
+    pub meaning: &'static str,
+    /// What a change means.
+    pub on_change: OnChange,
+}
+
+/// All answers, in the order of the file.
+pub const ANSWERS: &[Answer] = &[
+    Answer {
+        key: "engine",
+        meaning: "How OpenStack gets onto the host: \"native\" (release packages in one virtual environment)",
+        on_change: OnChange::Fixed("the whole cloud with its instances: another engine keeps other databases"),
+    },
+    Answer {
+        key: "host.address",
+        meaning: "IPv4 address of this machine; APIs and dashboard answer here. It must not change: no DHCP lease",
+        on_change: OnChange::Fixed("every endpoint, and the hypervisor's tunnels, name the old address"),
+    },
+    Answer { key: "host.interface", meaning: "The link that has this address", on_change: OnChange::Live },
+    Answer {
+        key: "host.name",
+        meaning: "Name of this machine in the cloud; must stay what `hostname` says",
+        on_change: OnChange::Fixed("instances and ports are bound to the old name"),
+    },
+    Answer {
+        key: "host.administrators",
+        meaning: "Accounts that may read the cloud's administrator password (group gpucloud-admin)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "host.share_services",
+        meaning: "true: use a MariaDB, RabbitMQ, libvirt or Open vSwitch that was here before; false: stop instead",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "cloud.region",
+        meaning: "Name of the region",
+        on_change: OnChange::Fixed("endpoints and clients name the old region"),
+    },
+    Answer {
+        key: "cloud.dashboard",
+        meaning: "true: install Horizon, the dashboard in a browser, at http://ADDRESS:8080/dashboard/",
+        on_change: OnChange::Restart,
+    },
+    Answer {
+        key: "cloud.workers",
+        meaning: "Processes for each API: 2 answer quicker under load, 1 saves about 1 GB of memory",
+        on_change: OnChange::Restart,
+    },
+    Answer {
+        key: "compute.virt",
+        meaning: "\"auto\": KVM where it works, else emulation; \"kvm\": KVM or stop; \"qemu\": emulation, ten times slower",
+        on_change: OnChange::Restart,
+    },
+];
+
+/// The answers as a file with a comment for each.
+pub fn render(config: &Config) -> String {
+    let mut text = String::from("# Answers of gpucloud-install. After an edit: gpucloud-install plan, then apply.\n");
+    let mut section = "";
+    for answer in ANSWERS {
+        let (here, name) = answer.key.rsplit_once('.').unwrap_or(("", answer.key));
+        if here != section {
+            text.push_str(&format!("\n[{here}]\n"));
+            section = here;
+        }
+        let value = config.value(answer.key).map(|value| value.to_string()).unwrap_or_default();
+        text.push_str(&format!("# {}.\n# {}\n{name} = {value}\n", answer.meaning, change_note(answer.on_change)));
+    }
+    text
+}
+
+fn change_note(on_change: OnChange) -> String {
+    match on_change {
+        OnChange::Live => "Changed by apply while the cloud runs.".into(),
+        OnChange::Restart => "Changed by apply; services restart.".into(),
+        OnChange::Fixed(lost) => format!("Fixed once installed: {lost}."),
+    }
+}
+
+/// A fixed answer that was changed, with what would be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedChange {
+    /// Its key.
+    pub key: &'static str,
+    /// What it was.
+    pub was: String,
+    /// What it is now.
+    pub now: String,
+    /// What would be lost.
+    pub lost: &'static str,
+}
+
+/// Fixed answers that differ between the cloud that stands and the answers of today.
+pub fn changed_fixed(applied: &Config, config: &Config) -> Vec<FixedChange> {
+    let value = |config: &Config, key: &str| config.value(key).map(|v| v.to_string()).unwrap_or_default();
+    ANSWERS
+        .iter()
+        .filter_map(|answer| {
+            let OnChange::Fixed(lost) = answer.on_change else { return None };
+            let (was, now) = (value(applied, answer.key), value(config, answer.key));
+            (was != now).then_some(FixedChange { key: answer.key, was, now, lost })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::sample;
+
+    #[test]
+    fn every_field_has_a_row_and_every_row_a_field() {
+        let config = sample();
+        let mut keys = Vec::new();
+        for (name, value) in toml::Table::try_from(&config).unwrap() {
+            match value {
+                toml::Value::Table(inner) => keys.extend(inner.keys().map(|key| format!("{name}.{key}"))),
+                _ => keys.push(name),
+            }
+        }
+        let mut rows: Vec<String> = ANSWERS.iter().map(|answer| answer.key.to_owned()).collect();
+        keys.sort();
+        rows.sort();
+        assert_eq!(keys, rows);
+    }
+
+    #[test]
+    fn a_changed_fixed_answer_says_what_would_be_lost() {
+        let mut changed = sample();
+        changed.cloud.region = "Elsewhere".parse().unwrap();
+        changed.cloud.workers = 1;
+        let fixed = changed_fixed(&sample(), &changed);
+        assert_eq!(fixed.len(), 1);
+        assert_eq!(
+            (fixed[0].key, fixed[0].was.as_str(), fixed[0].now.as_str()),
+            ("cloud.region", "\"RegionOne\"", "\"Elsewhere\"")
+        );
+    }
+}

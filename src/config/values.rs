@@ -1,0 +1,95 @@
+//! Values that cannot hold a character which would corrupt the file they end up in: names go into INI files, unit
+//! names, URLs and shell-sourced files.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares a checked string type: its meaning, its longest length, its characters, in words.
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allowed:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let allowed: fn(usize, char) -> bool = $allowed;
+                let fits = !text.is_empty() && text.len() <= $max && text.chars().enumerate().all(|(i, c)| allowed(i, c));
+                if fits { Ok(Self(text.to_owned())) } else { Err(format!("`{text}` is not {}", $rule)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_name! {
+    /// Name of a machine: one DNS label (RFC 1123). RabbitMQ and Nova both need it stable and resolvable.
+    HostName, 63, "a host name (letters, digits and `-`, no dot, at most 63)",
+    |i, c| c.is_ascii_alphanumeric() || (c == '-' && i > 0)
+}
+
+checked_name! {
+    /// Name of a network link, as the kernel allows it: at most 15 bytes (IFNAMSIZ - 1).
+    InterfaceName, 15, "a link name (letters, digits, `-`, `_`, `.`, at most 15)",
+    |_, c| c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+checked_name! {
+    /// Name of a Keystone region.
+    Region, 64, "a region name (letters, digits, `-`, `_`, at most 64)",
+    |_, c| c.is_ascii_alphanumeric() || "-_".contains(c)
+}
+
+checked_name! {
+    /// Name of a Unix account.
+    UserName, 32, "an account name (small letters, digits, `-`, `_`, beginning with a letter, at most 32)",
+    |i, c| c.is_ascii_lowercase() || c == '_' || (i > 0 && (c.is_ascii_digit() || c == '-'))
+}
+
+checked_name! {
+    /// Name of a lab host: short, because the link `ve-NAME` must fit into 15 bytes.
+    LabName, 11, "a lab name (small letters, digits and `-`, at most 11)",
+    |i, c| c.is_ascii_lowercase() || (i > 0 && (c.is_ascii_digit() || c == '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_refuse_what_would_corrupt_a_file() {
+        for bad in ["", "a b", "a\nb", "a$b", "a;b", "-a", "a.b", "é"] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?} was taken");
+        }
+        assert!("gpu-box1".parse::<HostName>().is_ok());
+        assert!("a-very-long-link".parse::<InterfaceName>().is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! Engines: how OpenStack gets onto the host. Everything after it (the rooms to come: network, GPUs, recovery,
+//! classroom) is the same code for all of them, and asks only this trait.
+//!
+//! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in the
+//! answers (`config::EngineName`). Templates belong to their path on the host, not to an engine.
+
+pub mod native;
+pub mod probe;
+pub mod service;
+
+use crate::cloud::session::Login;
+use crate::config::secrets::Secrets;
+use crate::config::{Config, EngineName};
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::finding::Finding;
+use crate::host::Host;
+use crate::plan::Step;
+use probe::Prober;
+use service::Service;
+
+/// What users have in a cloud, and so what an uninstall would destroy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holdings {
+    /// Nothing.
+    Nothing,
+    /// These: "2 instances".
+    Some(Vec<String>),
+    /// It cannot be told, for this reason. Counts as something.
+    Unknown(String),
+}
+
+/// What an engine works from.
+pub struct Order<'a> {
+    /// The answers.
+    pub config: &'a Config,
+    /// The machine.
+    pub facts: &'a Facts,
+    /// All secrets that [`Engine::secrets`] named.
+    pub secrets: &'a Secrets,
+}
+
+/// A way to install OpenStack.
+pub trait Engine: Send + Sync {
+    /// Whether this machine suits it.
+    fn suits(&self, facts: &Facts) -> Vec<Finding>;
+
+    /// Names of the secrets that it needs.
+    fn secrets(&self) -> &'static [&'static str];
+
+    /// Everything that installs it, in an order that works one by one.
+    ///
+    /// # Errors
+    /// Only our own mistakes: a template that does not render.
+    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure>;
+
+    /// The service table.
+    fn services(&self, config: &Config) -> Vec<Service>;
+
+    /// How the administrator logs in.
+    fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;
+
+    /// What asks the probes of the service table.
+    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober;
+
+    /// What users have in the cloud.
+    fn holdings(&self, host: &Host) -> Holdings;
+
+    /// What a person is told at the end: addresses, how to log in.
+    fn farewell(&self, config: &Config) -> Vec<String>;
+}
+
+/// The engine of this name.
+pub fn engine(name: EngineName) -> Box<dyn Engine> {
+    match name {
+        EngineName::Native => Box::new(native::Native),
+    }
+}

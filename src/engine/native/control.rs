@@ -1,0 +1,88 @@
+//! Keystone with its catalog, and the APIs.
+
+use super::Recipe;
+use super::foundation::secret;
+use super::services::APIS;
+use crate::action::file::File;
+use crate::action::identity::{Catalogued, ServiceUser, SharedSession};
+use crate::cloud::identity::CatalogService;
+use crate::failure::Failure;
+use crate::plan::Step;
+use serde_json::json;
+
+pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
+    Ok(vec![
+        start(recipe, "start-identity", "Start Keystone", &["identity-schema"], &["keystone"])?,
+        catalog(recipe)?,
+        start(recipe, "start-placement", "Start Placement", &["placement-schema", "start-identity"], &["placement"])?,
+        start(recipe, "start-image", "Start Glance", &["image-schema", "start-identity"], &["glance-api"])?,
+        start(
+            recipe,
+            "start-nova",
+            "Start Nova",
+            &["compute-schema", "start-queue", "catalog"],
+            &["nova-conductor", "nova-scheduler", "nova-api", "nova-metadata"],
+        )?,
+        start(
+            recipe,
+            "start-network",
+            "Start Neutron",
+            &["network-schema", "start-queue", "switch", "catalog"],
+            &["neutron-api", "neutron-ovn-maintenance", "neutron-periodic"],
+        )?,
+    ])
+}
+
+/// The uWSGI file of an API.
+fn uwsgi_file(recipe: &Recipe, id: &str) -> std::result::Result<Option<File>, Failure> {
+    let Some(api) = APIS.iter().find(|api| api.id == id) else { return Ok(None) };
+    let values = [("service", json!(api.id)), ("module", json!(api.module)), ("port", json!(api.port))];
+    let content = recipe.render_with("etc/gpucloud/uwsgi/SERVICE.ini", &values)?;
+    Ok(Some(File::new(format!("/etc/gpucloud/uwsgi/{id}.ini"), content)))
+}
+
+fn start(
+    recipe: &Recipe,
+    id: &str,
+    title: &str,
+    after: &[&str],
+    services: &[&str],
+) -> std::result::Result<Step, Failure> {
+    let mut step = Step::new(id, title).after(after);
+    for service in services {
+        if let Some(file) = uwsgi_file(recipe, service)? {
+            step = step.with(file);
+        }
+        step = step.with_all(recipe.start(service)?);
+    }
+    Ok(step)
+}
+
+fn catalog(recipe: &Recipe) -> std::result::Result<Step, Failure> {
+    let session = SharedSession::new(recipe.admin()?);
+    let mut step = Step::new("catalog", "Make service users and the catalog").after(&["start-identity"]);
+    for name in ["glance", "nova", "placement", "neutron"] {
+        let password = secret(recipe, &format!("{name}_service"))?;
+        step = step.with(ServiceUser { name: name.into(), password, session: session.clone() });
+    }
+    for service in catalog_services(recipe) {
+        step = step.with(Catalogued { service, session: session.clone() });
+    }
+    Ok(step)
+}
+
+fn catalog_services(recipe: &Recipe) -> Vec<CatalogService> {
+    let entries = [
+        ("image", "glance", "9292"),
+        ("compute", "nova", "8774/v2.1"),
+        ("placement", "placement", "8778"),
+        ("network", "neutron", "9696"),
+    ];
+    let entry = |(kind, name, rest): &(&str, &str, &str)| CatalogService {
+        kind: (*kind).into(),
+        name: (*name).into(),
+        url: format!("http://{}:{rest}", recipe.config.host.address),
+        region: recipe.config.cloud.region.to_string(),
+    };
+    entries.iter().map(entry).collect()
+}

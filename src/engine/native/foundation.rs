@@ -1,0 +1,110 @@
+//! Database, queue and cache.
+
+use super::Recipe;
+use crate::action::database::{Database, DatabaseUser};
+use crate::action::task::Task;
+use crate::action::unit::Started;
+use crate::action::{ActionId, Checked};
+use crate::config::secrets::Secret;
+use crate::failure::Failure;
+use crate::host::command::Command;
+use crate::host::sql::Identifier;
+use crate::host::{Host, Result, amqp};
+use crate::plan::Step;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The account of all services in the queue.
+pub(super) const QUEUE_USER: &str = "openstack";
+/// Debian's port mapper of Erlang listens everywhere unless told otherwise.
+const PORT_MAPPER_DROP_IN: &str = "/etc/systemd/system/epmd.socket.d/gpucloud.conf";
+/// Database and the account that owns it.
+const DATABASES: [(&str, &str); 7] = [
+    ("keystone", "keystone"),
+    ("placement", "placement"),
+    ("glance", "glance"),
+    ("nova_api", "nova"),
+    ("nova_cell0", "nova"),
+    ("nova_cell1", "nova"),
+    ("neutron", "neutron"),
+];
+const ACCOUNTS: [&str; 5] = ["keystone", "placement", "glance", "nova", "neutron"];
+
+pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
+    Ok(vec![start_database(recipe)?, databases(recipe)?, start_queue(recipe)?])
+}
+
+fn start_database(recipe: &Recipe) -> std::result::Result<Step, Failure> {
+    Ok(Step::new("start-database", "Start database and cache")
+        .after(&["install-database"])
+        .with(recipe.public_file("/etc/mysql/mariadb.conf.d/99-gpucloud.cnf")?)
+        .with_all(recipe.start("mariadb")?)
+        .with_all(recipe.start("memcached")?))
+}
+
+fn databases(recipe: &Recipe) -> std::result::Result<Step, Failure> {
+    let mut step = Step::new("databases", "Make databases").after(&["start-database"]);
+    for name in ACCOUNTS {
+        let password = secret(recipe, &format!("{name}_db"))?;
+        step = step.with(DatabaseUser { name: identifier(name)?, password });
+    }
+    for (name, account) in DATABASES {
+        step = step.with(Database { name: identifier(name)?, account: identifier(account)? });
+    }
+    Ok(step)
+}
+
+pub(super) fn secret(recipe: &Recipe, name: &str) -> std::result::Result<Secret, Failure> {
+    let found = recipe.secrets.get(name).cloned();
+    found.ok_or_else(|| {
+        Failure::new(format!("no secret is called {name}"), "", "this is a bug of gpucloud-install: report it")
+    })
+}
+
+fn identifier(name: &str) -> std::result::Result<Identifier, Failure> {
+    Ok(Identifier::new(name).map_err(crate::host::Error::from)?)
+}
+
+fn start_queue(recipe: &Recipe) -> std::result::Result<Step, Failure> {
+    Ok(Step::new("start-queue", "Start the queue")
+        .after(&["install-database"])
+        .with(recipe.public_file(PORT_MAPPER_DROP_IN)?)
+        .with(Started::new("epmd.socket").reading(vec![PORT_MAPPER_DROP_IN.into()]))
+        .with(recipe.public_file("/etc/rabbitmq/rabbitmq-env.conf")?)
+        .with(recipe.public_file("/etc/rabbitmq/conf.d/10-gpucloud.conf")?.mode(0o640).owner("root", "rabbitmq"))
+        .with_all(recipe.start("rabbitmq")?)
+        .with(queue_user(secret(recipe, "rabbit")?)))
+}
+
+/// RabbitMQ makes the account itself at its first start; this mends one that was there before, or a changed password.
+fn queue_user(password: Secret) -> Task {
+    let again = password.clone();
+    let probe = move |_: &Host| queue_login(&password);
+    let work = move |host: &Host| {
+        let known = rabbitmqctl()
+            .args(["list_users", "--silent"])
+            .read(host)?
+            .lines()
+            .any(|l| l.split('\t').next() == Some(QUEUE_USER));
+        let verb = if known { "change_password" } else { "add_user" };
+        // Without a password as an argument, it is read from standard input.
+        rabbitmqctl().args([verb, QUEUE_USER]).stdin(format!("{}\n", again.expose())).run(host)?;
+        rabbitmqctl().args(["set_permissions", QUEUE_USER, ".*", ".*", ".*"]).run(host)
+    };
+    Task::new(ActionId::new("queue-user", QUEUE_USER), "Make the queue's account", probe, work)
+        .asking_the_running_system()
+}
+
+fn rabbitmqctl() -> Command {
+    // It waits for ever where it misses something on standard input.
+    Command::new("rabbitmqctl").arg("--quiet").limit(Duration::from_secs(60))
+}
+
+fn queue_login(password: &Secret) -> Result<Checked> {
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT));
+    Ok(match amqp::login(server, QUEUE_USER, password.expose(), "/", Duration::from_secs(10))? {
+        amqp::Login::Ok => Checked::Done,
+        amqp::Login::NoServer => Checked::Later("when RabbitMQ runs".into()),
+        amqp::Login::Refused(_) => Checked::needed("make, with a password and permissions"),
+    })
+}

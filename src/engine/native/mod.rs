@@ -1,0 +1,345 @@
+//! The native engine: OpenStack's release packages from PyPI, locked version by version, in one virtual environment;
+//! database, queue, OVN and libvirt from the distribution; units of our own.
+//!
+//! ```text
+//! prepare     accounts, secrets, directories
+//! packages    download, then database | network | compute (dpkg is one lock)
+//! python      uv, virtual environment, byte code
+//! foundation  MariaDB, RabbitMQ, memcached, databases
+//! switch      Open vSwitch, OVN, br-ex
+//! control     schemas, Keystone and its catalog, APIs
+//! compute     libvirt, nova-compute, agents, consoles
+//! dashboard   Horizon
+//! ```
+
+mod compute;
+mod control;
+mod dashboard;
+mod foundation;
+mod packages;
+mod prepare;
+mod python;
+mod schemas;
+pub mod services;
+mod switch;
+
+use super::probe::Prober;
+use super::service::Service;
+use super::{Engine, Holdings, Order};
+use crate::action::ActionId;
+use crate::action::file::File;
+use crate::action::task::{self, Task};
+use crate::action::unit::{Enabled, Started};
+use crate::action::{Action, Checked};
+use crate::cloud::session::Login;
+use crate::config::secrets::Secrets;
+use crate::config::{APPLIED_PATH, Config, Virt};
+use crate::content::Content;
+use crate::facts::{Facts, kvm::Kvm};
+use crate::failure::Failure;
+use crate::finding::Finding;
+use crate::host::sql::{self, Identifier};
+use crate::host::{Error, Host};
+use crate::plan::{Role, Step};
+use crate::systems;
+use crate::template::{Templates, Values};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The account of all services that need no root.
+const ACCOUNT: &str = "gpucloud";
+/// Where the virtual environment is.
+const VENV: &str = "/opt/gpucloud/venv";
+/// How long the last look may take until all layers are content: nova-compute reports every ten seconds.
+const HEALTHY_LIMIT: Duration = Duration::from_secs(300);
+const SECRETS: &[&str] = &[
+    "admin",
+    "glance_db",
+    "glance_service",
+    "horizon",
+    "keystone_db",
+    "metadata_proxy",
+    "neutron_db",
+    "neutron_service",
+    "nova_db",
+    "nova_service",
+    "placement_db",
+    "placement_service",
+    "rabbit",
+];
+
+/// The native engine.
+pub struct Native;
+
+/// What the rooms of the engine make their steps from.
+struct Recipe<'a> {
+    config: &'a Config,
+    facts: &'a Facts,
+    secrets: &'a Secrets,
+    services: Vec<Service>,
+    templates: Templates,
+    values: Values,
+}
+
+impl Engine for Native {
+    fn suits(&self, facts: &Facts) -> Vec<Finding> {
+        vec![python_finding(facts.software.python.as_deref())]
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        SECRETS
+    }
+
+    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure> {
+        let recipe = Recipe::new(order)?;
+        let mut steps = prepare::steps(&recipe)?;
+        steps.extend(packages::steps(&recipe));
+        steps.extend(python::steps(&recipe));
+        steps.extend(foundation::steps(&recipe)?);
+        steps.extend(switch::steps(&recipe));
+        steps.extend(schemas::steps(&recipe)?);
+        steps.extend(control::steps(&recipe)?);
+        steps.extend(compute::steps(&recipe)?);
+        steps.extend(dashboard::steps(&recipe)?);
+        steps.push(recipe.finish()?);
+        Ok(steps)
+    }
+
+    fn services(&self, config: &Config) -> Vec<Service> {
+        services::table(config)
+    }
+
+    fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
+        let password = secrets.get("admin")?.clone();
+        Some(Login::admin(config.host.address, config.cloud.region.as_str(), password))
+    }
+
+    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
+        Prober::new(config.host.address, config.host.name.as_str(), self.login(config, secrets))
+            .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
+    }
+
+    /// Asked of the database itself: it tells while the APIs are down, too.
+    fn holdings(&self, host: &Host) -> Holdings {
+        if !crate::host::files::exists(host, "/var/lib/mysql/nova_cell1") {
+            return Holdings::Nothing;
+        }
+        let sql = match sql::connect() {
+            Ok(Some(sql)) => sql,
+            Ok(None) => {
+                return Holdings::Unknown("MariaDB, which knows it, does not run: systemctl start mariadb".into());
+            }
+            Err(error) => return Holdings::Unknown(error.to_string()),
+        };
+        count_holdings(&sql)
+    }
+
+    fn farewell(&self, config: &Config) -> Vec<String> {
+        let address = config.host.address;
+        let mut lines = Vec::new();
+        if config.cloud.dashboard {
+            lines.push(format!("Dashboard   http://{address}:{}/dashboard/", services::DASHBOARD_PORT));
+            lines.push("Log in as   admin, with the password under `admin` in /etc/gpucloud/secrets.toml".into());
+        }
+        lines.push("Client      openstack --os-cloud gpucloud service list".into());
+        lines
+    }
+}
+
+fn count_holdings(sql: &sql::Sql) -> Holdings {
+    let questions =
+        [("nova_cell1", "instances", "deleted = 0", "instance"), ("glance", "images", "deleted = 0", "image")];
+    let mut found = Vec::new();
+    for (database, table, condition, what) in questions {
+        let count = Identifier::new(database).and_then(|database| {
+            let table = Identifier::new(table)?;
+            if sql.table_exists(&database, &table)? { sql.count(&database, &table, condition) } else { Ok(0) }
+        });
+        match count {
+            Ok(0) => {}
+            Ok(1) => found.push(format!("1 {what}")),
+            Ok(n) => found.push(format!("{n} {what}s")),
+            Err(error) => return Holdings::Unknown(error.to_string()),
+        }
+    }
+    if found.is_empty() { Holdings::Nothing } else { Holdings::Some(found) }
+}
+
+fn python_finding(version: Option<&str>) -> Finding {
+    let id = "python";
+    let numbers = |version: &str| {
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    };
+    match version {
+        None => Finding::warn(id, "python3 is not installed yet", "it is installed with the packages"),
+        Some(version) if systems::PYTHONS.contains(&numbers(version)) => Finding::pass(id, format!("Python {version}")),
+        Some(version) => Finding::stop(
+            id,
+            format!("Python {version} is not one of 3.11, 3.12, 3.13"),
+            format!("use one of: {}", systems::names()),
+        ),
+    }
+}
+
+/// How guests are run on this machine, with these answers: "kvm" or "qemu".
+pub fn virt_type(config: &Config, facts: &Facts) -> &'static str {
+    match (config.compute.virt, &facts.kvm) {
+        (Virt::Kvm, _) | (Virt::Auto, Kvm::Works) => "kvm",
+        _ => "qemu",
+    }
+}
+
+impl<'a> Recipe<'a> {
+    fn new(order: &Order<'a>) -> Result<Self, Failure> {
+        let config = order.config;
+        Ok(Self {
+            config,
+            facts: order.facts,
+            secrets: order.secrets,
+            services: services::table(config),
+            templates: Templates::new(order.secrets)?,
+            values: Values::from([
+                ("host_address".into(), json!(config.host.address)),
+                ("host_name".into(), json!(config.host.name)),
+                ("region".into(), json!(config.cloud.region)),
+                ("virt_type".into(), json!(virt_type(config, order.facts))),
+                ("workers".into(), json!(config.cloud.workers)),
+            ]),
+        })
+    }
+
+    /// Whether packets pass a daemon, because the kernel has no Open vSwitch.
+    fn userspace_datapath(&self) -> bool {
+        !self.facts.os.openvswitch_module
+    }
+
+    fn render(&self, name: &str) -> Result<Content, Failure> {
+        self.templates.render(name, &self.values)
+    }
+
+    fn render_with(&self, name: &str, more: &[(&str, serde_json::Value)]) -> Result<Content, Failure> {
+        let mut values = self.values.clone();
+        values.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.templates.render(name, &values)
+    }
+
+    /// A file for everybody, from the template at its own path.
+    fn public_file(&self, path: &str) -> Result<File, Failure> {
+        Ok(File::new(path, self.render(path.trim_start_matches('/'))?))
+    }
+
+    /// A file with secrets, for the services' account.
+    fn secret_file(&self, path: &str) -> Result<File, Failure> {
+        Ok(self.public_file(path)?.mode(0o640).owner("root", ACCOUNT))
+    }
+
+    fn admin(&self) -> Result<Login, Failure> {
+        Native
+            .login(self.config, self.secrets)
+            .ok_or_else(|| Failure::new("there is no secret called admin", "", "report this"))
+    }
+
+    fn prober(&self) -> Prober {
+        Native.prober(self.config, self.secrets)
+    }
+
+    fn service(&self, id: &str) -> Result<&Service, Failure> {
+        let found = self.services.iter().find(|service| service.id == id);
+        found.ok_or_else(|| {
+            Failure::new(format!("no service is called {id}"), "", "this is a bug of gpucloud-install: report it")
+        })
+    }
+
+    /// Unit file (when it is ours), enabled, started, answering.
+    fn start(&self, id: &str) -> Result<Vec<Box<dyn Action>>, Failure> {
+        let service = self.service(id)?;
+        let mut actions: Vec<Box<dyn Action>> = Vec::new();
+        let mut inputs = service.inputs.clone();
+        if service.unit_file.is_some() {
+            let path = format!("/etc/systemd/system/{}", service.unit);
+            actions.push(Box::new(File::new(&path, self.unit_text(service)?)));
+            inputs.push(path.into());
+        }
+        actions.push(Box::new(Enabled { unit: service.unit.clone() }));
+        let (prober, unit, probe) = (self.prober(), service.unit.clone(), service.probe.clone());
+        let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+        actions.push(Box::new(Started::new(&service.unit).reading(inputs).until(service.time_limit, ready)));
+        Ok(actions)
+    }
+
+    fn unit_text(&self, service: &Service) -> Result<Content, Failure> {
+        let file = service.unit_file.as_ref().ok_or_else(|| Failure::new("no unit file", "", ""))?;
+        let after: Vec<&str> =
+            service.after.iter().filter_map(|id| super::service::unit_of(&self.services, id)).collect();
+        self.render_with(
+            "etc/systemd/system/gpucloud-SERVICE.service",
+            &[
+                ("unit", json!(service.unit)),
+                ("description", json!(file.description)),
+                ("exec", json!(file.exec)),
+                ("user", json!(file.user)),
+                ("kind", json!(file.kind)),
+                ("kill_mode", json!(file.kill_mode)),
+                ("after", json!(after)),
+                ("wants", json!(if service.role == Role::Compute { after } else { Vec::new() })),
+            ],
+        )
+    }
+
+    /// The target, the last look, and the note of what stands.
+    fn finish(&self) -> Result<Step, Failure> {
+        let units: Vec<&str> = self.services.iter().map(|service| service.unit.as_str()).collect();
+        let target = self.render_with("etc/systemd/system/gpucloud.target", &[("wants", json!(units))])?;
+        let applied = Content::plain(self.config.render());
+        let last: &[&str] = if self.config.cloud.dashboard {
+            &["start-compute", "discover-hosts", "start-dashboard", "byte-code"]
+        } else {
+            &["start-compute", "discover-hosts", "byte-code"]
+        };
+        Ok(Step::new("finish", "See that the cloud is healthy")
+            .after(last)
+            .with(File::new("/etc/systemd/system/gpucloud.target", target))
+            .with(Enabled { unit: "gpucloud.target".into() })
+            .with(Started::new("gpucloud.target"))
+            .with(self.healthy())
+            .with(packages::tidy())
+            .with(task::sync())
+            .with(File::new(APPLIED_PATH, applied).mode(0o600)))
+    }
+
+    fn healthy(&self) -> Task {
+        let (services, prober) = (Arc::new(self.services.clone()), Arc::new(self.prober()));
+        let (services_again, prober_again) = (services.clone(), prober.clone());
+        let probe = move |host: &Host| {
+            Ok(match first_complaint(&services, &prober, host) {
+                None => Checked::Done,
+                Some(complaint) => {
+                    Checked::Needed(crate::action::Change::new(format!("wait until healthy; now: {complaint}")))
+                }
+            })
+        };
+        let work = move |host: &Host| {
+            let mut complaint = String::new();
+            let wait = host.wait_until("a healthy cloud", HEALTHY_LIMIT, Duration::from_millis(250), || {
+                complaint = first_complaint(&services_again, &prober_again, host).unwrap_or_default();
+                Ok(complaint.is_empty())
+            });
+            wait.map_err(|error| match error {
+                Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({complaint})"), seconds },
+                other => other,
+            })
+        };
+        Task::new(ActionId::new("healthy", "cloud"), "See that every service answers", probe, work)
+            .at_runtime()
+            .asking_the_running_system()
+    }
+}
+
+fn first_complaint(services: &[Service], prober: &Prober, host: &Host) -> Option<String> {
+    services.iter().find_map(|service| {
+        let answer = prober.ask(host, &service.unit, &service.probe);
+        answer.err().map(|complaint| format!("{}: {complaint}", service.id))
+    })
+}

@@ -1,0 +1,134 @@
+//! OpenStack's Python packages: uv, one virtual environment, exactly the lock.
+
+use super::{Recipe, VENV};
+use crate::action::link::Link;
+use crate::action::task::{Restartable, Task};
+use crate::action::{ActionId, Checked};
+use crate::facts::reach;
+use crate::host::command::Command;
+use crate::host::{Host, Result, files};
+use crate::plan::Step;
+use std::path::{Path, PathBuf};
+
+/// Every package with its version and hashes, for CPython 3.11 to 3.13.
+const LOCK: &str = include_str!("../../../profiles/native/2026.2.lock");
+/// uv itself, pinned by hash.
+const UV_LOCK: &str = include_str!("../../../profiles/native/uv.lock");
+/// Where uv is.
+const TOOLS: &str = "/opt/gpucloud/tools";
+/// uv's cache, for the time of one installation.
+const CACHE: &str = "/opt/gpucloud/cache";
+/// The machine's certificates.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Packages without wheels; both are pure Python.
+const SDISTS: [&str; 2] = ["ovs", "simplegeneric"];
+
+/// Names the lock in stamps: what was made with another lock is made again.
+pub(super) fn lock_version() -> String {
+    files::hash(LOCK.as_bytes())
+}
+
+pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
+    vec![
+        Step::new("uv", "Install uv").after(&["install-python"]).with(uv()),
+        Step::new("python-packages", "Install OpenStack's packages")
+            .after(&["uv"])
+            .with(environment())
+            .with(sync())
+            .with(Link::new("/usr/local/bin/openstack", format!("{VENV}/bin/openstack"))),
+        Step::new("byte-code", "Compile OpenStack's packages").after(&["python-packages"]).with(byte_code()),
+    ]
+}
+
+fn works(program: &'static str) -> impl Fn(&Host) -> Result<Checked> + Send + Sync {
+    move |host: &Host| Ok(Checked::done_if(host.real(program).exists(), "install"))
+}
+
+fn uv() -> Task {
+    let id = ActionId::new("python", "uv");
+    Task::once(id, "Install uv", &files::hash(UV_LOCK.as_bytes()), works("/opt/gpucloud/tools/bin/uv"), |host| {
+        let lock = Path::new("/opt/gpucloud/uv.lock");
+        files::write(host, lock, UV_LOCK.as_bytes(), 0o644, None)?;
+        Command::new("python3").args(["-m", "venv", "--clear", TOOLS]).run(host)?;
+        let pip =
+            Command::new(format!("{TOOLS}/bin/pip")).args(["install", "--quiet", "--require-hashes", "--no-deps"]);
+        let pip = pip.args(["--only-binary", ":all:", "--requirement", "/opt/gpucloud/uv.lock"]);
+        pip.env("PIP_CERT", CERTIFICATES).run(host)
+    })
+}
+
+/// uv trusts the machine's certificates (an organisation's proxy may sign with its own) and uses pip's index, where
+/// one is set; its cache stays out of root's home, so that nothing is left there.
+fn uv_command(host: &Host) -> Result<Command> {
+    let command = Command::new(format!("{TOOLS}/bin/uv"))
+        .env("UV_NO_PYTHON_DOWNLOADS", "1")
+        .env("UV_CACHE_DIR", CACHE)
+        .env("SSL_CERT_FILE", CERTIFICATES);
+    Ok(match reach::pip_index(host)? {
+        Some(index) => command.env("UV_DEFAULT_INDEX", index),
+        None => command,
+    })
+}
+
+fn environment() -> Task {
+    let id = ActionId::new("python", "environment");
+    // The link to the interpreter breaks when the distribution's Python changes: `exists` follows it.
+    Task::once(id, "Make the virtual environment", "1", works("/opt/gpucloud/venv/bin/python"), make_environment)
+}
+
+fn make_environment(host: &Host) -> Result<()> {
+    uv_command(host)?.args(["venv", "--quiet", "--clear", "--python", "/usr/bin/python3", VENV]).run(host)
+}
+
+fn sync() -> Task {
+    let id = ActionId::new("python", "packages");
+    // uv takes what it was killed in the middle of for complete, in the environment and in its cache.
+    let clear = |host: &Host| {
+        files::remove_tree(host, Path::new(CACHE))?;
+        make_environment(host)
+    };
+    let work = Restartable { work: sync_environment, clear }.noting(&id);
+    let probe = works("/opt/gpucloud/venv/bin/nova-compute");
+    Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work)
+}
+
+fn sync_environment(host: &Host) -> Result<()> {
+    let lock = Path::new("/opt/gpucloud/openstack.lock");
+    files::write(host, lock, LOCK.as_bytes(), 0o644, None)?;
+    let mut command = uv_command(host)?
+        .args(["pip", "sync", "--python", "/opt/gpucloud/venv/bin/python", "--require-hashes"])
+        .args(["--only-binary", ":all:", "--build-constraints", "/opt/gpucloud/openstack.lock"]);
+    for name in SDISTS {
+        command = command.args(["--no-binary", name]);
+    }
+    command.arg("/opt/gpucloud/openstack.lock").run(host)?;
+    files::remove_tree(host, Path::new(CACHE))
+}
+
+/// The services' account cannot write beside the packages: without this, every start compiles anew.
+fn byte_code() -> Task {
+    let id = ActionId::new("python", "byte-code");
+    let any = |host: &Host| {
+        let compiled = site_packages(host)?.is_some_and(|dir| files::exists(host, dir.join("nova/__pycache__")));
+        Ok(Checked::done_if(compiled, "compile"))
+    };
+    Task::once(id, "Compile OpenStack's packages", &lock_version(), any, |host| {
+        let compile = ["-m", "compileall", "-q", "-x", "/tests?/", "-j", "1", "/opt/gpucloud/venv/lib"];
+        Command::new(format!("{VENV}/bin/python")).args(compile).run(host)
+    })
+}
+
+/// Where the environment keeps its packages; its name holds Python's version.
+pub(super) fn site_packages(host: &Host) -> Result<Option<PathBuf>> {
+    let lib = Path::new(VENV).join("lib");
+    let version = files::list(host, &lib)?.into_iter().find(|name| name.starts_with("python3."));
+    Ok(version.map(|version| lib.join(version).join("site-packages")))
+}
+
+/// A program of the virtual environment, run as the services' account: what it makes belongs to it.
+pub(super) fn program(name: &str) -> Command {
+    let account = super::ACCOUNT;
+    Command::new("setpriv")
+        .args(["--reuid", account, "--regid", account, "--init-groups", "--inh-caps=-all", "--"])
+        .arg(format!("{VENV}/bin/{name}"))
+}

@@ -1,0 +1,339 @@
+//! The rows of the native engine's service table.
+//!
+//! A new process is one row here, its configuration in `templates/`, and its start in the file of its layer
+//! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`).
+
+use super::VENV;
+use crate::config::Config;
+use crate::engine::probe::Probe;
+use crate::engine::service::{Layer, Listen, Scope, Service, UnitFile};
+use crate::plan::Role;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Port of Horizon: 80 and 443 are left to the classroom's portal.
+pub const DASHBOARD_PORT: u16 = 8080;
+/// How long a service of ours may take to start. Ten instances coming back, or emulation, make minutes of seconds.
+const OUR_LIMIT: Duration = Duration::from_secs(300);
+
+/// An API that uWSGI serves: name, description, catalog type, port, configuration.
+pub struct Api {
+    /// Service id and name of the uWSGI file.
+    pub id: &'static str,
+    /// In words.
+    pub description: &'static str,
+    /// Type in the catalog.
+    pub service: Option<&'static str>,
+    /// TCP port.
+    pub port: u16,
+    /// Python module and callable.
+    pub module: &'static str,
+    /// Configuration it reads, drop-in directories included.
+    pub reads: &'static [&'static str],
+    /// What it starts after.
+    pub after: &'static [&'static str],
+    /// Its layer.
+    pub layer: Layer,
+}
+
+/// All APIs.
+pub const APIS: &[Api] = &[
+    Api {
+        id: "keystone",
+        description: "Keystone, the identity API",
+        service: Some("identity"),
+        port: 5000,
+        module: "keystone.wsgi.api:application",
+        reads: &["/etc/keystone/keystone.conf", "/etc/keystone/keystone.conf.d"],
+        after: &["mariadb", "memcached"],
+        layer: Layer::Identity,
+    },
+    Api {
+        id: "placement",
+        description: "Placement, the inventory API",
+        service: Some("placement"),
+        port: 8778,
+        module: "placement.wsgi.api:application",
+        reads: &["/etc/placement/placement.conf", "/etc/placement/placement.conf.d"],
+        after: &["mariadb", "memcached", "keystone"],
+        layer: Layer::Control,
+    },
+    Api {
+        id: "glance-api",
+        description: "Glance, the image API",
+        service: Some("image"),
+        port: 9292,
+        module: "glance.wsgi.api:application",
+        reads: &["/etc/glance/glance-api.conf", "/etc/glance/glance-api.conf.d"],
+        after: &["mariadb", "memcached", "keystone"],
+        layer: Layer::Control,
+    },
+    Api {
+        id: "nova-api",
+        description: "Nova, the compute API",
+        service: Some("compute"),
+        port: 8774,
+        module: "nova.wsgi.osapi_compute:application",
+        reads: &["/etc/nova/nova.conf", "/etc/nova/nova.conf.d"],
+        after: &["mariadb", "memcached", "rabbitmq", "keystone"],
+        layer: Layer::Control,
+    },
+    Api {
+        id: "nova-metadata",
+        description: "Nova, the metadata API of instances",
+        service: None,
+        port: 8775,
+        module: "nova.wsgi.metadata:application",
+        reads: &["/etc/nova/nova.conf", "/etc/nova/nova.conf.d"],
+        after: &["mariadb", "memcached", "rabbitmq", "keystone"],
+        layer: Layer::Control,
+    },
+    Api {
+        id: "neutron-api",
+        description: "Neutron, the network API",
+        service: Some("network"),
+        port: 9696,
+        module: "neutron.wsgi.api:application",
+        reads: &["/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ml2_conf.ini", "/etc/neutron/neutron.conf.d"],
+        after: &["mariadb", "memcached", "rabbitmq", "keystone", "ovn-central"],
+        layer: Layer::Control,
+    },
+];
+
+/// The whole table.
+pub fn table(config: &Config) -> Vec<Service> {
+    let mut table = foundation();
+    table.extend(switch());
+    table.extend(APIS.iter().map(api));
+    table.extend(workers());
+    table.extend(hypervisor());
+    if config.cloud.dashboard {
+        table.push(dashboard());
+    }
+    table
+}
+
+/// A service of the distribution.
+fn theirs(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe) -> Service {
+    Service {
+        id,
+        role,
+        unit: unit.to_owned(),
+        layer,
+        after: &[],
+        inputs: Vec::new(),
+        listens: Vec::new(),
+        probe,
+        time_limit: OUR_LIMIT,
+        unit_file: None,
+    }
+}
+
+fn paths(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(PathBuf::from).collect()
+}
+
+fn loopback(port: u16, purpose: &'static str) -> Listen {
+    Listen { scope: Scope::Loopback, port, purpose }
+}
+
+fn foundation() -> Vec<Service> {
+    vec![
+        Service {
+            inputs: paths(&["/etc/mysql/mariadb.conf.d"]),
+            listens: vec![loopback(3306, "SQL")],
+            ..theirs("mariadb", "mariadb.service", Layer::Foundation, Role::Control, Probe::Sql)
+        },
+        Service {
+            inputs: paths(&["/etc/rabbitmq/rabbitmq-env.conf", "/etc/rabbitmq/conf.d"]),
+            listens: vec![
+                loopback(5672, "AMQP"),
+                loopback(25672, "Erlang distribution"),
+                loopback(4369, "Erlang port mapper"),
+            ],
+            ..theirs("rabbitmq", "rabbitmq-server.service", Layer::Foundation, Role::Control, Probe::Queue)
+        },
+        Service {
+            listens: vec![loopback(11211, "cache")],
+            ..theirs("memcached", "memcached.service", Layer::Foundation, Role::Control, Probe::Port(11211))
+        },
+    ]
+}
+
+fn switch() -> Vec<Service> {
+    vec![
+        theirs("openvswitch", "openvswitch-switch.service", Layer::Switch, Role::Compute, Probe::Active),
+        Service {
+            listens: vec![loopback(6641, "OVN northbound"), loopback(6642, "OVN southbound")],
+            ..theirs("ovn-central", "ovn-central.service", Layer::Switch, Role::Control, Probe::Port(6642))
+        },
+        theirs("ovn-host", "ovn-host.service", Layer::Switch, Role::Compute, Probe::Active),
+    ]
+}
+
+fn api(api: &Api) -> Service {
+    let uwsgi = format!("/etc/gpucloud/uwsgi/{}.ini", api.id);
+    let mut inputs = paths(api.reads);
+    inputs.push(PathBuf::from(&uwsgi));
+    Service {
+        id: api.id,
+        role: Role::Control,
+        unit: format!("gpucloud-{}.service", api.id),
+        layer: api.layer,
+        after: api.after,
+        inputs,
+        listens: vec![Listen { scope: Scope::Host, port: api.port, purpose: "API" }],
+        probe: Probe::Api { port: api.port, service: api.service },
+        time_limit: OUR_LIMIT,
+        unit_file: Some(UnitFile {
+            description: api.description.to_owned(),
+            exec: format!("{VENV}/bin/uwsgi --ini {uwsgi}"),
+            user: super::ACCOUNT,
+            kind: "notify",
+            kill_mode: "mixed",
+        }),
+    }
+}
+
+/// A worker of ours: a program of the virtual environment with its arguments.
+struct Worker {
+    id: &'static str,
+    description: &'static str,
+    command: &'static str,
+    notifies: bool,
+    reads: &'static [&'static str],
+    after: &'static [&'static str],
+}
+
+fn worker(w: &Worker) -> Service {
+    Service {
+        id: w.id,
+        role: Role::Control,
+        unit: format!("gpucloud-{}.service", w.id),
+        layer: Layer::Control,
+        after: w.after,
+        inputs: paths(w.reads),
+        listens: Vec::new(),
+        probe: Probe::Active,
+        time_limit: OUR_LIMIT,
+        unit_file: Some(UnitFile {
+            description: w.description.to_owned(),
+            exec: format!("{VENV}/bin/{}", w.command),
+            user: super::ACCOUNT,
+            kind: if w.notifies { "notify" } else { "simple" },
+            kill_mode: "mixed",
+        }),
+    }
+}
+
+const NOVA: &[&str] = &["/etc/nova/nova.conf", "/etc/nova/nova.conf.d"];
+const NEUTRON: &[&str] =
+    &["/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ml2_conf.ini", "/etc/neutron/neutron.conf.d"];
+
+fn workers() -> Vec<Service> {
+    let workers = [
+        Worker {
+            id: "nova-conductor",
+            description: "Nova, the conductor",
+            command: "nova-conductor --config-file /etc/nova/nova.conf --config-dir /etc/nova/nova.conf.d",
+            notifies: true,
+            reads: NOVA,
+            after: &["mariadb", "rabbitmq"],
+        },
+        Worker {
+            id: "nova-scheduler",
+            description: "Nova, the scheduler",
+            command: "nova-scheduler --config-file /etc/nova/nova.conf --config-dir /etc/nova/nova.conf.d",
+            notifies: true,
+            reads: NOVA,
+            after: &["mariadb", "rabbitmq", "placement"],
+        },
+        Worker {
+            id: "neutron-ovn-maintenance",
+            description: "Neutron, upkeep of the OVN databases",
+            command: "neutron-ovn-maintenance-worker --config-file /etc/neutron/neutron.conf --config-file /etc/neutron/plugins/ml2/ml2_conf.ini --config-dir /etc/neutron/neutron.conf.d",
+            notifies: false,
+            reads: NEUTRON,
+            after: &["mariadb", "rabbitmq", "ovn-central"],
+        },
+        Worker {
+            id: "neutron-periodic",
+            description: "Neutron, periodic work",
+            command: "neutron-periodic-workers --config-file /etc/neutron/neutron.conf --config-file /etc/neutron/plugins/ml2/ml2_conf.ini --config-dir /etc/neutron/neutron.conf.d",
+            notifies: false,
+            reads: NEUTRON,
+            after: &["mariadb", "rabbitmq", "ovn-central"],
+        },
+    ];
+    workers.iter().map(worker).collect()
+}
+
+fn hypervisor() -> Vec<Service> {
+    let compute = Worker {
+        id: "nova-compute",
+        description: "Nova, the hypervisor",
+        command: "nova-compute --config-file /etc/nova/nova-cpu.conf --config-dir /etc/nova/nova-cpu.conf.d",
+        // nova-compute never tells systemd that it is ready.
+        notifies: false,
+        reads: &["/etc/nova/nova-cpu.conf", "/etc/nova/nova-cpu.conf.d"],
+        after: &["rabbitmq", "libvirt", "openvswitch", "nova-conductor", "placement"],
+    };
+    let agent = Worker {
+        id: "neutron-ovn-agent",
+        description: "Neutron, metadata for instances",
+        command: "neutron-ovn-agent --config-file /etc/neutron/ovn_agent.ini --config-dir /etc/neutron/neutron-ovn-agent.conf.d",
+        notifies: false,
+        reads: &["/etc/neutron/ovn_agent.ini", "/etc/neutron/neutron-ovn-agent.conf.d"],
+        after: &["openvswitch", "ovn-host", "ovn-central"],
+    };
+    let proxy = Worker {
+        id: "nova-novncproxy",
+        description: "Nova, consoles in a browser",
+        command: "nova-novncproxy --config-file /etc/nova/nova.conf --config-dir /etc/nova/nova.conf.d --web /usr/share/novnc",
+        notifies: false,
+        reads: NOVA,
+        after: &["mariadb", "memcached"],
+    };
+    vec![
+        theirs("libvirt", "libvirtd.socket", Layer::Compute, Role::Compute, Probe::Active),
+        as_root(worker(&compute), Probe::Compute),
+        as_root(worker(&agent), Probe::NetworkAgents),
+        Service {
+            layer: Layer::Compute,
+            listens: vec![Listen { scope: Scope::Host, port: 6080, purpose: "consoles" }],
+            ..worker(&proxy)
+        },
+    ]
+}
+
+/// The two services that set up machines and links run as root, which spares sudo and rootwrap; what they started
+/// must survive their restart.
+fn as_root(service: Service, probe: Probe) -> Service {
+    let unit_file = service.unit_file.map(|file| UnitFile { user: "root", kill_mode: "process", ..file });
+    Service { role: Role::Compute, layer: Layer::Compute, probe, unit_file, ..service }
+}
+
+fn dashboard() -> Service {
+    Service {
+        id: "horizon",
+        role: Role::Control,
+        unit: "gpucloud-horizon.service".into(),
+        layer: Layer::Dashboard,
+        after: &["memcached", "keystone"],
+        inputs: paths(&[
+            "/etc/gpucloud/uwsgi/horizon.ini",
+            "/etc/gpucloud/horizon/local_settings.py",
+            "/etc/gpucloud/horizon/local_settings.d",
+        ]),
+        listens: vec![Listen { scope: Scope::Host, port: DASHBOARD_PORT, purpose: "dashboard" }],
+        probe: Probe::Page { port: DASHBOARD_PORT, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken" },
+        time_limit: OUR_LIMIT,
+        unit_file: Some(UnitFile {
+            description: "Horizon, the dashboard".into(),
+            exec: format!("{VENV}/bin/uwsgi --ini /etc/gpucloud/uwsgi/horizon.ini"),
+            user: super::ACCOUNT,
+            kind: "notify",
+            kill_mode: "mixed",
+        }),
+    }
+}

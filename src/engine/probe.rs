@@ -1,0 +1,160 @@
+//! Kinds of probe: one service, one question, whether it answers (as opposed to whether it runs). A new kind is a
+//! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
+
+use crate::cloud::health;
+use crate::cloud::session::{ApiError, Login, Session, page, status_of};
+use crate::host::{Host, amqp, sql, systemd};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// How long a plain connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// RabbitMQ answers a wrong password late, on purpose.
+const AMQP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How to see that a service works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// systemd's word is all there is.
+    Active,
+    /// Something accepts connections on this port of loopback.
+    Port(u16),
+    /// MariaDB answers on its socket.
+    Sql,
+    /// RabbitMQ accepts connections, and our login where the secrets are known.
+    Queue,
+    /// An API answers: without a token at this port, with one as this service of the catalog.
+    Api {
+        /// Port of the host's address.
+        port: u16,
+        /// Type in the catalog; none for APIs without a catalog entry (metadata).
+        service: Option<&'static str>,
+    },
+    /// Nova has a heartbeat of this hypervisor that is newer than its unit's start.
+    Compute,
+    /// Neutron sees the OVN chassis and agent of this host alive.
+    NetworkAgents,
+    /// A page that contains this text.
+    Page {
+        /// Port of the host's address.
+        port: u16,
+        /// Path on it.
+        path: &'static str,
+        /// What it must contain.
+        contains: &'static str,
+    },
+}
+
+/// Asks probes; logs in once for all of them.
+pub struct Prober {
+    address: Ipv4Addr,
+    host_name: String,
+    login: Option<Login>,
+    queue: Option<(String, crate::config::secrets::Secret)>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Prober {
+    /// For the cloud at `address`; without a `login` only what needs no token is asked.
+    pub fn new(address: Ipv4Addr, host_name: &str, login: Option<Login>) -> Self {
+        Self { address, host_name: host_name.to_owned(), login, queue: None, session: Mutex::new(None) }
+    }
+
+    /// Logs in to the queue too.
+    pub fn with_queue(mut self, user: &str, password: Option<crate::config::secrets::Secret>) -> Self {
+        self.queue = password.map(|password| (user.to_owned(), password));
+        self
+    }
+
+    /// Whether `probe` of the unit `unit` is content; else the reason, in words.
+    pub fn ask(&self, host: &Host, unit: &str, probe: &Probe) -> Result<(), String> {
+        match probe {
+            Probe::Active => Ok(()),
+            Probe::Port(port) => connect(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))),
+            Probe::Sql => match sql::connect().map_err(|e| e.to_string())? {
+                Some(_) => Ok(()),
+                None => Err("MariaDB does not answer".into()),
+            },
+            Probe::Queue => self.ask_queue(),
+            Probe::Api { port, service } => self.ask_api(*port, *service),
+            Probe::Compute => {
+                self.with_session(|session| health::compute(session, &self.host_name, started(host, unit)?))
+            }
+            Probe::NetworkAgents => self.with_session(|session| health::network_agents(session, &self.host_name)),
+            Probe::Page { port, path, contains } => self.ask_page(*port, path, contains),
+        }
+    }
+
+    /// The same as [`Prober::ask`], but without what needs other services: enough to go on with a start.
+    pub fn ask_alone(&self, host: &Host, unit: &str, probe: &Probe) -> Result<(), String> {
+        match probe {
+            Probe::Api { port, .. } => self.ask_port(*port),
+            Probe::Compute | Probe::NetworkAgents => Ok(()),
+            Probe::Queue => connect(SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT))),
+            other => self.ask(host, unit, other),
+        }
+    }
+
+    fn ask_queue(&self) -> Result<(), String> {
+        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT));
+        let Some((user, password)) = &self.queue else { return connect(server) };
+        match amqp::login(server, user, password.expose(), "/", AMQP_LIMIT).map_err(|e| e.to_string())? {
+            amqp::Login::Ok => Ok(()),
+            amqp::Login::Refused(why) => Err(format!("RabbitMQ refuses our login: {why}")),
+            amqp::Login::NoServer => Err("RabbitMQ does not answer".into()),
+        }
+    }
+
+    fn ask_port(&self, port: u16) -> Result<(), String> {
+        match status_of(&format!("http://{}:{port}/", self.address))? {
+            502 | 503 => Err("it answers that it is not ready".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn ask_api(&self, port: u16, service: Option<&'static str>) -> Result<(), String> {
+        match service {
+            Some(service) if self.login.is_some() => {
+                self.with_session(|session| health::api(session, service).map_err(|e| e.to_string()))
+            }
+            _ => self.ask_port(port),
+        }
+    }
+
+    fn ask_page(&self, port: u16, path: &str, contains: &str) -> Result<(), String> {
+        let (status, body) = page(&format!("http://{}:{port}{path}", self.address))?;
+        match status {
+            200 if body.contains(contains) => Ok(()),
+            200 => Err(format!("{path} is not the expected page")),
+            status => Err(format!("{path} answers {status}")),
+        }
+    }
+
+    fn with_session(&self, ask: impl FnOnce(&Session) -> Result<(), String>) -> Result<(), String> {
+        let session = self.session().map_err(|e| e.to_string())?;
+        ask(&session)
+    }
+
+    fn session(&self) -> Result<Arc<Session>, ApiError> {
+        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = kept.as_ref() {
+            return Ok(session.clone());
+        }
+        let login = self.login.as_ref().ok_or_else(|| ApiError::NoService("identity".into()))?;
+        let session = Arc::new(Session::login(login)?);
+        *kept = Some(session.clone());
+        Ok(session)
+    }
+}
+
+fn connect(address: SocketAddr) -> Result<(), String> {
+    TcpStream::connect_timeout(&address, CONNECT_LIMIT).map(drop).map_err(|e| format!("{address}: {e}"))
+}
+
+/// When the unit was started last, in seconds since 1970.
+fn started(host: &Host, unit: &str) -> Result<f64, String> {
+    let status = systemd::unit(host, unit).map_err(|e| e.to_string())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    Ok(now - (systemd::monotonic_seconds() - status.started_at))
+}

@@ -1,0 +1,112 @@
+//! What a row of the service table is, and what follows from its rows: start order, status layers, the ports to
+//! close, the order of recovery, which unit restarts when a file changes.
+//!
+//! The rows themselves are in each engine: `native/services.rs`.
+
+use super::probe::Probe;
+use crate::plan::Role;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Layers of a cloud; a layer works only on top of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// Database, queue, cache.
+    Foundation,
+    /// Open vSwitch and OVN.
+    Switch,
+    /// Keystone.
+    Identity,
+    /// The other APIs and their workers.
+    Control,
+    /// Hypervisor, agents, consoles.
+    Compute,
+    /// Horizon.
+    Dashboard,
+}
+
+impl Layer {
+    /// All, from the bottom up.
+    pub const ALL: [Layer; 6] =
+        [Layer::Foundation, Layer::Switch, Layer::Identity, Layer::Control, Layer::Compute, Layer::Dashboard];
+
+    /// Its name as users see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Foundation => "foundation",
+            Layer::Switch => "switch",
+            Layer::Identity => "identity",
+            Layer::Control => "control",
+            Layer::Compute => "compute",
+            Layer::Dashboard => "dashboard",
+        }
+    }
+}
+
+/// Where a service listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// On loopback only.
+    Loopback,
+    /// On the host's address.
+    Host,
+}
+
+/// A TCP port of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// Where.
+    pub scope: Scope,
+    /// TCP port.
+    pub port: u16,
+    /// What for.
+    pub purpose: &'static str,
+}
+
+/// How the unit of a service of ours is made; the distribution's services have their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitFile {
+    /// What it is, in words.
+    pub description: String,
+    /// Program and arguments, absolute.
+    pub exec: String,
+    /// Account it runs as.
+    pub user: &'static str,
+    /// "notify" where the program tells systemd that it is ready, else "simple".
+    pub kind: &'static str,
+    /// "mixed", or "process" where children (guests, proxies) must survive a restart.
+    pub kill_mode: &'static str,
+}
+
+/// One row of the table.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Stable name: "nova-api".
+    pub id: &'static str,
+    /// On which machine of a cloud it runs.
+    pub role: Role,
+    /// Its systemd unit.
+    pub unit: String,
+    /// On which layer it stands.
+    pub layer: Layer,
+    /// Services (by id) that must run before.
+    pub after: &'static [&'static str],
+    /// Files and drop-in directories that it reads only at its start.
+    pub inputs: Vec<PathBuf>,
+    /// Its ports.
+    pub listens: Vec<Listen>,
+    /// How to see that it works.
+    pub probe: Probe,
+    /// How long a start may take before it counts as failed.
+    pub time_limit: Duration,
+    /// Its unit file, when it is ours.
+    pub unit_file: Option<UnitFile>,
+}
+
+/// The unit of the service called `id`.
+pub fn unit_of<'a>(services: &'a [Service], id: &str) -> Option<&'a str> {
+    services.iter().find(|service| service.id == id).map(|service| service.unit.as_str())
+}

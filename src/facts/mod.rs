@@ -1,0 +1,54 @@
+//! What this machine is. Nothing here writes.
+//!
+//! Facts are *read* (files below a root) or *probed* (netlink, processes, the network). With `--sysroot` the root is
+//! a captured tree: then probes are unknown, and nothing live is asked.
+
+pub mod hardware;
+pub mod kvm;
+pub mod listeners;
+pub mod network;
+pub mod os;
+pub mod pci;
+pub mod reach;
+pub mod software;
+pub mod storage;
+
+use crate::host::{Host, Result};
+use serde::Serialize;
+
+/// Everything known of a machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
+    /// Distribution, kernel, name.
+    pub os: os::Os,
+    /// Processors and memory.
+    pub hardware: hardware::Hardware,
+    /// Filesystems below which things will be put.
+    pub storage: storage::Storage,
+    /// Links, addresses, default route.
+    pub network: network::Network,
+    /// Display devices.
+    pub displays: Vec<pci::Display>,
+    /// Whether KVM works.
+    pub kvm: kvm::Kvm,
+    /// Who listens where.
+    pub listeners: Vec<listeners::Listener>,
+    /// Databases, queues and clouds that are here already.
+    pub software: software::Software,
+}
+
+impl Facts {
+    /// Looks at everything but the outside network (see [`reach`], which takes its time).
+    pub fn gather(host: &Host) -> Result<Self> {
+        Ok(Self {
+            os: os::read(host)?,
+            hardware: hardware::read(host)?,
+            storage: storage::read(host)?,
+            network: network::probe(host)?,
+            displays: pci::displays(host)?,
+            kvm: if host.is_live() { kvm::prove() } else { kvm::Kvm::NoDevice },
+            listeners: if host.is_live() { listeners::read(host)? } else { Vec::new() },
+            software: software::read(host)?,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Distribution, kernel and name of the machine.
+
+use crate::host::{Host, Result, files};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Distribution, kernel, name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Os {
+    /// "debian", "ubuntu".
+    pub id: String,
+    /// "12", "24.04".
+    pub version: String,
+    /// "Debian GNU/Linux 12 (bookworm)".
+    pub pretty_name: String,
+    /// "bookworm".
+    pub codename: String,
+    /// Kernel release, "6.1.0-25-amd64".
+    pub kernel: String,
+    /// Name of the machine, perhaps with a domain.
+    pub host_name: String,
+    /// Whether systemd is PID 1.
+    pub systemd: bool,
+    /// Whether this is a container, and of which kind.
+    pub container: Option<String>,
+    /// Whether the kernel can forward for Open vSwitch (module `openvswitch`); without, packets pass a daemon.
+    pub openvswitch_module: bool,
+}
+
+impl Os {
+    /// The name up to the first dot, in small letters.
+    pub fn short_host_name(&self) -> String {
+        self.host_name.split('.').next().unwrap_or_default().to_lowercase()
+    }
+
+    /// "debian12", "ubuntu24.04".
+    pub fn label(&self) -> String {
+        format!("{}{}", self.id, self.version)
+    }
+}
+
+/// Reads them.
+pub fn read(host: &Host) -> Result<Os> {
+    let release = files::read_text(host, "/etc/os-release")?.unwrap_or_default();
+    let release = parse(&release);
+    let field = |name: &str| release.get(name).cloned().unwrap_or_default();
+    let text =
+        |path: &str| -> Result<String> { Ok(files::read_text(host, path)?.unwrap_or_default().trim().to_owned()) };
+    let kernel = text("/proc/sys/kernel/osrelease")?;
+    let container = files::read_text(host, "/run/systemd/container")?.map(|kind| kind.trim().to_owned());
+    Ok(Os {
+        openvswitch_module: has_module(host, "openvswitch", &kernel, container.is_some())?,
+        id: field("ID"),
+        version: field("VERSION_ID"),
+        pretty_name: field("PRETTY_NAME"),
+        codename: field("VERSION_CODENAME"),
+        kernel,
+        host_name: if host.is_live() { text("/proc/sys/kernel/hostname")? } else { text("/etc/hostname")? },
+        systemd: crate::host::systemd::is_booted(host),
+        container,
+    })
+}
+
+/// Loaded, or there to be loaded; a container cannot load one.
+fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Result<bool> {
+    if files::exists(host, format!("/sys/module/{module}")) {
+        return Ok(true);
+    }
+    let list = if container { None } else { files::read_text(host, format!("/lib/modules/{kernel}/modules.dep"))? };
+    Ok(list.is_some_and(|list| list.lines().any(|line| line.contains(&format!("/{module}.ko")))))
+}
+
+/// `KEY=value` or `KEY="value"` lines, as os-release(5) has them.
+fn parse(text: &str) -> HashMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_is_read_with_and_without_quotes() {
+        let fields = parse("ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='x y'\n");
+        assert_eq!(
+            (fields["ID"].as_str(), fields["VERSION_ID"].as_str(), fields["PRETTY_NAME"].as_str()),
+            ("debian", "12", "x y")
+        );
+    }
+}

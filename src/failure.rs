@@ -1,0 +1,120 @@
+//! What a person sees when something fails: what, the line that proves it, and the next command.
+//!
+//! A new hint is one row of [`HINTS`]: text seen in an error or in a program's output -> what to type.
+
+use crate::exit::ExitStatus;
+use crate::host;
+use serde::Serialize;
+
+/// A failure as a person needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What failed, in words.
+    pub what: String,
+    /// The line or lines that prove it; may be empty.
+    pub evidence: String,
+    /// The next command to type, or what to change.
+    pub next: String,
+    /// With which status the program ends.
+    #[serde(skip)]
+    pub status: ExitStatus,
+}
+
+impl Failure {
+    /// A failure of this machine or of the network.
+    pub fn new(what: impl Into<String>, evidence: impl Into<String>, next: impl Into<String>) -> Self {
+        Self { what: what.into(), evidence: evidence.into(), next: next.into(), status: ExitStatus::Failed }
+    }
+
+    /// The same with another exit status.
+    pub fn with(mut self, status: ExitStatus) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(what, "", next).with(ExitStatus::Usage)
+    }
+
+    /// A program that we ran for the person at the terminal ended with `code`: it said itself what was wrong.
+    pub fn passed_on(code: i32) -> Self {
+        Self::new("", "", "").with(ExitStatus::Passed(u8::try_from(code).unwrap_or(1)))
+    }
+
+    /// The administrator interrupted.
+    pub fn interrupted() -> Self {
+        Self::new("interrupted; nothing was changed", "", "start again when you are ready")
+            .with(ExitStatus::Interrupted)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl From<host::Error> for Failure {
+    fn from(error: host::Error) -> Self {
+        let evidence = error.evidence().unwrap_or_default().to_owned();
+        let next = hint(&format!("{error}\n{evidence}"));
+        let status = if matches!(error, host::Error::Stopped) { ExitStatus::Midway } else { ExitStatus::Failed };
+        Self::new(error.to_string(), evidence, next).with(status)
+    }
+}
+
+/// Causes that are recognised in an error or in the output of a program, and what to do about them. First match wins.
+const HINTS: &[(&str, &str)] = &[
+    ("No space left on device", "free space below /var (df -h /var), then: gpucloud-install apply"),
+    ("Read-only file system", "the disk is mounted read-only: look at `dmesg`, repair, then: gpucloud-install apply"),
+    ("Temporary failure resolving", "names cannot be resolved: check /etc/resolv.conf, then: gpucloud-install apply"),
+    ("Could not resolve", "names cannot be resolved: check /etc/resolv.conf, then: gpucloud-install apply"),
+    ("Connection timed out", "a server does not answer: check network and proxy, then: gpucloud-install apply"),
+    (
+        "certificate verify failed",
+        "TLS is intercepted or the clock is wrong: install your organisation's CA with update-ca-certificates and check `date`",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "TLS is intercepted or the clock is wrong: install your organisation's CA with update-ca-certificates and check `date`",
+    ),
+    (
+        "Release file",
+        "the package index is refused: check the clock (`date`) and /etc/apt/sources.list*, then: gpucloud-install apply",
+    ),
+    (
+        "Unable to locate package",
+        "a package source is missing: compare /etc/apt/sources.list* with docs/platforms.md, then: apt-get update",
+    ),
+    ("hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
+    ("Hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
+    ("package lock", "end the program that holds the lock or wait for it, then: gpucloud-install apply"),
+    (
+        "Address already in use",
+        "another program has this port: find it with `ss -ltnp`, stop it, then: gpucloud-install apply",
+    ),
+    (
+        "Cannot allocate memory",
+        "memory is short: see `free -h`, close what is not needed, then: gpucloud-install apply",
+    ),
+    ("stopped on request", "gpucloud-install apply goes on where it stopped"),
+];
+
+/// What to do about an error whose text is `text`.
+pub fn hint(text: &str) -> String {
+    let known = HINTS.iter().find(|(cause, _)| text.contains(cause));
+    known
+        .map_or("gpucloud-install apply tries again; gpucloud-install doctor looks for the cause", |(_, next)| next)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_with_what_to_do() {
+        assert!(hint("cannot write /x: No space left on device (os error 28)").contains("df -h /var"));
+    }
+}

@@ -1,0 +1,277 @@
+//! Files and directories: read, written atomically, compared, removed.
+//!
+//! Invariant: a file is replaced by rename of a complete, synced temporary file in the same directory, so that a
+//! reader, or a machine after a power cut, sees the old content or the new one and nothing between.
+
+use super::users::{self, Owner};
+use super::{Error, Host, Result};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Names the temporary file beside the one that is written; left-overs of a power cut are recognised by it.
+const TEMPORARY_SUFFIX: &str = ".gpucloud-new";
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { doing, path, source }
+}
+
+fn missing_is_none<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The content of a file, or `None` where there is none.
+pub fn read(host: &Host, path: &Path) -> Result<Option<Vec<u8>>> {
+    missing_is_none(fs::read(host.real(path))).map_err(io("read", path))
+}
+
+/// The content of a text file (invalid UTF-8 replaced), or `None` where there is none.
+pub fn read_text(host: &Host, path: impl AsRef<Path>) -> Result<Option<String>> {
+    let bytes = read(host, path.as_ref())?;
+    Ok(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()))
+}
+
+/// What is at a path: kind, permissions, owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Where it points to, for a symbolic link.
+    pub link: Option<PathBuf>,
+    /// Permission bits, without the file type.
+    pub mode: u32,
+    /// Numeric owner and group.
+    pub owner: Owner,
+}
+
+/// What is at `path` (a link is not followed), or `None`.
+pub fn status(host: &Host, path: &Path) -> Result<Option<Status>> {
+    let real = host.real(path);
+    let Some(meta) = missing_is_none(fs::symlink_metadata(&real)).map_err(io("look at", path))? else {
+        return Ok(None);
+    };
+    let link = if meta.is_symlink() { Some(fs::read_link(&real).map_err(io("read link", path))?) } else { None };
+    Ok(Some(Status {
+        is_dir: meta.is_dir(),
+        link,
+        mode: meta.mode() & 0o7777,
+        owner: Owner { uid: meta.uid(), gid: meta.gid() },
+    }))
+}
+
+/// Whether anything is at `path`.
+pub fn exists(host: &Host, path: impl AsRef<Path>) -> bool {
+    fs::symlink_metadata(host.real(path)).is_ok()
+}
+
+/// The names in a directory, sorted; empty where there is no such directory.
+pub fn list(host: &Host, path: impl AsRef<Path>) -> Result<Vec<String>> {
+    let path = path.as_ref();
+    let Some(entries) = missing_is_none(fs::read_dir(host.real(path))).map_err(io("list", path))? else {
+        return Ok(Vec::new());
+    };
+    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// SHA-256 of some bytes, as lower-case hexadecimal.
+pub fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Those of the directories above `path` that do not exist, the outermost first.
+pub fn missing_parents(host: &Host, path: &Path) -> Vec<PathBuf> {
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| !dir.as_os_str().is_empty() && !exists(host, dir))
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    missing
+}
+
+/// Writes a file in one piece: temporary file, permissions, owner, sync, rename, sync of the directory.
+/// Directories above it are made, 0755.
+pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> Result<()> {
+    make_parents(host, path)?;
+    host.write_point()?;
+    let real = host.real(path);
+    let temporary = temporary_for(&real);
+    write_temporary(&temporary, content, mode, owner).map_err(io("write", path))?;
+    host.write_point()?;
+    fs::rename(&temporary, &real).map_err(io("replace", path))?;
+    sync_parent(&real).map_err(io("sync the directory of", path))?;
+    host.write_point()
+}
+
+fn temporary_for(real: &Path) -> PathBuf {
+    let mut name = real.as_os_str().to_owned();
+    name.push(TEMPORARY_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn write_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<()> {
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    if let Some(Owner { uid, gid }) = owner {
+        std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+fn sync_parent(real: &Path) -> std::io::Result<()> {
+    match real.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Makes the directories above `path`, 0755.
+pub fn make_parents(host: &Host, path: &Path) -> Result<()> {
+    for dir in missing_parents(host, path) {
+        make_dir(host, &dir, 0o755, None)?;
+    }
+    Ok(())
+}
+
+/// Makes one directory, or gives an existing one these permissions and this owner.
+pub fn make_dir(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+    host.write_point()?;
+    let real = host.real(path);
+    match fs::create_dir(&real) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(io("make directory", path)(e)),
+        _ => {}
+    }
+    set_permissions(host, path, mode, owner)
+}
+
+/// Gives a path these permissions and this owner.
+pub fn set_permissions(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
+    let real = host.real(path);
+    if let Some(Owner { uid, gid }) = owner {
+        std::os::unix::fs::chown(&real, Some(uid), Some(gid)).map_err(io("give away", path))?;
+    }
+    fs::set_permissions(&real, fs::Permissions::from_mode(mode)).map_err(io("set the permissions of", path))
+}
+
+/// Makes a symbolic link in one piece, replacing what file or link was there.
+pub fn make_link(host: &Host, path: &Path, target: &Path) -> Result<()> {
+    make_parents(host, path)?;
+    host.write_point()?;
+    let real = host.real(path);
+    let temporary = temporary_for(&real);
+    let _ = fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(target, &temporary).map_err(io("link", path))?;
+    fs::rename(&temporary, &real).map_err(io("replace", path))?;
+    host.write_point()
+}
+
+/// Removes a file or link, and what a power cut left beside it; nothing there is fine.
+pub fn remove(host: &Host, path: &Path) -> Result<()> {
+    host.write_point()?;
+    let real = host.real(path);
+    let _ = fs::remove_file(temporary_for(&real));
+    missing_is_none(fs::remove_file(&real)).map_err(io("remove", path))?;
+    host.write_point()
+}
+
+/// Removes a directory with all that is in it; nothing there is fine. Mount points inside are not crossed: then it
+/// fails.
+pub fn remove_tree(host: &Host, path: &Path) -> Result<()> {
+    host.write_point()?;
+    let real = host.real(path);
+    let Some(meta) = missing_is_none(fs::symlink_metadata(&real)).map_err(io("look at", path))? else {
+        return Ok(());
+    };
+    let removed = if meta.is_dir() { fs::remove_dir_all(&real) } else { fs::remove_file(&real) };
+    missing_is_none(removed).map_err(io("remove", path))?;
+    host.write_point()
+}
+
+/// Removes a directory if nothing is in it; returns whether it is gone.
+pub fn remove_empty_dir(host: &Host, path: &Path) -> Result<bool> {
+    host.write_point()?;
+    match fs::remove_dir(host.real(path)) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(io("remove directory", path)(e)),
+    }
+}
+
+/// Removes a directory if nothing but empty directories is in it; returns whether it is gone.
+pub fn remove_empty_tree(host: &Host, path: &Path) -> Result<bool> {
+    for name in list(host, path)? {
+        let inner = path.join(name);
+        if status(host, &inner)?.is_some_and(|status| status.is_dir) {
+            remove_empty_tree(host, &inner)?;
+        }
+    }
+    remove_empty_dir(host, path)
+}
+
+/// Adds `bytes` to the end of a file (0600), and waits until they are on the disk when `sync`.
+pub fn append(host: &Host, path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
+    host.write_point()?;
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.create(true).append(true).mode(0o600).open(host.real(path)).map_err(io("open", path))?;
+    file.write_all(bytes).map_err(io("write", path))?;
+    if sync {
+        file.sync_data().map_err(io("sync", path))?;
+    }
+    host.write_point()
+}
+
+/// Cuts a file off after `length` bytes.
+pub fn truncate(host: &Host, path: &Path, length: u64) -> Result<()> {
+    host.write_point()?;
+    let file = fs::OpenOptions::new().write(true).open(host.real(path)).map_err(io("open", path))?;
+    file.set_len(length).and_then(|()| file.sync_all()).map_err(io("cut", path))
+}
+
+/// A file that somebody else may still read, copied with its permissions (used for the binary itself).
+pub fn copy(host: &Host, from: &Path, path: &Path, mode: u32) -> Result<()> {
+    let content = fs::read(from).map_err(io("read", from))?;
+    write(host, path, &content, mode, None)
+}
+
+/// The owner called `user:group` on this host; `None` in a directory that only stands for a host.
+pub fn owner(host: &Host, user: &str, group: &str) -> Result<Option<Owner>> {
+    if host.is_live() { users::owner(user, group).map(Some) } else { Ok(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let path = Path::new("/etc/a/b.conf");
+        write(&host, path, b"one", 0o640, None).unwrap();
+        write(&host, path, b"two", 0o600, None).unwrap();
+        assert_eq!(read(&host, path).unwrap().unwrap(), b"two");
+        assert_eq!(status(&host, path).unwrap().unwrap().mode, 0o600);
+        assert_eq!(list(&host, "/etc/a").unwrap(), ["b.conf"]);
+    }
+
+    #[test]
+    fn missing_parents_are_named_outermost_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let missing = missing_parents(&host, Path::new("/a/b/c"));
+        assert_eq!(missing, [Path::new("/a"), Path::new("/a/b")]);
+    }
+}

@@ -1,0 +1,472 @@
+//! Network links, addresses and routes, read and changed through rtnetlink.
+//!
+//! What holds here:
+//! - No type of `rtnetlink` appears in a signature: the crate changes its API almost every release.
+//! - Each call opens a netlink socket in the network namespace of the calling thread, runs tokio
+//!   on that thread alone, and is finished when it returns. Never call it from async code.
+//! - Changes may be repeated: an address that is there, a link that is gone are no errors.
+//! - Nothing here survives a reboot.
+//!
+//! What drives a link (e1000e, mlx5_core) is not told by rtnetlink; sysfs tells it.
+
+mod decode;
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::route::RouteMessage;
+use rtnetlink::{Handle, IpVersion, LinkMessageBuilder, LinkUnspec};
+
+/// The kernel answers at once; a dump of which a message got lost would be waited for for ever.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// What can go wrong with a link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There is no link of this name.
+    #[error("cannot {what}: there is no network link {name}")]
+    NoLink {
+        /// What was to be done.
+        what: String,
+        /// The name asked for.
+        name: String,
+    },
+    /// The kernel refused, or no netlink socket could be had.
+    #[error("cannot {what}: {source}")]
+    Kernel {
+        /// What was to be done.
+        what: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The kernel's answer was missing, late or not understood.
+    #[error("cannot {what}: the kernel's answer is unusable: {why}")]
+    Answer {
+        /// What was to be done.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A network link, real or virtual.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it, unique in the namespace.
+    pub index: u32,
+    /// The name, at most 15 bytes.
+    pub name: String,
+    /// The hardware address, `52:54:00:12:34:56`. `None` for one without, such as `lo`.
+    pub mac: Option<String>,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Whether the other end is there: cable, peer. False while it is not up.
+    pub carrier: bool,
+    /// `veth`, `bridge`, `vlan`, `openvswitch`; `None` for hardware and `lo`.
+    pub kind: Option<String>,
+    /// The index of the bridge, bond, VRF or Open vSwitch that it is a port of.
+    pub controller: Option<u32>,
+}
+
+/// An address on a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The index of the link.
+    pub link: u32,
+    /// The address itself (not the peer's).
+    pub address: IpAddr,
+    /// The length of the network part, in bits.
+    pub prefix_len: u8,
+    /// Whether it expires: from DHCP or a router advertisement, and whoever renews it owns it.
+    pub dynamic: bool,
+    /// How far it is valid.
+    pub scope: Scope,
+}
+
+/// How far an address is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere.
+    Global,
+    /// On this link only.
+    Link,
+    /// On this machine only.
+    Host,
+    /// Another number of `rtm_scope`.
+    Other(u8),
+}
+
+/// One way of a route in the main table; a route with several ways appears once for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where it leads; `None` for a default route.
+    pub destination: Option<IpNet>,
+    /// Whether it is IPv6.
+    pub ipv6: bool,
+    /// The next machine; `None` where the destination is on the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The index of the link.
+    pub link: u32,
+    /// Lowest wins; 0 where none is given.
+    pub metric: u32,
+    /// Who made it.
+    pub protocol: Protocol,
+}
+
+/// Who made a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A DHCP client.
+    Dhcp,
+    /// An administrator, or a network manager on their behalf.
+    Static,
+    /// The kernel, with an address.
+    Kernel,
+    /// `ip route add` without more: gone after a reboot.
+    Boot,
+    /// Another number of `rtm_protocol`; 9 is a router advertisement.
+    Other(u8),
+}
+
+/// All links of this namespace.
+pub fn links() -> Result<Vec<Link>, LinkError> {
+    let messages =
+        netlink(
+            "list network links",
+            |handle| async move { handle.link().get().execute().try_collect::<Vec<_>>().await },
+        )?;
+    Ok(messages.into_iter().map(decode::link).collect())
+}
+
+/// All addresses of this namespace, IPv4 and IPv6.
+pub fn addresses() -> Result<Vec<Address>, LinkError> {
+    let messages = netlink("list network addresses", |handle| async move {
+        let request = handle.address().get();
+        request.execute().try_collect::<Vec<_>>().await
+    })?;
+    Ok(messages.iter().filter_map(decode::address).collect())
+}
+
+/// The routes of the main table that forward packets, IPv4 before IPv6.
+pub fn routes() -> Result<Vec<Route>, LinkError> {
+    let messages = netlink("list routes", |handle| async move {
+        let mut messages = dump_routes(&handle, IpVersion::V4).await?;
+        messages.extend(dump_routes(&handle, IpVersion::V6).await?);
+        Ok(messages)
+    })?;
+    let ours = messages.iter().filter(|message| decode::forwards(message));
+    Ok(ours.flat_map(decode::ways).collect())
+}
+
+/// The IPv4 default route that the kernel takes: the one of the lowest metric.
+pub fn default_route() -> Result<Option<Route>, LinkError> {
+    let candidates = routes()?.into_iter().filter(is_ipv4_default);
+    Ok(candidates.min_by_key(|route| route.metric))
+}
+
+/// Switches a link on.
+pub fn set_up(name: &str) -> Result<(), LinkError> {
+    let what = format!("switch on link {name}");
+    change(&what, name, LinkMessageBuilder::up)
+}
+
+/// Sets the largest packet of a link, in bytes.
+pub fn set_mtu(name: &str, mtu: u32) -> Result<(), LinkError> {
+    let what = format!("set the MTU of link {name} to {mtu}");
+    change(&what, name, |message| message.mtu(mtu))
+}
+
+/// Gives a link an address; one that is there with this prefix length is left as it is.
+pub fn add_address(name: &str, address: IpAddr, prefix_len: u8) -> Result<(), LinkError> {
+    let what = format!("add address {address}/{prefix_len} to link {name}");
+    let index = existing(&what, name)?;
+    let added = netlink(&what, |handle| async move {
+        let request = handle.address().add(index, address, prefix_len);
+        request.execute().await
+    });
+    match added {
+        Err(LinkError::Kernel { source, .. }) if there_already(&source) => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes a virtual link and, of a veth pair, its peer. A missing one is fine.
+pub fn delete_link(name: &str) -> Result<(), LinkError> {
+    let what = format!("delete link {name}");
+    let Some(index) = index_of(&what, name)? else {
+        return Ok(());
+    };
+    netlink(&what, |handle| async move { handle.link().del(index).execute().await })
+}
+
+type Message = LinkMessageBuilder<LinkUnspec>;
+
+fn change(what: &str, name: &str, edit: impl FnOnce(Message) -> Message) -> Result<(), LinkError> {
+    let index = existing(what, name)?;
+    let message = edit(LinkUnspec::new_with_index(index)).build();
+    netlink(what, |handle| async move { handle.link().set(message).execute().await })
+}
+
+fn existing(what: &str, name: &str) -> Result<u32, LinkError> {
+    index_of(what, name)?.ok_or_else(|| LinkError::NoLink { what: what.to_owned(), name: name.to_owned() })
+}
+
+/// Asks for all links: asked for one, the kernel also takes alternative names.
+fn index_of(what: &str, name: &str) -> Result<Option<u32>, LinkError> {
+    let messages = netlink(what, |handle| async move { handle.link().get().execute().try_collect::<Vec<_>>().await })?;
+    let mut links = messages.into_iter().map(decode::link);
+    Ok(links.find(|link| link.name == name).map(|link| link.index))
+}
+
+async fn dump_routes(handle: &Handle, version: IpVersion) -> Result<Vec<RouteMessage>, rtnetlink::Error> {
+    use rtnetlink::RouteMessageBuilder as Builder;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let request = match version {
+        IpVersion::V4 => Builder::<Ipv4Addr>::new().build(),
+        IpVersion::V6 => Builder::<Ipv6Addr>::new().build(),
+    };
+    handle.route().get(request).execute().try_collect().await
+}
+
+/// Runs `work` on a netlink socket of its own, on this thread.
+fn netlink<T, W, F>(what: &str, work: W) -> Result<T, LinkError>
+where
+    W: FnOnce(Handle) -> F,
+    F: Future<Output = Result<T, rtnetlink::Error>>,
+{
+    let failed = |source| LinkError::Kernel { what: what.to_owned(), source };
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().enable_time().build().map_err(failed)?;
+    let answer = runtime.block_on(async {
+        let (connection, handle, _unasked) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(tokio::time::timeout(ANSWER_LIMIT, work(handle)).await)
+    });
+    match answer.map_err(failed)? {
+        Ok(done) => done.map_err(|error| translate(what, &error)),
+        Err(_elapsed) => Err(unusable(what, "it did not come in time")),
+    }
+}
+
+fn translate(what: &str, error: &rtnetlink::Error) -> LinkError {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => LinkError::Kernel { what: what.to_owned(), source: message.to_io() },
+        other => unusable(what, &other.to_string()),
+    }
+}
+
+fn unusable(what: &str, why: &str) -> LinkError {
+    LinkError::Answer { what: what.to_owned(), why: why.to_owned() }
+}
+
+/// EEXIST: the link has this address with this prefix length.
+fn there_already(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
+}
+
+fn is_ipv4_default(route: &Route) -> bool {
+    route.destination.is_none() && !route.ipv6
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// Runs `test` in a network namespace of its own, or says why not.
+    fn in_own_namespace(test: impl FnOnce() + Send + 'static) {
+        let run = move || match nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+            Ok(()) => test(),
+            Err(_) => eprintln!("skipped: needs root"),
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+
+    /// What `ip` says, in this thread's namespace.
+    fn iproute(arguments: &str) -> String {
+        let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "ip {arguments}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn veth_pair() {
+        iproute("link add left address 02:00:00:00:00:01 mtu 1400 type veth peer name right");
+    }
+
+    fn named(name: &str) -> Link {
+        let found = links().unwrap().into_iter().find(|link| link.name == name);
+        found.unwrap()
+    }
+
+    fn parsed(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn links_are_read() {
+        in_own_namespace(|| {
+            veth_pair();
+            iproute("link add bridge type bridge");
+            iproute("link set right master bridge up");
+            let left = named("left");
+            assert_eq!(left.mac.as_deref(), Some("02:00:00:00:00:01"));
+            assert_eq!((left.mtu, left.up, left.carrier), (1400, false, false));
+            assert_eq!((left.kind.as_deref(), left.controller), (Some("veth"), None));
+            let bridge = named("bridge");
+            assert_eq!(bridge.kind.as_deref(), Some("bridge"));
+            assert_eq!(named("right").controller, Some(bridge.index));
+            let lo = named("lo");
+            assert_eq!((lo.index, lo.mac, lo.kind, lo.mtu), (1, None, None, 65536));
+        });
+    }
+
+    #[test]
+    fn both_ends_up_make_a_carrier() {
+        in_own_namespace(|| {
+            veth_pair();
+            set_up("left").unwrap();
+            set_up("left").unwrap();
+            assert!(named("left").up && !named("left").carrier);
+            set_up("right").unwrap();
+            assert!(named("left").carrier && named("right").carrier);
+        });
+    }
+
+    #[test]
+    fn mtu_is_set_or_refused_by_name() {
+        in_own_namespace(|| {
+            veth_pair();
+            set_mtu("left", 1442).unwrap();
+            assert_eq!(named("left").mtu, 1442);
+            let error = set_mtu("left", 1).unwrap_err().to_string();
+            assert!(error.contains("set the MTU of link left to 1: "), "{error}");
+        });
+    }
+
+    #[test]
+    fn address_is_added_once() {
+        in_own_namespace(|| {
+            veth_pair();
+            let four = parsed("172.24.4.1");
+            add_address("left", four, 24).unwrap();
+            add_address("left", four, 24).unwrap();
+            add_address("left", parsed("fd00::1"), 64).unwrap();
+            let left = named("left").index;
+            let expected =
+                |address, prefix_len| Address { link: left, address, prefix_len, dynamic: false, scope: Scope::Global };
+            let found = addresses().unwrap();
+            assert_eq!(found, [expected(four, 24), expected(parsed("fd00::1"), 64)]);
+            let said = iproute("-4 -o address show dev left");
+            assert!(said.contains("172.24.4.1/24 brd 172.24.4.255 scope global left"), "{said}");
+        });
+    }
+
+    #[test]
+    fn expiring_peer_and_host_addresses_are_told_apart() {
+        in_own_namespace(|| {
+            veth_pair();
+            iproute("link set lo up");
+            iproute("address add 192.0.2.9/24 dev left valid_lft 900 preferred_lft 900");
+            iproute("address add 10.0.0.1 peer 10.0.0.2/32 dev left");
+            let found = addresses().unwrap();
+            let of = |text| found.iter().find(|one| one.address == parsed(text)).unwrap();
+            assert!(of("192.0.2.9").dynamic && !of("10.0.0.1").dynamic);
+            assert_eq!(of("10.0.0.1").prefix_len, 32);
+            assert_eq!((of("127.0.0.1").scope, of("::1").scope), (Scope::Host, Scope::Host));
+        });
+    }
+
+    #[test]
+    fn routes_are_read() {
+        in_own_namespace(|| {
+            veth_pair();
+            set_up("left").unwrap();
+            set_up("right").unwrap();
+            add_address("left", parsed("192.0.2.2"), 24).unwrap();
+            assert_eq!(default_route().unwrap(), None);
+            iproute("route add default via 192.0.2.250 dev left metric 300");
+            iproute("route add default via 192.0.2.254 dev left metric 100 proto dhcp");
+            iproute("route add 198.51.100.0/24 via 192.0.2.3 dev left proto static");
+            iproute("route add blackhole 203.0.113.0/24");
+            iproute("route add 10.9.0.0/16 via 192.0.2.9 table 77");
+            let left = named("left").index;
+            let expected = |destination: Option<&str>, gateway: Option<&str>, metric, protocol| Route {
+                destination: destination.map(|net| net.parse().unwrap()),
+                ipv6: false,
+                gateway: gateway.map(parsed),
+                link: left,
+                metric,
+                protocol,
+            };
+            let dhcp = expected(None, Some("192.0.2.254"), 100, Protocol::Dhcp);
+            let four: Vec<_> = routes().unwrap().into_iter().filter(|one| !one.ipv6).collect();
+            assert_eq!(four.len(), 4, "{four:?}");
+            for wanted in [
+                dhcp.clone(),
+                expected(None, Some("192.0.2.250"), 300, Protocol::Boot),
+                expected(Some("192.0.2.0/24"), None, 0, Protocol::Kernel),
+                expected(Some("198.51.100.0/24"), Some("192.0.2.3"), 0, Protocol::Static),
+            ] {
+                assert!(four.contains(&wanted), "{wanted:?} not in {four:?}");
+            }
+            assert_eq!(default_route().unwrap(), Some(dhcp));
+        });
+    }
+
+    #[test]
+    fn ipv6_and_several_ways_are_read() {
+        in_own_namespace(|| {
+            veth_pair();
+            set_up("left").unwrap();
+            set_up("right").unwrap();
+            add_address("left", parsed("192.0.2.2"), 24).unwrap();
+            iproute("-6 route add default via fe80::1 dev left metric 7");
+            iproute("route add 10.1.0.0/16 nexthop via 192.0.2.3 dev left nexthop via 192.0.2.4 dev left");
+            iproute("route add 10.2.0.0/16 via inet6 fe80::9 dev left");
+            let all = routes().unwrap();
+            let six = all.iter().find(|one| one.ipv6 && one.destination.is_none()).unwrap();
+            assert_eq!((six.gateway, six.metric), (Some(parsed("fe80::1")), 7));
+            let to = |net: &str| {
+                let net = Some(net.parse().unwrap());
+                let ways = all.iter().filter(move |one| one.destination == net);
+                ways.filter_map(|one| one.gateway).collect::<Vec<_>>()
+            };
+            assert_eq!(to("10.1.0.0/16"), [parsed("192.0.2.3"), parsed("192.0.2.4")]);
+            assert_eq!(to("10.2.0.0/16"), [parsed("fe80::9")]);
+            assert_eq!(default_route().unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn deleting_takes_the_peer_and_may_be_repeated() {
+        in_own_namespace(|| {
+            veth_pair();
+            delete_link("left").unwrap();
+            assert!(links().unwrap().iter().all(|link| link.name == "lo"));
+            delete_link("left").unwrap();
+            let error = delete_link("lo").unwrap_err();
+            assert!(matches!(error, LinkError::Kernel { .. }), "{error}");
+        });
+    }
+
+    #[test]
+    fn missing_link_is_named() {
+        in_own_namespace(|| {
+            for error in [
+                set_up("nowhere").unwrap_err(),
+                set_mtu("nowhere", 1500).unwrap_err(),
+                add_address("nowhere", parsed("10.0.0.1"), 8).unwrap_err(),
+            ] {
+                assert!(matches!(error, LinkError::NoLink { .. }), "{error}");
+                assert!(error.to_string().ends_with("there is no network link nowhere"));
+            }
+        });
+    }
+}

@@ -1,0 +1,304 @@
+//! The hands: every read and every change of the machine goes through one of the narrow files here.
+//!
+//! A [`Host`] carries a root directory, so that the same code works on the running system (`/`), on a temporary tree
+//! in a test and on a captured tree. It also carries what a change needs while it runs: where its output lines go
+//! ([`Observer`]), which values must be masked in them, and whether the administrator asked to stop.
+
+pub mod amqp;
+pub mod command;
+pub mod files;
+pub mod links;
+pub mod nft;
+pub mod nspawn;
+pub mod packages;
+pub mod sql;
+pub mod sysctl;
+pub mod systemd;
+pub mod users;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What went wrong in one of the hands. Every variant names its object.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file operation failed.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// The verb: "read", "write", "rename".
+        doing: &'static str,
+        /// The file it was about.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// A program ended unsuccessfully.
+    #[error("`{command}` ended with {status}")]
+    Failed {
+        /// The command line, secrets are never part of one.
+        command: String,
+        /// "exit status 1" or "signal 9".
+        status: String,
+        /// The last lines of its output, masked.
+        tail: String,
+    },
+    /// A program could not be started.
+    #[error("cannot start `{command}`: {source}")]
+    Start {
+        /// The command line.
+        command: String,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// Something did not happen in its time.
+    #[error("{what} did not happen within {seconds} s")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// The limit in seconds.
+        seconds: u64,
+    },
+    /// The administrator, or systemd, asked to stop.
+    #[error("stopped on request")]
+    Stopped,
+    /// The operation needs the running system, but this host is a directory.
+    #[error("{0} needs the running system; this is only a directory")]
+    NotLive(String),
+    /// A hand that speaks a protocol (SQL, netlink, AMQP, HTTP) failed.
+    #[error("{what}: {cause}")]
+    Protocol {
+        /// What was asked of whom.
+        what: String,
+        /// The answer.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// The line that proves the failure, where there is one: the last output of a program.
+    pub fn evidence(&self) -> Option<&str> {
+        match self {
+            Error::Failed { tail, .. } if !tail.is_empty() => Some(tail),
+            _ => None,
+        }
+    }
+
+    /// An error of a protocol hand.
+    pub fn protocol(what: impl Into<String>, cause: impl ToString) -> Self {
+        Error::Protocol { what: what.into(), cause: cause.to_string() }
+    }
+}
+
+impl From<links::LinkError> for Error {
+    fn from(error: links::LinkError) -> Self {
+        Error::protocol("netlink", error)
+    }
+}
+
+impl From<nft::NftError> for Error {
+    fn from(error: nft::NftError) -> Self {
+        Error::protocol("nftables", error)
+    }
+}
+
+impl From<sql::SqlError> for Error {
+    fn from(error: sql::SqlError) -> Self {
+        Error::protocol("MariaDB", error)
+    }
+}
+
+impl From<amqp::AmqpError> for Error {
+    fn from(error: amqp::AmqpError) -> Self {
+        Error::protocol("RabbitMQ", error)
+    }
+}
+
+/// The result of a hand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Receives what a running change has to tell.
+pub trait Observer: Send + Sync {
+    /// One line of output of a program.
+    fn line(&self, text: &str);
+    /// How far the change is; both numbers in the same unit (bytes, packages, seconds).
+    fn progress(&self, done: u64, total: u64, what: &str);
+    /// Something the administrator should know although the change goes on.
+    fn warning(&self, text: &str);
+}
+
+/// Kills at a chosen write, for tests: from the `n`-th write on, no write happens any more.
+#[derive(Debug, Default)]
+pub struct KillPoint {
+    writes: AtomicUsize,
+    kill_at: Option<usize>,
+}
+
+impl KillPoint {
+    /// Dies at write number `n`, counted from 0.
+    pub fn at(n: usize) -> Arc<Self> {
+        Arc::new(Self { writes: AtomicUsize::new(0), kill_at: Some(n) })
+    }
+
+    /// Never dies, only counts.
+    pub fn counting() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// How many writes were asked for.
+    pub fn count(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self) -> Result<()> {
+        let n = self.writes.fetch_add(1, Ordering::SeqCst);
+        match self.kill_at {
+            Some(limit) if n >= limit => Err(Error::Stopped),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A machine, or a directory that stands for one.
+#[derive(Clone)]
+pub struct Host {
+    root: PathBuf,
+    observer: Option<Arc<dyn Observer>>,
+    stop: Arc<AtomicBool>,
+    masks: Arc<Vec<String>>,
+    kill_point: Option<Arc<KillPoint>>,
+}
+
+impl Host {
+    /// The running system.
+    pub fn live() -> Self {
+        Self::at("/")
+    }
+
+    /// A directory that stands for a machine: files below it, no programs, no kernel.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), observer: None, stop: Arc::default(), masks: Arc::default(), kill_point: None }
+    }
+
+    /// The same host, telling `observer` what happens.
+    pub fn observed(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self.clone() }
+    }
+
+    /// The same host, replacing each of `secrets` by `********` in every line it passes on.
+    ///
+    /// Values shorter than eight characters are not masked: they would mangle ordinary text. Generated secrets are
+    /// longer, and the configuration refuses shorter ones.
+    pub fn masking(&self, secrets: impl IntoIterator<Item = String>) -> Self {
+        let masks = secrets.into_iter().filter(|s| s.len() >= 8).collect();
+        Self { masks: Arc::new(masks), ..self.clone() }
+    }
+
+    /// The same host, dying at a write (tests only use this).
+    pub fn dying(&self, kill_point: Arc<KillPoint>) -> Self {
+        Self { kill_point: Some(kill_point), ..self.clone() }
+    }
+
+    /// Whether this is the running system.
+    pub fn is_live(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Fails where `what` would need the running system.
+    pub fn require_live(&self, what: &str) -> Result<()> {
+        if self.is_live() { Ok(()) } else { Err(Error::NotLive(what.to_owned())) }
+    }
+
+    /// Where `path` (absolute on the host) really lies.
+    pub fn real(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Asks everything that runs on this host to stop soon.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// The flag behind [`Host::stop`], for a signal handler.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// The same host, deaf to stop requests: for tidying up after one.
+    pub fn unstoppable(&self) -> Self {
+        Self { stop: Arc::default(), ..self.clone() }
+    }
+
+    /// Fails with [`Error::Stopped`] when a stop was asked for.
+    pub fn go_on(&self) -> Result<()> {
+        if self.stop.load(Ordering::SeqCst) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// `text` without the secrets.
+    pub fn mask(&self, text: &str) -> String {
+        self.masks.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "********"))
+    }
+
+    /// Passes one line of output on.
+    pub fn line(&self, text: &str) {
+        if let Some(observer) = &self.observer {
+            observer.line(&self.mask(text));
+        }
+    }
+
+    /// Tells how far the change is.
+    pub fn progress(&self, done: u64, total: u64, what: &str) {
+        if let Some(observer) = &self.observer {
+            observer.progress(done, total, what);
+        }
+    }
+
+    /// Tells something the administrator should know.
+    pub fn warn(&self, text: &str) {
+        if let Some(observer) = &self.observer {
+            observer.warning(&self.mask(text));
+        }
+    }
+
+    /// Waits until `done` says so, asking every `every`; a stop request ends the wait.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] naming `what`, [`Error::Stopped`], or what `done` returned.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        limit: std::time::Duration,
+        every: std::time::Duration,
+        mut done: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let end = std::time::Instant::now() + limit;
+        loop {
+            self.go_on()?;
+            if done()? {
+                return Ok(());
+            }
+            if std::time::Instant::now() >= end {
+                return Err(Error::TimedOut { what: what.to_owned(), seconds: limit.as_secs() });
+            }
+            std::thread::sleep(every);
+        }
+    }
+
+    /// Called before each write; dies here in tests of interrupted runs.
+    pub(crate) fn write_point(&self) -> Result<()> {
+        self.kill_point.as_ref().map_or(Ok(()), |point| point.pass())
+    }
+}
+
+/// The kernel's random id of this boot.
+pub fn boot_id(host: &Host) -> String {
+    let text = files::read_text(host, "/proc/sys/kernel/random/boot_id").ok().flatten();
+    text.map_or_else(|| "unknown".into(), |id| id.trim().to_owned())
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("root", &self.root).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,272 @@
+//! systemd-nspawn: a container with a systemd of its own, started, entered, stopped.
+//!
+//! It starts in a control group of its own: two containers in one group share the groups of units with the same name,
+//! and each stops the other's. Where systemd is PID 1 of this machine, a unit gives that group; elsewhere we make it.
+
+use super::command::Command;
+use super::{Error, Host, Result, files, systemd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long systemd-nspawn may take to start the first process.
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a container may take to reach multi-user.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+/// How long a polite shutdown may take before the container is killed.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(100);
+
+/// A container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Its name; its link on this machine is `ve-NAME`.
+    pub name: String,
+    /// Its root file system.
+    pub root: PathBuf,
+    /// Where its console's output goes.
+    pub console: PathBuf,
+}
+
+/// Whether the container runs.
+pub fn is_running(host: &Host, name: &str) -> bool {
+    leader(host, name).is_some()
+}
+
+/// Starts the host; it boots in the background.
+pub fn start(host: &Host, container: &Container) -> Result<()> {
+    if is_running(host, &container.name) {
+        return Ok(());
+    }
+    let command = nspawn(container);
+    if systemd::is_booted(host) {
+        let unit = format!("--unit={}", unit_name(&container.name));
+        let delegating = Command::new("systemd-run").args([
+            "--quiet",
+            "--collect",
+            "--property=Delegate=yes",
+            "--slice=machine.slice",
+            &unit,
+            "--",
+        ]);
+        command.wrapped_by(delegating).run(host)?;
+        return wait_started(host, container);
+    }
+    let group = ControlGroup::enter(&group_name(&container.name))?;
+    let started = command.detach(host, &host.real(&container.console));
+    group.leave()?;
+    started?;
+    wait_started(host, container)
+}
+
+fn wait_started(host: &Host, container: &Container) -> Result<()> {
+    let name = &container.name;
+    host.wait_until("the start of systemd-nspawn", START_LIMIT, POLL, || Ok(is_running(host, name))).map_err(|error| {
+        match error {
+            Error::TimedOut { what, .. } => Error::protocol(what, console_tail(host, container)),
+            other => other,
+        }
+    })
+}
+
+/// What systemd-nspawn said, for an error.
+fn console_tail(host: &Host, container: &Container) -> String {
+    let text = files::read_text(host, &container.console).ok().flatten().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+fn nspawn(container: &Container) -> Command {
+    Command::new("systemd-nspawn")
+        .args([
+            "--boot",
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--private-users=no",
+            "--capability=all",
+            "--network-veth",
+        ])
+        .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
+        .args(["--system-call-filter=add_key keyctl bpf perf_event_open", "--bind=/dev/net/tun"])
+        .arg(format!("--directory={}", container.root.display()))
+        .arg(format!("--machine={}", container.name))
+        .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+        .env("SYSTEMD_NSPAWN_LOCK", "0")
+        .env("SYSTEMD_SECCOMP", "0")
+}
+
+fn unit_name(name: &str) -> String {
+    format!("gpucloud-lab-{name}.service")
+}
+
+fn group_name(name: &str) -> String {
+    format!("gpucloud-lab-{name}")
+}
+
+/// Waits until the host has booted.
+pub fn wait_booted(host: &Host, name: &str) -> Result<()> {
+    host.wait_until(&format!("the boot of lab {name}"), BOOT_LIMIT, POLL, || {
+        let Ok(output) = program(host, name, &["systemctl", "is-system-running"])?.output(host) else {
+            return Ok(false);
+        };
+        // "degraded": one unit failed, usually one that a container cannot have.
+        Ok(matches!(String::from_utf8_lossy(&output.stdout).trim(), "running" | "degraded"))
+    })
+}
+
+/// Shuts the host down politely; kills it when that takes too long. Not running is fine.
+pub fn shut_down(host: &Host, name: &str) -> Result<()> {
+    if !is_running(host, name) {
+        return Ok(());
+    }
+    // The connection breaks while the host goes down: its exit status says nothing.
+    let _ = program(host, name, &["systemctl", "poweroff"])?.output(host);
+    match host.wait_until("the shutdown", SHUTDOWN_LIMIT, POLL, || Ok(!is_running(host, name))) {
+        Err(Error::TimedOut { .. }) => stop(host, name),
+        other => other,
+    }?;
+    remove_group(host, name)
+}
+
+/// Kills the host and all its processes at once, like a power cut, and removes its control group.
+pub fn stop(host: &Host, name: &str) -> Result<()> {
+    if let Some(pid) = leader(host, name) {
+        // The end of PID 1 ends every process of its namespace.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+    }
+    host.wait_until("the end of the lab's processes", Duration::from_secs(30), POLL, || Ok(!has_nspawn(host, name)))?;
+    if systemd::is_booted(host) {
+        systemd::stop(host, &unit_name(name))?;
+    }
+    remove_group(host, name)
+}
+
+/// `command` as it runs inside the host: in its namespaces, from /root, with a clean environment.
+pub fn program<S: AsRef<str>>(host: &Host, name: &str, command: &[S]) -> Result<Command> {
+    let not_running = || Error::protocol(format!("enter lab {name}"), "it does not run");
+    let pid = leader(host, name).ok_or_else(not_running)?;
+    let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
+    Ok(Command::new("nsenter")
+        .args(["--target", &pid.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--"])
+        .args(["/usr/bin/env", "--ignore-environment", "--chdir=/root", "HOME=/root", "USER=root", "LANG=C.UTF-8"])
+        .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .arg(format!("TERM={terminal}"))
+        .args(command.iter().map(|word| word.as_ref().to_owned())))
+}
+
+/// PID 1 of the host, as this machine numbers it.
+fn leader(host: &Host, name: &str) -> Option<u32> {
+    let parent = nspawn_pid(host, name)?;
+    let children = files::read_text(host, format!("/proc/{parent}/task/{parent}/children")).ok()??;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| is_first_process(host, *pid))
+}
+
+/// Its own namespace calls it 1.
+fn is_first_process(host: &Host, pid: u32) -> bool {
+    let status = files::read_text(host, format!("/proc/{pid}/status")).ok().flatten().unwrap_or_default();
+    status.lines().any(|line| line.starts_with("NSpid:") && line.split_whitespace().last() == Some("1"))
+}
+
+fn has_nspawn(host: &Host, name: &str) -> bool {
+    nspawn_pid(host, name).is_some()
+}
+
+fn nspawn_pid(host: &Host, name: &str) -> Option<u32> {
+    let machine = format!("--machine={name}");
+    let pids = files::list(host, "/proc").ok()?.into_iter().filter_map(|name| name.parse::<u32>().ok());
+    pids.into_iter().find(|pid| {
+        let line = files::read(host, &PathBuf::from(format!("/proc/{pid}/cmdline"))).ok().flatten().unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|program| program.ends_with(b"systemd-nspawn"))
+            && words.any(|word| word == machine.as_bytes())
+    })
+}
+
+/// This process inside a control group of its own, in every hierarchy, for as long as it starts a container.
+struct ControlGroup {
+    before: Vec<PathBuf>,
+}
+
+impl ControlGroup {
+    fn enter(name: &str) -> Result<Self> {
+        let mut before = Vec::new();
+        for (hierarchy, own) in hierarchies()? {
+            let group = hierarchy.join(name);
+            make_group(&hierarchy, &group)?;
+            before.push(own);
+            join(&group)?;
+        }
+        Ok(Self { before })
+    }
+
+    fn leave(self) -> Result<()> {
+        self.before.iter().try_for_each(|group| join(group))
+    }
+}
+
+fn make_group(hierarchy: &Path, group: &Path) -> Result<()> {
+    let io = |source| Error::Io { doing: "make control group", path: group.to_owned(), source };
+    match std::fs::create_dir(group) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(e)),
+        _ => {}
+    }
+    // A new group of version 1's cpuset has no processors and takes no process (kernel, cgroup-v1/cpusets.rst).
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let Ok(value) = std::fs::read(hierarchy.join(file)) {
+            std::fs::write(group.join(file), value).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
+fn join(group: &Path) -> Result<()> {
+    std::fs::write(group.join("cgroup.procs"), std::process::id().to_string()).map_err(|source| Error::Io {
+        doing: "join control group",
+        path: group.to_owned(),
+        source,
+    })
+}
+
+/// Each mounted hierarchy, and this process's group in it. `/proc/self/cgroup` has lines `N:NAME:/GROUP`.
+fn hierarchies() -> Result<Vec<(PathBuf, PathBuf)>> {
+    let path = Path::new("/proc/self/cgroup");
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::Io { doing: "read", path: path.to_owned(), source })?;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (_, name, group) = (parts.next(), parts.next().unwrap_or_default(), parts.next().unwrap_or("/"));
+        let root = hierarchy_root(name.trim_start_matches("name="));
+        if root.join("cgroup.procs").exists() {
+            found.push((root.clone(), root.join(group.trim_start_matches('/'))));
+        }
+    }
+    Ok(found)
+}
+
+fn hierarchy_root(name: &str) -> PathBuf {
+    let all = Path::new("/sys/fs/cgroup");
+    match name {
+        "" if all.join("cgroup.controllers").exists() => all.to_owned(),
+        "" => all.join("unified"),
+        name => all.join(name),
+    }
+}
+
+/// Removes what is left of a host's groups, the innermost first.
+fn remove_group(host: &Host, name: &str) -> Result<()> {
+    if systemd::is_booted(host) {
+        return Ok(());
+    }
+    for (hierarchy, _) in hierarchies()? {
+        remove_groups_below(&hierarchy.join(group_name(name)));
+    }
+    Ok(())
+}
+
+fn remove_groups_below(group: &Path) {
+    let entries = std::fs::read_dir(group).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).for_each(|path| remove_groups_below(&path));
+    // The kernel refuses while a dying process is still counted: it is only an empty directory then.
+    let _ = std::fs::remove_dir(group);
+}

@@ -1,0 +1,262 @@
+//! Packages of Debian and Ubuntu: dpkg's status file is read, apt-get changes.
+
+use super::command::Command;
+use super::{Error, Host, Result, files};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+const STATUS: &str = "/var/lib/dpkg/status";
+/// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer).
+const LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
+/// How long to wait for another program's lock: an unattended upgrade of a kernel takes minutes.
+const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// A package index older than this is fetched again before packages are installed.
+const INDEX_AGE: Duration = Duration::from_secs(3600);
+
+/// Name and version of every package that is completely installed.
+pub fn installed(host: &Host) -> Result<BTreeMap<String, String>> {
+    let status = files::read_text(host, STATUS)?.unwrap_or_default();
+    Ok(parse_status(&status))
+}
+
+fn parse_status(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for paragraph in text.split("\n\n") {
+        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let complete = field("Status:").is_some_and(|s| s.ends_with(" ok installed"));
+        if let (true, Some(name), Some(version)) = (complete, field("Package:"), field("Version:")) {
+            found.insert(name.to_owned(), version.to_owned());
+        }
+    }
+    found
+}
+
+/// Names of all packages that dpkg knows something of, half installed ones and left configuration included.
+pub fn known(host: &Host) -> Result<BTreeSet<String>> {
+    let status = files::read_text(host, STATUS)?.unwrap_or_default();
+    let gone =
+        |paragraph: &&str| !paragraph.lines().any(|l| l.starts_with("Status: ") && l.ends_with(" not-installed"));
+    let names = status.split("\n\n").filter(gone).filter_map(|p| p.lines().find_map(|l| l.strip_prefix("Package: ")));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// Those of `wanted` that are not completely installed.
+pub fn missing(host: &Host, wanted: &[String]) -> Result<Vec<String>> {
+    let installed = installed(host)?;
+    Ok(wanted.iter().filter(|name| !installed.contains_key(*name)).cloned().collect())
+}
+
+/// Which packages an installation of `wanted` would add, dependencies included.
+pub fn would_add(host: &Host, wanted: &[String]) -> Result<Vec<String>> {
+    let text = apt_get().args(["install", "--simulate"]).args(wanted.iter().cloned()).quiet().read(host)?;
+    let installed = installed(host)?;
+    Ok(simulated(&text, "Inst").into_iter().filter(|name| !installed.contains_key(name)).collect())
+}
+
+/// Which packages a purge of `names` would remove.
+pub fn would_remove(host: &Host, names: &[String]) -> Result<BTreeSet<String>> {
+    let text = apt_get().args(["purge", "--simulate"]).args(names.iter().cloned()).quiet().read(host)?;
+    Ok(simulated(&text, "Purg").into_iter().chain(simulated(&text, "Remv")).collect())
+}
+
+/// apt-get's own machine-readable simulation: lines `Inst NAME (VERSION ...)`.
+fn simulated(text: &str, verb: &str) -> Vec<String> {
+    let names = text.lines().filter_map(|line| line.strip_prefix(verb)?.split_whitespace().next());
+    names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect()
+}
+
+/// Fetches the package index where it is older than an hour.
+pub fn refresh_index(host: &Host) -> Result<()> {
+    if index_age(host).is_some_and(|age| age < INDEX_AGE) {
+        return Ok(());
+    }
+    wait_for_lock(host)?;
+    apt_get().arg("update").args(["-o", "APT::Update::Error-Mode=any"]).run(host)
+}
+
+fn index_age(host: &Host) -> Option<Duration> {
+    let lists = host.real("/var/lib/apt/lists");
+    let newest = std::fs::read_dir(lists)
+        .ok()?
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().contains("_dists_"))
+        .filter_map(|e| e.metadata().ok()?.modified().ok())
+        .max()?;
+    SystemTime::now().duration_since(newest).ok()
+}
+
+/// Downloads what an installation of `wanted` needs into apt's archive below `archives`.
+pub fn download(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
+    refresh_index(host)?;
+    files::make_dir(host, &archives.join("partial"), 0o755, None)?;
+    wait_for_lock(host)?;
+    apt_get()
+        .args(["install", "--download-only", "-o", &archive_option(archives)])
+        .args(wanted.iter().cloned())
+        .run(host)
+}
+
+fn archive_option(archives: &Path) -> String {
+    format!("Dir::Cache::archives={}", archives.display())
+}
+
+/// Installs `wanted`; what was downloaded before is taken from `archives`. Files that the administrator changed are
+/// kept.
+pub fn install(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
+    refresh_index(host)?;
+    wait_for_lock(host)?;
+    repair_interrupted(host)?;
+    apt_get()
+        .args(["install", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-unsafe-io"])
+        .args(["-o", &archive_option(archives)])
+        .args(wanted.iter().cloned())
+        .run(host)
+}
+
+/// `dpkg --configure -a` where an earlier run was killed in the middle (dpkg leaves files in `updates/`, or half
+/// configured packages in its status file).
+fn repair_interrupted(host: &Host) -> Result<()> {
+    let status = files::read_text(host, STATUS)?.unwrap_or_default();
+    let half = status.lines().any(|l| {
+        l.starts_with("Status: ")
+            && (l.ends_with(" half-configured")
+                || l.ends_with(" unpacked")
+                || l.ends_with(" half-installed")
+                || l.contains(" triggers-"))
+    });
+    let pending = !files::list(host, "/var/lib/dpkg/updates")?.is_empty();
+    if !half && !pending {
+        return Ok(());
+    }
+    host.warn("dpkg was interrupted earlier: finishing what it left");
+    // A first try takes up dpkg's own notes, without which apt refuses to work; it fails on packages that were torn.
+    configure_all().exit_code(host)?;
+    let torn = torn_packages(&files::read_text(host, STATUS)?.unwrap_or_default());
+    if !torn.is_empty() {
+        // Killed while it unpacked: dpkg refuses to configure these (dpkg(1), "reinst-required").
+        apt_get().args(["install", "--reinstall"]).args(torn).run(host)?;
+        configure_all().run(host)?;
+    }
+    apt_get().args(["install", "--fix-broken"]).run(host)
+}
+
+fn configure_all() -> Command {
+    Command::new("dpkg").args(["--configure", "-a", "--force-confold"]).env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+fn torn_packages(status: &str) -> Vec<String> {
+    let torn = |paragraph: &&str| paragraph.lines().any(|l| l.starts_with("Status: ") && l.contains(" reinstreq "));
+    let names = status.split("\n\n").filter(torn).filter_map(|p| p.lines().find_map(|l| l.strip_prefix("Package: ")));
+    names.map(str::to_owned).collect()
+}
+
+/// Removes packages with their configuration.
+pub fn purge(host: &Host, names: &[String]) -> Result<()> {
+    wait_for_lock(host)?;
+    repair_interrupted(host)?;
+    apt_get().arg("purge").args(names.iter().cloned()).run(host)
+}
+
+fn apt_get() -> Command {
+    Command::new("apt-get")
+        .args(["--yes", "--quiet", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=600"])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C.UTF-8")
+        .env("NEEDRESTART_SUSPEND", "1")
+        .env("UCF_FORCE_CONFFOLD", "1")
+}
+
+/// Waits until nobody else holds dpkg's locks, showing a clock and the holder's name.
+pub fn wait_for_lock(host: &Host) -> Result<()> {
+    let started = std::time::Instant::now();
+    while let Some(holder) = lock_holder(host) {
+        host.go_on()?;
+        let waited = started.elapsed();
+        if waited > LOCK_LIMIT {
+            let what = format!("the release of the package lock, held by {holder},");
+            return Err(Error::TimedOut { what, seconds: LOCK_LIMIT.as_secs() });
+        }
+        host.progress(
+            waited.as_secs(),
+            LOCK_LIMIT.as_secs(),
+            &format!("s waiting for the package lock, held by {holder}"),
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+/// Who holds one of dpkg's locks: "unattended-upgr (process 812)".
+pub fn lock_holder(host: &Host) -> Option<String> {
+    LOCKS.iter().find_map(|lock| holder_of(host, Path::new(lock)))
+}
+
+fn holder_of(host: &Host, lock: &Path) -> Option<String> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let file = std::fs::File::open(host.real(lock)).ok()?;
+    let mut query = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_GETLK(&mut query)).ok()?;
+    if i32::from(query.l_type) == nix::libc::F_UNLCK {
+        return None;
+    }
+    let name = files::read_text(host, format!("/proc/{}/comm", query.l_pid)).ok().flatten().unwrap_or_default();
+    Some(format!("{} (process {})", name.trim(), query.l_pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_complete_packages_count_as_installed() {
+        let text = "Package: a\nStatus: install ok installed\nVersion: 1\n\nPackage: b\nStatus: deinstall ok config-files\nVersion: 2\n";
+        assert_eq!(parse_status(text), BTreeMap::from([("a".into(), "1".into())]));
+    }
+
+    #[test]
+    fn who_holds_the_lock_is_named_and_waited_for() {
+        use std::io::{BufRead, BufReader};
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        files::write(&host, Path::new(LOCKS[0]), b"", 0o640, None).unwrap();
+        let hold = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',flush=True)\nsys.stdin.read()";
+        let mut holder = std::process::Command::new("python3")
+            .args(["-c", hold, &host.real(LOCKS[0]).display().to_string()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(lock_holder(&host).unwrap().contains(&format!("process {}", holder.id())));
+        let waiting = std::thread::spawn({
+            let host = host.clone();
+            move || wait_for_lock(&host)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        waiting.join().unwrap().unwrap();
+        assert_eq!(lock_holder(&host), None);
+    }
+
+    #[test]
+    fn packages_torn_by_a_kill_are_found() {
+        let text = "Package: a\nStatus: install reinstreq unpacked\n\nPackage: b\nStatus: install ok unpacked\n";
+        assert_eq!(torn_packages(text), ["a"]);
+    }
+
+    #[test]
+    fn simulation_lines_name_packages_without_architecture() {
+        let text = "NOTE\nInst libx:amd64 (1 Debian) []\nConf libx (1)\nInst y (2)\n";
+        assert_eq!(simulated(text, "Inst"), ["libx", "y"]);
+    }
+}

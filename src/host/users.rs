@@ -1,0 +1,103 @@
+//! Users and groups of the machine: looked up through the C library, changed by the distribution's own programs.
+
+use super::command::Command;
+use super::{Error, Host, Result};
+use nix::unistd::{Group, Uid, User};
+
+/// Numeric owner and group of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// The numbers of `user` and `group`.
+///
+/// # Errors
+/// When either does not exist (yet).
+pub fn owner(user: &str, group: &str) -> Result<Owner> {
+    let uid = find_user(user)?.ok_or_else(|| unknown("user", user))?.uid.as_raw();
+    let gid = find_group(group)?.ok_or_else(|| unknown("group", group))?.gid.as_raw();
+    Ok(Owner { uid, gid })
+}
+
+fn unknown(kind: &str, name: &str) -> Error {
+    Error::protocol(format!("look up {kind} {name}"), "there is none of that name")
+}
+
+/// The user called `name`.
+pub fn find_user(name: &str) -> Result<Option<User>> {
+    User::from_name(name).map_err(|e| Error::protocol(format!("look up user {name}"), e))
+}
+
+/// The group called `name`.
+pub fn find_group(name: &str) -> Result<Option<Group>> {
+    Group::from_name(name).map_err(|e| Error::protocol(format!("look up group {name}"), e))
+}
+
+/// Whether this process may change the machine.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// The user who called `sudo`, if any: the one to put into the administrators' group.
+pub fn invoking_user() -> Option<String> {
+    std::env::var("SUDO_USER").ok().filter(|name| name != "root" && find_user(name).ok().flatten().is_some())
+}
+
+/// Makes a system user without a login shell and with a group of its own.
+pub fn add_system_user(host: &Host, name: &str, home: &str) -> Result<()> {
+    Command::new("useradd")
+        .args([
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            "--home-dir",
+            home,
+            name,
+        ])
+        .run(host)
+}
+
+/// Makes a system group.
+pub fn add_system_group(host: &Host, name: &str) -> Result<()> {
+    Command::new("groupadd").args(["--system", name]).run(host)
+}
+
+/// Puts a user into a group.
+pub fn add_member(host: &Host, user: &str, group: &str) -> Result<()> {
+    Command::new("gpasswd").args(["--add", user, group]).run(host)
+}
+
+/// Takes a user out of a group; not being in it is fine.
+pub fn remove_member(host: &Host, user: &str, group: &str) -> Result<()> {
+    if !is_member(user, group)? {
+        return Ok(());
+    }
+    Command::new("gpasswd").args(["--delete", user, group]).run(host)
+}
+
+/// Whether `user` is listed in `group`.
+pub fn is_member(user: &str, group: &str) -> Result<bool> {
+    Ok(find_group(group)?.is_some_and(|g| g.mem.iter().any(|member| member == user)))
+}
+
+/// Removes a user, not its files; nobody of that name is fine.
+pub fn remove_user(host: &Host, name: &str) -> Result<()> {
+    match find_user(name)? {
+        Some(_) => Command::new("userdel").arg(name).run(host),
+        None => Ok(()),
+    }
+}
+
+/// Removes a group; none of that name is fine.
+pub fn remove_group(host: &Host, name: &str) -> Result<()> {
+    match find_group(name)? {
+        Some(_) => Command::new("groupdel").arg(name).run(host),
+        None => Ok(()),
+    }
+}

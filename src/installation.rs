@@ -1,0 +1,193 @@
+//! An installation: answers, facts, secrets, engine and journal together. Every command that plans, looks or undoes
+//! begins here; [`Installation::load_applied`] gives `None` where no apply was ever complete.
+
+use crate::action::Undo;
+use crate::checks::{self, Subject};
+use crate::config::Config;
+use crate::config::answers::changed_fixed;
+use crate::config::secrets::Secrets;
+use crate::engine::service::{Layer, Service};
+use crate::engine::{self, Engine, Order, probe::Prober};
+use crate::exit::ExitStatus;
+use crate::facts::{Facts, reach};
+use crate::failure::Failure;
+use crate::finding::Finding;
+use crate::host::{Host, users};
+use crate::plan::Plan;
+use crate::plan::journal::{self, Journal};
+use serde::Serialize;
+use std::path::Path;
+
+/// Answers, facts, secrets, engine.
+pub struct Installation {
+    /// The machine; masks the secrets.
+    pub host: Host,
+    /// The answers.
+    pub config: Config,
+    /// What the machine is.
+    pub facts: Facts,
+    /// The secrets, made in memory where they are not on the disk yet.
+    pub secrets: Secrets,
+    /// The engine.
+    pub engine: Box<dyn Engine>,
+}
+
+impl Installation {
+    /// From the answers in `path`.
+    ///
+    /// # Errors
+    /// No or wrong answers (2), not root (3), a look at the machine that failed.
+    pub fn load(host: &Host, path: &Path) -> Result<Self, Failure> {
+        require_root(host)?;
+        Self::new(host, Config::load(host, path)?)
+    }
+
+    /// From the answers of the last complete apply, if there was one.
+    pub fn load_applied(host: &Host) -> Result<Option<Self>, Failure> {
+        require_root(host)?;
+        Config::load_applied(host)?.map(|config| Self::new(host, config)).transpose()
+    }
+
+    /// From these answers.
+    pub fn new(host: &Host, config: Config) -> Result<Self, Failure> {
+        let engine = engine::engine(config.engine);
+        let secrets = Secrets::load(host, engine.secrets())?;
+        let host = host.masking(secrets.values());
+        let facts = Facts::gather(&host)?;
+        Ok(Self { host, config, facts, secrets, engine })
+    }
+
+    /// The journal, to be read only.
+    pub fn journal(&self) -> Result<Journal, Failure> {
+        Ok(Journal::read(&self.host, journal::DIRECTORY)?)
+    }
+
+    /// What `apply` would do.
+    pub fn plan(&self, journal: &Journal) -> Result<Plan, Failure> {
+        self.refuse_changed_fixed()?;
+        let order = Order { config: &self.config, facts: &self.facts, secrets: &self.secrets };
+        Ok(Plan::make(self.engine.steps(&order)?, &self.host, journal)?)
+    }
+
+    /// A fixed answer that was changed stops everything.
+    fn refuse_changed_fixed(&self) -> Result<(), Failure> {
+        let Some(applied) = Config::load_applied(&self.host)? else { return Ok(()) };
+        let Some(change) = changed_fixed(&applied, &self.config).into_iter().next() else { return Ok(()) };
+        let what =
+            format!("{} is fixed once installed, but was changed from {} to {}", change.key, change.was, change.now);
+        let next = "put it back; or uninstall first, and lose the cloud";
+        Err(Failure::new(what, change.lost, next).with(ExitStatus::Refused))
+    }
+
+    /// Whether what will be downloaded can be reached; takes its time.
+    pub fn reach_findings(&self) -> Result<Vec<Finding>, Failure> {
+        let servers = if self.host.is_live() { reach::probe(&self.host)? } else { Vec::new() };
+        Ok(checks::reach(&servers))
+    }
+
+    /// What can be said at once: machine, network, engine.
+    pub fn findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
+        let our_packages = packages_of(journal);
+        let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &our_packages };
+        let mut findings = checks::run(&subject);
+        findings.extend(self.engine.suits(&self.facts));
+        findings.extend(self.port_findings(journal));
+        Ok(findings)
+    }
+
+    /// Ports of the table that another program has.
+    fn port_findings(&self, journal: &Journal) -> Vec<Finding> {
+        if !journal.is_empty() {
+            return Vec::new();
+        }
+        let services = self.engine.services(&self.config);
+        let wanted: Vec<(u16, &str)> = services
+            .iter()
+            .flat_map(|service| service.listens.iter().map(|listen| (listen.port, service.id)))
+            .collect();
+        let taken = self.facts.listeners.iter().filter_map(|listener| {
+            let (port, id) = wanted.iter().find(|(port, _)| *port == listener.port)?;
+            let who = listener.program.as_deref().unwrap_or("an unknown program");
+            let what = format!("port {port}, which {id} needs, is taken by {who}");
+            let next = format!(
+                "stop it{}",
+                listener.unit.as_deref().map(|u| format!(": systemctl disable --now {u}")).unwrap_or_default()
+            );
+            Some(Finding::stop("ports", what, next))
+        });
+        taken.collect()
+    }
+
+    /// The health of each layer, asked at once.
+    pub fn layers(&self) -> Vec<LayerHealth> {
+        let services = self.engine.services(&self.config);
+        let prober = self.engine.prober(&self.config, &self.secrets);
+        let complaints: Vec<Option<String>> = std::thread::scope(|scope| {
+            let prober = &prober;
+            let ask = |service| scope.spawn(move || complaint(&self.host, prober, service));
+            let asked: Vec<_> = services.iter().map(ask).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Some("the probe died".into()))).collect()
+        });
+        Layer::ALL
+            .iter()
+            .filter_map(|layer| {
+                layer_health(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
+            })
+            .collect()
+    }
+}
+
+/// The health of one layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether all of it answers.
+    pub healthy: bool,
+    /// "6 services answer", or what does not.
+    pub detail: String,
+}
+
+fn layer_health<'a>(
+    layer: Layer,
+    services: impl Iterator<Item = (&'a Service, &'a Option<String>)>,
+) -> Option<LayerHealth> {
+    let all: Vec<_> = services.collect();
+    if all.is_empty() {
+        return None;
+    }
+    let complaints: Vec<String> =
+        all.iter().filter_map(|(s, c)| c.as_ref().map(|c| format!("{}: {c}", s.id))).collect();
+    let healthy = complaints.is_empty();
+    let detail = if healthy {
+        format!("{} answer", all.iter().map(|(s, _)| s.id).collect::<Vec<_>>().join(", "))
+    } else {
+        complaints.join("; ")
+    };
+    Some(LayerHealth { name: layer.name(), healthy, detail })
+}
+
+/// What is wrong with a service: its unit, or its answer.
+fn complaint(host: &Host, prober: &Prober, service: &Service) -> Option<String> {
+    match crate::host::systemd::unit(host, &service.unit) {
+        Ok(status) if !status.is_active() => return Some(format!("{} is {}", service.unit, status.active)),
+        Err(error) => return Some(error.to_string()),
+        Ok(_) => {}
+    }
+    prober.ask(host, &service.unit, &service.probe).err()
+}
+
+fn packages_of(journal: &Journal) -> Vec<String> {
+    let undos = journal.entries().filter_map(|(_, entry)| entry.past.undo.clone());
+    undos.flat_map(|undo| if let Undo::Packages { added, .. } = undo { added } else { Vec::new() }).collect()
+}
+
+/// Changing, and most of looking, needs root on a running machine.
+pub fn require_root(host: &Host) -> Result<(), Failure> {
+    if users::is_root() || !host.is_live() {
+        return Ok(());
+    }
+    let again: Vec<String> = std::env::args().skip(1).collect();
+    let next = format!("sudo gpucloud-install {}", again.join(" "));
+    Err(Failure::new("this needs root", "", next.trim_end()).with(ExitStatus::Refused))
+}

@@ -1,0 +1,114 @@
+//! Makes labs and takes them away: two plans, each with its own journal.
+
+use super::{DIRECTORY, Lab, steps};
+use crate::action::ActionId;
+use crate::exit::ExitStatus;
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::host::command::Command;
+use crate::host::{Host, files};
+use crate::plan::event::{Event, Sink};
+use crate::plan::journal::Journal;
+use crate::plan::runner::Runner;
+use crate::plan::{Plan, Step, undo};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Makes everything of a lab that is missing, its root from `source`; a lab that runs is left alone.
+pub fn make(
+    host: &Host,
+    lab: &Lab,
+    source: PathBuf,
+    facts: &Facts,
+    sink: &Arc<dyn Sink>,
+    jobs: usize,
+) -> Result<(), Failure> {
+    crate::run::worker::stop_on_signal(host)?;
+    if !files::exists(host, lab.root()) {
+        run(host, &shared_journal(), steps::shared(lab.system), sink, jobs)?;
+    } else {
+        run(host, &shared_journal(), steps::shared(lab.system).into_iter().skip(2).collect(), sink, jobs)?;
+    }
+    lab.note(host, &lab.dir())?;
+    run(host, &own_journal(lab), steps::own(lab, source, facts, host)?, sink, jobs)
+}
+
+fn shared_journal() -> PathBuf {
+    Path::new(DIRECTORY).join("shared")
+}
+
+/// Beside the lab, not in it: it must outlive the lab's directory while that is removed.
+fn own_journal(lab: &Lab) -> PathBuf {
+    Path::new(DIRECTORY).join("journals").join(lab.name.as_str())
+}
+
+fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+    let journal = Journal::open(host, dir, "lab up")?;
+    let mut plan = Plan::make(steps, host, &journal)?;
+    // Images of other systems, and what a restart leaves out, are no orphans.
+    plan.orphans.clear();
+    if plan.pending() == 0 {
+        return Ok(());
+    }
+    let runner = Runner { host, journal, sink: sink.clone(), jobs, what: "lab up".into() };
+    let (outcome, _) = runner.run(plan);
+    let (status, changed, seconds) = (outcome.status.code(), outcome.changed, outcome.seconds);
+    sink.event(&Event::RunFinished { status, changed, seconds });
+    match outcome.failures.into_iter().next() {
+        Some(failure) => {
+            Err(Failure { next: failure.next.replace("gpucloud-install apply", "gpucloud-install lab up"), ..failure })
+        }
+        None if outcome.status != ExitStatus::Done => {
+            Err(Failure::new("stopped", "", "gpucloud-install lab up goes on").with(outcome.status))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Copies a stopped lab's root to `dir`.
+pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
+    files::make_parents(host, &dir.join("root"))?;
+    let (from, to) = (lab.root().display().to_string(), dir.join("root").display().to_string());
+    Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
+    lab.note(host, dir)
+}
+
+/// Takes labs down; with `purge` also what all labs share. Returns what could not be taken back.
+pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Result<Vec<Failure>, Failure> {
+    let mut failed = Vec::new();
+    for lab in labs {
+        let title = format!("Take lab {} down", lab.name);
+        failed.extend(take_back(host, &own_journal(lab), None, &title, sink)?);
+        if failed.is_empty() {
+            files::remove_tree(host, &lab.dir())?;
+        }
+    }
+    if Lab::all(host)?.is_empty() {
+        let title = "Take back what all labs shared";
+        failed.extend(take_back(host, &shared_journal(), (!purge).then(steps::forwarding), title, sink)?);
+    }
+    if purge && failed.is_empty() {
+        files::remove_tree(host, Path::new(DIRECTORY))?;
+    }
+    Ok(failed)
+}
+
+/// Takes back one change, or all, of a journal.
+fn take_back(
+    host: &Host,
+    dir: &Path,
+    only: Option<ActionId>,
+    title: &str,
+    sink: &dyn Sink,
+) -> Result<Vec<Failure>, Failure> {
+    let mut journal = Journal::open(host, dir, "lab down")?;
+    let report = match only {
+        Some(id) => undo::some(host, &mut journal, &[id], sink),
+        None => undo::watched(host, &mut journal, "lab down", title, sink),
+    };
+    if report.failed.is_empty() && journal.is_empty() {
+        journal.remove()?;
+        files::remove_tree(host, dir)?;
+    }
+    Ok(report.failed)
+}

@@ -1,0 +1,147 @@
+//! Labs: throw-away test hosts with a real systemd, in which the whole installation runs; then gone without a trace.
+//!
+//! What a lab changes on this machine are actions of the same runner. What all labs share (packages, base images,
+//! forwarding) has one journal, what belongs to one lab has its own; `down` is the undo of the latter, and the last
+//! lab gives forwarding back.
+
+pub mod base;
+pub mod inside;
+pub mod keeper;
+pub mod network;
+pub mod steps;
+
+use crate::config::values::LabName;
+use crate::exit::ExitStatus;
+use crate::facts::network::Network;
+use crate::failure::Failure;
+use crate::host::nspawn::Container;
+use crate::host::{Host, files};
+pub use crate::systems::LabSystem as System;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// Where everything of labs lies.
+pub const DIRECTORY: &str = "/var/lib/gpucloud-lab";
+
+/// What is remembered of a lab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lab {
+    /// Its name.
+    pub name: LabName,
+    /// Its system.
+    pub system: System,
+    /// Its address; this machine has the same with a 1 at the end.
+    pub address: Ipv4Addr,
+    /// Name of the machine inside.
+    pub host_name: String,
+}
+
+impl Lab {
+    /// Where it lies.
+    pub fn dir(&self) -> PathBuf {
+        lab_dir(self.name.as_str())
+    }
+
+    /// The container that it is.
+    pub fn container(&self) -> Container {
+        Container { name: self.name.to_string(), root: self.root(), console: self.dir().join("console.log") }
+    }
+
+    /// Its root file system.
+    pub fn root(&self) -> PathBuf {
+        self.dir().join("root")
+    }
+
+    /// This machine's address on its link.
+    pub fn gateway(&self) -> Ipv4Addr {
+        let [a, b, c, _] = self.address.octets();
+        Ipv4Addr::new(a, b, c, 1)
+    }
+
+    /// This machine's end of its link, as systemd-nspawn names it.
+    pub fn link(&self) -> String {
+        format!("ve-{}", self.name)
+    }
+
+    /// The lab called `name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(host: &Host, name: &str) -> Result<Self, Failure> {
+        let missing = || {
+            Failure::new(format!("there is no lab called {name}"), "", "gpucloud-install lab list")
+                .with(ExitStatus::Refused)
+        };
+        read_note(host, &lab_dir(name))?.ok_or_else(missing)
+    }
+
+    /// All labs, by name.
+    pub fn all(host: &Host) -> Result<Vec<Self>, Failure> {
+        notes_in(host, &Path::new(DIRECTORY).join("labs"))
+    }
+
+    /// Writes down what is to be remembered.
+    pub fn note(&self, host: &Host, dir: &Path) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Failure::new("cannot write a lab's note", e.to_string(), ""))?;
+        Ok(files::write(host, &dir.join("lab.json"), text.as_bytes(), 0o644, None)?)
+    }
+}
+
+fn lab_dir(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join("labs").join(name)
+}
+
+/// Where the snapshot called `name` lies.
+pub fn snapshot_dir(name: &LabName) -> PathBuf {
+    Path::new(DIRECTORY).join("snapshots").join(name.as_str())
+}
+
+/// All snapshots: their names, and the labs they were.
+pub fn snapshots(host: &Host) -> Result<Vec<(String, Lab)>, Failure> {
+    let dir = Path::new(DIRECTORY).join("snapshots");
+    let mut found = Vec::new();
+    for name in files::list(host, &dir)? {
+        found.extend(read_note(host, &dir.join(&name))?.map(|lab| (name, lab)));
+    }
+    Ok(found)
+}
+
+/// The lab that a snapshot was.
+pub fn snapshot(host: &Host, name: &LabName) -> Result<Lab, Failure> {
+    let missing = || {
+        Failure::new(format!("there is no snapshot called {name}"), "", "gpucloud-install lab list")
+            .with(ExitStatus::Refused)
+    };
+    read_note(host, &snapshot_dir(name))?.ok_or_else(missing)
+}
+
+fn notes_in(host: &Host, dir: &Path) -> Result<Vec<Lab>, Failure> {
+    let mut labs = Vec::new();
+    for name in files::list(host, dir)? {
+        labs.extend(read_note(host, &dir.join(name))?);
+    }
+    Ok(labs)
+}
+
+fn read_note(host: &Host, dir: &Path) -> Result<Option<Lab>, Failure> {
+    let path = dir.join("lab.json");
+    let Some(text) = files::read_text(host, &path)? else { return Ok(None) };
+    let damaged = |e: serde_json::Error| {
+        Failure::new(format!("{} cannot be read", path.display()), e.to_string(), "gpucloud-install lab down")
+    };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
+}
+
+/// The first network of 10.78.0.0/16 that neither a lab, a snapshot nor this machine uses.
+pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, Failure> {
+    let mut taken: Vec<Ipv4Addr> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
+    taken.extend(snapshots(host)?.iter().map(|(_, lab)| lab.address));
+    taken.extend(network.nics.iter().flat_map(|nic| nic.ipv4().collect::<Vec<_>>()));
+    let free = (0..=255_u8).find(|n| !taken.iter().any(|a| a.octets()[..3] == [10, 78, *n]));
+    let full = || {
+        Failure::new("there is no free network for a lab", "10.78.0.0/16 is full", "gpucloud-install lab down --purge")
+    };
+    free.map(|n| Ipv4Addr::new(10, 78, n, 2)).ok_or_else(full)
+}

@@ -1,0 +1,140 @@
+//! What a run tells while it goes on (displays: `ui/display.rs`; an older reader skips what it does not know). One enum for every display: bars, plain lines, JSON lines, a second terminal.
+
+use super::StepId;
+use crate::action::ActionId;
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened in a run. New kinds may be added: readers of another version see [`Event::Unknown`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// What is done: "apply", "uninstall", "lab up".
+        what: String,
+        /// Version of the program.
+        version: String,
+        /// All steps that have something to do, in plan order.
+        steps: Vec<StepTitle>,
+    },
+    /// A step began.
+    StepStarted {
+        /// Which.
+        step: StepId,
+    },
+    /// An action is being done.
+    ActionStarted {
+        /// Of which step.
+        step: StepId,
+        /// Which.
+        action: ActionId,
+        /// In words.
+        text: String,
+    },
+    /// An action changed something.
+    ActionDone {
+        /// Of which step.
+        step: StepId,
+        /// Which.
+        action: ActionId,
+    },
+    /// How far a step is; both numbers in the same unit.
+    Progress {
+        /// Which step.
+        step: StepId,
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+        /// Unit and object: "s waiting for the package lock".
+        text: String,
+    },
+    /// A line of output, secrets masked.
+    Line {
+        /// Of which step.
+        step: StepId,
+        /// Without its line end.
+        text: String,
+    },
+    /// Something to know, although the run goes on.
+    Warning {
+        /// Of which step.
+        step: StepId,
+        /// In words.
+        text: String,
+    },
+    /// A step ended well.
+    StepDone {
+        /// Which.
+        step: StepId,
+        /// How long it took.
+        seconds: f64,
+        /// How many actions changed something.
+        changed: usize,
+    },
+    /// A step failed; steps that wait for it will not run.
+    StepFailed {
+        /// Which.
+        step: StepId,
+        /// What failed.
+        what: String,
+        /// The line that proves it.
+        evidence: String,
+        /// What to type next.
+        next: String,
+    },
+    /// A step needs a boot before those behind it can go on.
+    RebootNeeded {
+        /// Which.
+        step: StepId,
+        /// Why.
+        why: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Exit status of the program.
+        status: u8,
+        /// How many actions changed something.
+        changed: usize,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// An event of a newer release.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Name and title of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepTitle {
+    /// Its name.
+    pub step: StepId,
+    /// What a person reads.
+    pub title: String,
+}
+
+/// Where events go. Called from several threads.
+pub trait Sink: Sync + Send {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+/// Several sinks as one.
+pub struct Tee(pub Vec<std::sync::Arc<dyn Sink>>);
+
+impl Sink for Tee {
+    fn event(&self, event: &Event) {
+        self.0.iter().for_each(|sink| sink.event(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_newer_release_is_read_as_unknown() {
+        let event: Event = serde_json::from_str(r#"{"event":"coffee-break","minutes":5}"#).unwrap();
+        assert_eq!(event, Event::Unknown);
+    }
+}

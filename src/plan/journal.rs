@@ -1,0 +1,433 @@
+//! The journal: what was changed and what was there before, written ahead of each change.
+//!
+//! JSON lines, appended; intents are on the disk before their change begins. A torn last line (power cut) is dropped.
+//! Contents lie as blobs beside it, never inside. A journal of a newer schema is refused and left alone; an older one
+//! is read through [`migrate`].
+
+use crate::action::{ActionId, Lifetime, Originals, Past, Undo, WhenOrphaned};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::{self, Host, boot_id, files};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Where the journal of an installation lies.
+pub const DIRECTORY: &str = "/var/lib/gpucloud";
+/// Version of the record format.
+pub const SCHEMA: u32 = 1;
+
+/// What can go wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another run works on it.
+    #[error("another gpucloud-install is at work here{}", .holder.as_deref().map(|h| format!(" ({h})")).unwrap_or_default())]
+    Busy {
+        /// "process 812".
+        holder: Option<String>,
+    },
+    /// A newer release wrote it.
+    #[error("{path} was written by gpucloud-install {version} with schema {found}; this release knows schema {SCHEMA}")]
+    Newer {
+        /// The journal.
+        path: PathBuf,
+        /// Release that wrote it.
+        version: String,
+        /// Its schema.
+        found: u32,
+    },
+    /// A line in the middle cannot be read.
+    #[error("{path}, line {line}, cannot be read: {cause}")]
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The file itself.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let next = match &error {
+            JournalError::Busy { .. } => "wait for it, or watch it with: gpucloud-install apply",
+            JournalError::Newer { .. } => "use that release or a newer one: nothing was changed",
+            JournalError::Damaged { .. } => {
+                "put the file back from a backup, or move it away; without it uninstall cannot restore what was"
+            }
+            JournalError::Host(_) => "",
+        };
+        match error {
+            JournalError::Host(error) => error.into(),
+            error => Self::new(error.to_string(), "", next).with(ExitStatus::Refused),
+        }
+    }
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "record")]
+pub enum Record {
+    /// A run began.
+    Run {
+        /// Format of the lines that follow.
+        schema: u32,
+        /// Release that writes.
+        version: String,
+        /// The kernel's id of this boot.
+        boot_id: String,
+        /// When, RFC 3339.
+        at: String,
+        /// "apply" or "uninstall".
+        what: String,
+    },
+    /// An action is about to change something.
+    Intent {
+        /// Which.
+        id: ActionId,
+        /// How to take it back.
+        undo: Undo,
+        /// Who takes it back.
+        lifetime: Lifetime,
+        /// What if it is no longer wanted.
+        when_orphaned: WhenOrphaned,
+        /// What will be there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+    },
+    /// It did.
+    Done {
+        /// Which.
+        id: ActionId,
+    },
+    /// It did, and takes effect with the next boot.
+    AwaitsBoot {
+        /// Which.
+        id: ActionId,
+        /// The boot in which it was done.
+        boot_id: String,
+    },
+    /// It could not.
+    Failed {
+        /// Which.
+        id: ActionId,
+        /// Why.
+        why: String,
+    },
+    /// It was taken back.
+    Undone {
+        /// Which.
+        id: ActionId,
+    },
+    /// It was taken back as far as possible.
+    Kept {
+        /// Which.
+        id: ActionId,
+        /// What stays.
+        why: String,
+    },
+}
+
+/// How far an action is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Begun; perhaps done.
+    Intended,
+    /// Done.
+    Done,
+    /// Waits for a boot other than this one.
+    AwaitsBoot(String),
+    /// Failed.
+    Failed(String),
+}
+
+/// What the journal knows of an action that is not undone.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Undo record and fingerprints.
+    pub past: Past,
+    /// Who takes it back.
+    pub lifetime: Lifetime,
+    /// What if it is no longer wanted.
+    pub when_orphaned: WhenOrphaned,
+    /// How far it is.
+    pub state: State,
+}
+
+impl Entry {
+    /// What taking it back means.
+    pub fn describe_undo(&self) -> String {
+        self.past.undo.as_ref().map_or_else(String::new, Undo::describe)
+    }
+}
+
+/// The journal, read into memory; open for writing when it holds the lock.
+pub struct Journal {
+    host: Host,
+    dir: PathBuf,
+    order: Vec<ActionId>,
+    entries: HashMap<ActionId, Entry>,
+    runs: Vec<String>,
+    lock: Option<Flock<std::fs::File>>,
+}
+
+impl Journal {
+    /// Reads the journal in `dir`, without the right to write.
+    pub fn read(host: &Host, dir: impl Into<PathBuf>) -> Result<Self, JournalError> {
+        let mut journal = Self {
+            host: host.clone(),
+            dir: dir.into(),
+            order: Vec::new(),
+            entries: HashMap::new(),
+            runs: Vec::new(),
+            lock: None,
+        };
+        let bytes = files::read(host, &journal.path())?.unwrap_or_default();
+        journal.fold_all(&bytes)?;
+        Ok(journal)
+    }
+
+    /// Opens the journal in `dir` for a run of `what`, making it where there is none. The lock is held until drop.
+    pub fn open(host: &Host, dir: impl Into<PathBuf>, what: &str) -> Result<Self, JournalError> {
+        let dir = dir.into();
+        files::make_parents(host, &dir)?;
+        if !files::exists(host, &dir) {
+            files::make_dir(host, &dir, 0o755, None)?;
+        }
+        let lock = lock(host, &dir.join("journal.lock"))?;
+        let mut journal = Self::read(host, dir)?;
+        journal.lock = Some(lock);
+        journal.drop_torn_line()?;
+        let at = jiff::Timestamp::now().to_string();
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let run = Record::Run { schema: SCHEMA, version, boot_id: boot_id(host), at, what: what.to_owned() };
+        journal.append(&[run], false)?;
+        Ok(journal)
+    }
+
+    /// The journal's file.
+    pub fn path(&self) -> PathBuf {
+        self.dir.join("journal.jsonl")
+    }
+
+    /// Where replaced contents lie.
+    pub fn originals(&self) -> Originals {
+        Originals::new(&self.host, self.dir.join("blobs"))
+    }
+
+    /// What is known of an action.
+    pub fn past(&self, id: &ActionId) -> Past {
+        self.entries.get(id).map(|entry| entry.past.clone()).unwrap_or_default()
+    }
+
+    /// How far an action is, if it was begun.
+    pub fn entry(&self, id: &ActionId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// Everything that is not undone, in the order in which it was begun.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&ActionId, &Entry)> {
+        self.order.iter().filter_map(|id| self.entries.get(id).map(|entry| (id, entry)))
+    }
+
+    /// Whether nothing is left to undo.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the runs were, in their order: "apply", "uninstall".
+    pub fn runs(&self) -> &[String] {
+        &self.runs
+    }
+
+    /// Writes records; with `sync` they are on the disk when this returns.
+    pub fn append(&mut self, records: &[Record], sync: bool) -> Result<(), JournalError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for record in records {
+            let line = serde_json::to_string(record).map_err(|e| host::Error::protocol("write a journal record", e))?;
+            text.push_str(&line);
+            text.push('\n');
+        }
+        files::append(&self.host, &self.path(), text.as_bytes(), sync)?;
+        records.iter().cloned().for_each(|record| self.fold(record));
+        Ok(())
+    }
+
+    /// Removes journal and blobs: the end of an uninstall.
+    pub fn remove(self) -> Result<(), JournalError> {
+        files::remove_tree(&self.host, &self.dir.join("blobs"))?;
+        files::remove(&self.host, &self.path())?;
+        files::remove(&self.host, &self.dir.join("journal.lock"))?;
+        Ok(())
+    }
+
+    fn fold_all(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
+        let text = String::from_utf8_lossy(bytes);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        for (n, line) in whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let damaged = |cause: String| JournalError::Damaged { path: self.path(), line: n + 1, cause };
+            let value: serde_json::Value = serde_json::from_str(line).map_err(|e| damaged(e.to_string()))?;
+            self.refuse_newer(&value)?;
+            let record = serde_json::from_value(migrate(value)).map_err(|e| damaged(e.to_string()))?;
+            self.fold(record);
+        }
+        Ok(())
+    }
+
+    fn refuse_newer(&self, value: &serde_json::Value) -> Result<(), JournalError> {
+        match value.get("schema").and_then(serde_json::Value::as_u64) {
+            Some(found) if found > u64::from(SCHEMA) => Err(JournalError::Newer {
+                path: self.path(),
+                version: value.get("version").and_then(|v| v.as_str()).unwrap_or("of unknown version").to_owned(),
+                found: found as u32,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn fold(&mut self, record: Record) {
+        match record {
+            Record::Run { what, .. } => self.runs.push(what),
+            Record::Intent { id, undo, lifetime, when_orphaned, fingerprint } => {
+                self.fold_intent(id, undo, lifetime, when_orphaned, fingerprint);
+            }
+            Record::Done { id } => self.set_state(&id, State::Done),
+            Record::AwaitsBoot { id, boot_id } => self.set_state(&id, State::AwaitsBoot(boot_id)),
+            Record::Failed { id, why } => self.set_state(&id, State::Failed(why)),
+            Record::Undone { id } | Record::Kept { id, .. } => {
+                self.entries.remove(&id);
+                self.order.retain(|other| *other != id);
+            }
+        }
+    }
+
+    fn fold_intent(
+        &mut self,
+        id: ActionId,
+        undo: Undo,
+        lifetime: Lifetime,
+        when_orphaned: WhenOrphaned,
+        fingerprint: Option<String>,
+    ) {
+        let mut past = self.past(&id);
+        past.undo = Some(undo);
+        if let Some(fingerprint) = fingerprint.filter(|new| !past.fingerprints.contains(new)) {
+            past.fingerprints.push(fingerprint);
+        }
+        let entry = Entry { past, lifetime, when_orphaned, state: State::Intended };
+        if self.entries.insert(id.clone(), entry).is_none() {
+            self.order.push(id);
+        }
+    }
+
+    fn set_state(&mut self, id: &ActionId, state: State) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.state = state;
+        }
+    }
+
+    fn drop_torn_line(&self) -> Result<(), JournalError> {
+        let bytes = files::read(&self.host, &self.path())?.unwrap_or_default();
+        if bytes.last().is_none_or(|last| *last == b'\n') {
+            return Ok(());
+        }
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        Ok(files::truncate(&self.host, &self.path(), whole as u64)?)
+    }
+}
+
+/// Brings a record of an older schema forward, one frozen function a version. Schema 1 is the first.
+fn migrate(value: serde_json::Value) -> serde_json::Value {
+    value
+}
+
+fn lock(host: &Host, path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
+    let real = host.real(path);
+    let mut options = std::fs::OpenOptions::new();
+    let file =
+        options.create(true).truncate(false).read(true).write(true).open(&real).map_err(|source| host::Error::Io {
+            doing: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+    let mut lock =
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Busy { holder: holder(&real) })?;
+    use std::io::Write;
+    let _ = lock.set_len(0).and_then(|()| write!(lock, "process {}", std::process::id()));
+    Ok(lock)
+}
+
+fn holder(lock: &Path) -> Option<String> {
+    std::fs::read_to_string(lock).ok().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(id: &str, path: &str) -> Record {
+        Record::Intent {
+            id: ActionId::new("file", id),
+            undo: Undo::Path { path: path.into(), original: crate::action::undo::Original::Absent, made: vec![] },
+            lifetime: Lifetime::Installed,
+            when_orphaned: WhenOrphaned::Undo,
+            fingerprint: Some("aa".into()),
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_and_the_rest_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let mut journal = Journal::open(&host, "/j", "apply").unwrap();
+        journal.append(&[intent("a", "/a")], true).unwrap();
+        drop(journal);
+        files::append(&host, Path::new("/j/journal.jsonl"), br#"{"record":"done","id":"fi"#, false).unwrap();
+        let mut journal = Journal::open(&host, "/j", "apply").unwrap();
+        journal.append(&[intent("b", "/b")], true).unwrap();
+        drop(journal);
+        let journal = Journal::read(&host, "/j").unwrap();
+        assert_eq!(journal.entries().count(), 2);
+    }
+
+    #[test]
+    fn a_newer_journal_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let line = br#"{"record":"run","schema":99,"version":"9.0","boot_id":"x","at":"t","what":"apply"}
+"#;
+        files::write(&host, Path::new("/j/journal.jsonl"), line, 0o600, None).unwrap();
+        let error = Journal::open(&host, "/j", "apply").err().unwrap();
+        assert!(error.to_string().contains("9.0"), "{error}");
+        assert_eq!(files::read(&host, Path::new("/j/journal.jsonl")).unwrap().unwrap(), line);
+    }
+
+    #[test]
+    fn only_one_run_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let _first = Journal::open(&host, "/j", "apply").unwrap();
+        assert!(matches!(Journal::open(&host, "/j", "apply"), Err(JournalError::Busy { .. })));
+    }
+
+    #[test]
+    fn the_first_original_wins_and_fingerprints_add_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let mut journal = Journal::open(&host, "/j", "apply").unwrap();
+        journal.append(&[intent("a", "/a")], true).unwrap();
+        let Record::Intent { id, undo, lifetime, when_orphaned, .. } = intent("a", "/a") else { panic!() };
+        let again = Record::Intent { id: id.clone(), undo, lifetime, when_orphaned, fingerprint: Some("bb".into()) };
+        journal.append(&[again], true).unwrap();
+        assert_eq!(journal.past(&id).fingerprints, ["aa", "bb"]);
+        assert_eq!(journal.entries().count(), 1);
+    }
+}

@@ -1,0 +1,341 @@
+//! Order and truth: steps made of actions, what each of them would change, and the run that does it.
+//!
+//! ```text
+//! steps -> Plan::make (checks only) -> Runner::run (journal, events) -> Outcome
+//!                                   -> undo::everything (uninstall)
+//! ```
+
+pub mod event;
+pub mod journal;
+pub mod runner;
+pub mod undo;
+
+use crate::action::{Action, ActionId, Checked, Lifetime, WhenOrphaned};
+use crate::failure::Failure;
+use crate::host::{Host, Result};
+use journal::Journal;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Names a step; stable, users see it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+impl StepId {
+    /// A kebab-case name: "start-keystone".
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+}
+
+impl std::fmt::Display for StepId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Something that only one step at a time may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// dpkg's lock.
+    Packages,
+    /// The Open vSwitch database and daemons.
+    OpenVSwitch,
+}
+
+/// Which machine of a cloud a step belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Databases, queues, APIs.
+    Control,
+    /// Hypervisor and its network.
+    Compute,
+}
+
+/// Actions that belong together, in their order, and what they wait for.
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// What a person reads: "Install databases".
+    pub title: String,
+    /// Steps that must be done before.
+    pub after: Vec<StepId>,
+    /// What it must have for itself.
+    pub holds: Vec<Hold>,
+    /// Where it runs.
+    pub role: Role,
+    /// What it does.
+    pub actions: Vec<Box<dyn Action>>,
+}
+
+impl Step {
+    /// A step without predecessors.
+    pub fn new(id: &str, title: &str) -> Self {
+        Self {
+            id: StepId::new(id),
+            title: title.to_owned(),
+            after: Vec::new(),
+            holds: Vec::new(),
+            role: Role::Control,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Waits for these steps.
+    pub fn after(mut self, ids: &[&str]) -> Self {
+        self.after.extend(ids.iter().map(|id| StepId::new(*id)));
+        self
+    }
+
+    /// Must have this for itself.
+    pub fn holding(mut self, hold: Hold) -> Self {
+        self.holds.push(hold);
+        self
+    }
+
+    /// Belongs to the hypervisor's side.
+    pub fn on_compute(mut self) -> Self {
+        self.role = Role::Compute;
+        self
+    }
+
+    /// One more action.
+    pub fn with(mut self, action: impl Action + 'static) -> Self {
+        self.actions.push(Box::new(action));
+        self
+    }
+
+    /// More actions.
+    pub fn with_all(mut self, actions: impl IntoIterator<Item = Box<dyn Action>>) -> Self {
+        self.actions.extend(actions);
+        self
+    }
+
+    fn lasts_only_for_the_run(&self) -> bool {
+        !self.actions.is_empty() && self.actions.iter().all(|action| action.lifetime() == Lifetime::Run)
+    }
+}
+
+/// An action, and what it would do.
+pub struct PlannedAction {
+    /// Its name.
+    pub id: ActionId,
+    /// In words.
+    pub description: String,
+    /// What the look at the machine said.
+    pub checked: Checked,
+}
+
+impl PlannedAction {
+    /// Whether something would be done.
+    pub fn is_pending(&self) -> bool {
+        !matches!(self.checked, Checked::Done)
+    }
+}
+
+/// A step, and what each of its actions would do.
+pub struct PlannedStep {
+    /// The step itself.
+    pub step: Step,
+    /// In the order of the step's actions.
+    pub actions: Vec<PlannedAction>,
+}
+
+impl PlannedStep {
+    /// How many actions would do something.
+    pub fn pending(&self) -> usize {
+        self.actions.iter().filter(|action| action.is_pending()).count()
+    }
+}
+
+/// A change of an earlier run that the answers no longer want.
+#[derive(Debug, Clone)]
+pub struct Orphan {
+    /// Its name.
+    pub id: ActionId,
+    /// What taking it back means; `None`: it stays, because it carries data.
+    pub undo: Option<String>,
+}
+
+/// What `apply` will do.
+pub struct Plan {
+    /// In the order in which they would run one by one.
+    pub steps: Vec<PlannedStep>,
+    /// In the order in which they would be undone.
+    pub orphans: Vec<Orphan>,
+}
+
+/// A plan that cannot be made, because the steps contradict each other: our own mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Two actions would answer for one thing.
+    #[error("two actions are called {0}: this is a bug of gpucloud-install")]
+    Twice(ActionId),
+    /// A step waits for one that is not in the plan, or comes later.
+    #[error("step {step} waits for {missing}, which does not come before it: this is a bug of gpucloud-install")]
+    Order {
+        /// The waiting step.
+        step: StepId,
+        /// What it waits for.
+        missing: StepId,
+    },
+    /// A look at the machine failed.
+    #[error("{id}: {source}")]
+    Check {
+        /// Which action looked.
+        id: ActionId,
+        /// What went wrong.
+        source: crate::host::Error,
+    },
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Check { id, source } => {
+                let inner = Failure::from(source);
+                Failure { what: format!("cannot look at {id}: {}", inner.what), ..inner }
+            }
+            other => {
+                Failure::new(other.to_string(), "", "report this with the output of: gpucloud-install plan --json")
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Looks at the machine, changes nothing.
+    ///
+    /// # Errors
+    /// Steps that contradict each other, or a look that failed.
+    pub fn make(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Self, PlanError> {
+        validate(&steps)?;
+        let orphans = orphans(&steps, journal);
+        let mut planned = check_all(steps, host, journal)?;
+        mark_restarts(&mut planned);
+        skip_idle_helpers(&mut planned);
+        Ok(Self { steps: planned, orphans })
+    }
+
+    /// How many changes it would make.
+    pub fn pending(&self) -> usize {
+        let steps: usize = self.steps.iter().map(PlannedStep::pending).sum();
+        steps + self.orphans.iter().filter(|orphan| orphan.undo.is_some()).count()
+    }
+
+    /// Findings that forbid the run.
+    pub fn blocked(&self) -> Vec<&crate::finding::Finding> {
+        let actions = self.steps.iter().flat_map(|step| &step.actions);
+        actions.filter_map(|a| if let Checked::Blocked(finding) = &a.checked { Some(finding) } else { None }).collect()
+    }
+}
+
+fn validate(steps: &[Step]) -> std::result::Result<(), PlanError> {
+    let (mut before, mut ids) = (HashSet::new(), HashSet::new());
+    for step in steps {
+        if let Some(missing) = step.after.iter().find(|id| !before.contains(id)) {
+            return Err(PlanError::Order { step: step.id.clone(), missing: missing.clone() });
+        }
+        before.insert(&step.id);
+        for action in &step.actions {
+            if !ids.insert(action.id()) {
+                return Err(PlanError::Twice(action.id()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
+    let wanted: HashSet<ActionId> = steps.iter().flat_map(|step| &step.actions).map(|action| action.id()).collect();
+    let left = journal.entries().filter(|(id, entry)| entry.lifetime == Lifetime::Installed && !wanted.contains(id));
+    let mut orphans: Vec<Orphan> = left
+        .map(|(id, entry)| {
+            let undo = (entry.when_orphaned == WhenOrphaned::Undo).then(|| entry.describe_undo());
+            Orphan { id: id.clone(), undo }
+        })
+        .collect();
+    orphans.reverse();
+    orphans
+}
+
+fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Vec<PlannedStep>, PlanError> {
+    let next = AtomicUsize::new(0);
+    let results: Vec<OnceLock<Vec<CheckResult>>> = steps.iter().map(|_| OnceLock::new()).collect();
+    let check_some = || {
+        while let Some((step, result)) = {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            steps.get(i).zip(results.get(i))
+        } {
+            let checked = step.actions.iter().map(|action| check_one(action.as_ref(), host, journal));
+            let _ = result.set(checked.collect());
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..CHECKERS).for_each(|_| drop(scope.spawn(check_some)));
+    });
+    let checked = results.into_iter().map(|result| result.into_inner().unwrap_or_default());
+    let join = |(step, checked): (Step, Vec<CheckResult>)| {
+        let actions: std::result::Result<Vec<_>, _> = checked.into_iter().collect();
+        Ok(PlannedStep { actions: actions?, step })
+    };
+    steps.into_iter().zip(checked).map(join).collect()
+}
+
+/// How many steps are looked at at a time: most looks wait for a database or an API.
+const CHECKERS: usize = 8;
+
+type CheckResult = std::result::Result<PlannedAction, PlanError>;
+
+fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result::Result<PlannedAction, PlanError> {
+    let id = action.id();
+    let checked: Result<Checked> = match host.is_live() || !action.asks_the_running_system() {
+        true => action.check(host, &journal.past(&id)),
+        false => Ok(Checked::Later("only the running system can tell".into())),
+    };
+    let checked = match checked {
+        Err(crate::host::Error::NotLive(_)) => Checked::Later("only the running system can tell".into()),
+        checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source })?,
+    };
+    Ok(PlannedAction { id, description: action.describe(), checked })
+}
+
+/// A running unit whose configuration this plan changes will be restarted: say so.
+fn mark_restarts(planned: &mut [PlannedStep]) {
+    let changing = changing_paths(planned);
+    for step in planned {
+        for (action, planned) in step.step.actions.iter().zip(&mut step.actions) {
+            let cause = action.inputs().iter().find(|input| changing.iter().any(|path| path.starts_with(input)));
+            if let (Some(path), Checked::Done) = (cause, &planned.checked) {
+                planned.checked = Checked::Later(format!("again, because {} changes", path.display()));
+            }
+        }
+    }
+}
+
+fn changing_paths(planned: &[PlannedStep]) -> Vec<PathBuf> {
+    let pairs = planned.iter().flat_map(|step| step.step.actions.iter().zip(&step.actions));
+    pairs
+        .filter(|(_, planned)| planned.is_pending())
+        .filter_map(|(action, _)| action.changes().map(Path::to_owned))
+        .collect()
+}
+
+/// Steps that only help the run (keeping daemons from starting during apt) are left out when no step right behind
+/// them has anything to do.
+fn skip_idle_helpers(planned: &mut [PlannedStep]) {
+    for i in (0..planned.len()).rev() {
+        if !planned[i].step.lasts_only_for_the_run() {
+            continue;
+        }
+        let id = &planned[i].step.id;
+        let needed = planned.iter().any(|other| other.step.after.contains(id) && other.pending() > 0);
+        if !needed {
+            planned[i].actions.iter_mut().for_each(|action| action.checked = Checked::Done);
+        }
+    }
+}

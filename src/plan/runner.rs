@@ -1,0 +1,411 @@
+//! Runs a plan: ready steps in plan order on some threads, the journal ahead of every change, every change looked at
+//! again afterwards.
+
+use super::event::{Event, Sink, StepTitle};
+use super::journal::{Journal, JournalError, Record, State};
+use super::{Hold, Plan, PlannedStep, StepId};
+use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Undo};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::{self, Host, Observer, boot_id};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What became of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How the program should end.
+    pub status: ExitStatus,
+    /// How many actions changed something.
+    pub changed: usize,
+    /// How long it took.
+    pub seconds: f64,
+    /// The failures, in their order.
+    pub failures: Vec<Failure>,
+    /// Why a reboot is needed, if one is.
+    pub reboots: Vec<String>,
+    /// Each step that did something: name, seconds, changes.
+    pub steps: Vec<(StepId, f64, usize)>,
+}
+
+/// Runs plans.
+pub struct Runner<'a> {
+    /// The machine.
+    pub host: &'a Host,
+    /// Its journal, open for writing.
+    pub journal: Journal,
+    /// Where events go.
+    pub sink: Arc<dyn Sink>,
+    /// How many steps at a time.
+    pub jobs: usize,
+    /// "apply".
+    pub what: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Progress {
+    Waiting,
+    Running,
+    Done,
+    NotDone,
+}
+
+struct Shared {
+    progress: Vec<Progress>,
+    held: Vec<Hold>,
+    failures: Vec<Failure>,
+    reboots: Vec<String>,
+    changed: usize,
+    steps: Vec<(StepId, f64, usize)>,
+}
+
+/// How a step ended, other than well.
+enum StepEnd {
+    Failed(Failure),
+    Reboot(String),
+}
+
+impl From<host::Error> for StepEnd {
+    fn from(error: host::Error) -> Self {
+        StepEnd::Failed(error.into())
+    }
+}
+
+impl From<JournalError> for StepEnd {
+    fn from(error: JournalError) -> Self {
+        StepEnd::Failed(error.into())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner<'_> {
+    /// Does what `plan` says: left-overs of a killed run first, orphans next, then the steps, at last what was only
+    /// for the run is taken back. Returns the journal too.
+    pub fn run(self, plan: Plan) -> (Outcome, Journal) {
+        let started = Instant::now();
+        let Self { host, mut journal, sink, jobs, what } = self;
+        let mut failures = clean_up_run(host, &mut journal, sink.as_ref());
+        let steps = pending_steps(plan.steps);
+        announce(sink.as_ref(), &what, &steps);
+        let orphans: Vec<ActionId> = plan.orphans.iter().filter(|o| o.undo.is_some()).map(|o| o.id.clone()).collect();
+        let orphaned = super::undo::some(host, &mut journal, &orphans, sink.as_ref());
+        failures.extend(orphaned.failed);
+        let execution = Execution::new(host, journal, sink.clone(), steps);
+        execution.work(jobs);
+        let (shared, mut journal) = execution.end();
+        failures.extend(shared.failures);
+        failures.extend(clean_up_run(host, &mut journal, sink.as_ref()));
+        let outcome = Outcome {
+            status: status(host, &failures, &shared.reboots),
+            changed: shared.changed + orphaned.undone,
+            seconds: started.elapsed().as_secs_f64(),
+            failures,
+            reboots: shared.reboots,
+            steps: shared.steps,
+        };
+        (outcome, journal)
+    }
+}
+
+/// The steps that have something to do. One that waits for a step which has nothing to do waits for those before that.
+fn pending_steps(mut steps: Vec<PlannedStep>) -> Vec<PlannedStep> {
+    let mut before: HashMap<StepId, Vec<StepId>> = HashMap::new();
+    for planned in &mut steps {
+        let through = |id: &StepId| before.get(id).cloned().unwrap_or_else(|| vec![id.clone()]);
+        let mut after: Vec<StepId> = planned.step.after.iter().flat_map(through).collect();
+        after.sort_unstable();
+        after.dedup();
+        planned.step.after = after;
+        if planned.pending() == 0 {
+            before.insert(planned.step.id.clone(), planned.step.after.clone());
+        }
+    }
+    steps.retain(|step| step.pending() > 0);
+    steps
+}
+
+fn announce(sink: &dyn Sink, what: &str, steps: &[PlannedStep]) {
+    let titles = steps.iter().map(|s| StepTitle { step: s.step.id.clone(), title: s.step.title.clone() });
+    sink.event(&Event::RunStarted {
+        what: what.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        steps: titles.collect(),
+    });
+}
+
+fn status(host: &Host, failures: &[Failure], reboots: &[String]) -> ExitStatus {
+    if !failures.is_empty() || host.go_on().is_err() {
+        ExitStatus::Midway
+    } else if !reboots.is_empty() {
+        ExitStatus::RebootNeeded
+    } else {
+        ExitStatus::Done
+    }
+}
+
+/// Takes back what was only for a run: at its end, or first thing in the next after a crash.
+fn clean_up_run(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> Vec<Failure> {
+    let left = journal.entries().filter(|(_, entry)| entry.lifetime == Lifetime::Run).map(|(id, _)| id.clone());
+    let left: Vec<ActionId> = left.rev().collect();
+    // A stop request must not keep us from tidying up.
+    super::undo::some(&host.unstoppable(), journal, &left, sink).failed
+}
+
+/// The part of a run that is shared by its threads.
+struct Execution<'a> {
+    host: &'a Host,
+    journal: Mutex<Journal>,
+    sink: Arc<dyn Sink>,
+    steps: Vec<PlannedStep>,
+    shared: Mutex<Shared>,
+    moved: Condvar,
+}
+
+impl<'a> Execution<'a> {
+    fn new(host: &'a Host, journal: Journal, sink: Arc<dyn Sink>, steps: Vec<PlannedStep>) -> Self {
+        let shared = Shared {
+            progress: vec![Progress::Waiting; steps.len()],
+            held: Vec::new(),
+            failures: Vec::new(),
+            reboots: Vec::new(),
+            changed: 0,
+            steps: Vec::new(),
+        };
+        Self { host, journal: Mutex::new(journal), sink, steps, shared: Mutex::new(shared), moved: Condvar::new() }
+    }
+
+    fn work(&self, jobs: usize) {
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.clamp(1, self.steps.len().max(1)) {
+                scope.spawn(|| {
+                    while let Some(i) = self.next() {
+                        self.run_step(i)
+                    }
+                });
+            }
+        });
+    }
+
+    fn end(self) -> (Shared, Journal) {
+        let shared = self.shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (shared, self.journal.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first step in plan order that may start now; waits for one while others run; `None` at the end.
+    fn next(&self) -> Option<usize> {
+        let mut shared = locked(&self.shared);
+        loop {
+            let stopped = !shared.failures.is_empty() || self.host.go_on().is_err();
+            let ready = (0..self.steps.len()).find(|i| !stopped && self.is_ready(*i, &shared));
+            if let Some(i) = ready {
+                shared.progress[i] = Progress::Running;
+                shared.held.extend(&self.steps[i].step.holds);
+                return Some(i);
+            }
+            if !shared.progress.contains(&Progress::Running) {
+                self.moved.notify_all();
+                return None;
+            }
+            shared = self.moved.wait(shared).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_ready(&self, i: usize, shared: &Shared) -> bool {
+        let step = &self.steps[i].step;
+        let done = |id: &StepId| {
+            // A step that is not among the pending ones has nothing to do: it is done.
+            self.steps
+                .iter()
+                .position(|other| other.step.id == *id)
+                .is_none_or(|j| shared.progress[j] == Progress::Done)
+        };
+        shared.progress[i] == Progress::Waiting
+            && step.after.iter().all(done)
+            && !step.holds.iter().any(|hold| shared.held.contains(hold))
+    }
+
+    fn run_step(&self, i: usize) {
+        let step = &self.steps[i].step;
+        let started = Instant::now();
+        self.sink.event(&Event::StepStarted { step: step.id.clone() });
+        let (changed, end) = self.do_actions(&self.steps[i]);
+        let seconds = started.elapsed().as_secs_f64();
+        self.tell_end(&step.id, seconds, changed, &end);
+        let mut shared = locked(&self.shared);
+        shared.held.retain(|hold| !step.holds.contains(hold));
+        shared.changed += changed;
+        shared.steps.push((step.id.clone(), seconds, changed));
+        shared.progress[i] = if end.is_none() { Progress::Done } else { Progress::NotDone };
+        match end {
+            Some(StepEnd::Failed(failure)) => shared.failures.push(failure),
+            Some(StepEnd::Reboot(why)) => shared.reboots.push(why),
+            None => {}
+        }
+        self.moved.notify_all();
+    }
+
+    fn tell_end(&self, step: &StepId, seconds: f64, changed: usize, end: &Option<StepEnd>) {
+        let step = step.clone();
+        self.sink.event(&match end {
+            None => Event::StepDone { step, seconds, changed },
+            Some(StepEnd::Reboot(why)) => Event::RebootNeeded { step, why: why.clone() },
+            Some(StepEnd::Failed(failure)) => {
+                let Failure { what, evidence, next, .. } = failure.clone();
+                Event::StepFailed { step, what, evidence, next }
+            }
+        });
+    }
+
+    /// Does the actions in their order, path-like ones in groups that share one sync of the journal.
+    fn do_actions(&self, planned: &PlannedStep) -> (usize, Option<StepEnd>) {
+        let id = planned.step.id.clone();
+        let observer = StepObserver { sink: self.sink.clone(), step: id.clone() };
+        let host = self.host.observed(Arc::new(observer));
+        // All of them: what was done when the plan was made may be undone by what the run did meanwhile.
+        let actions: Vec<&dyn Action> = planned.step.actions.iter().map(AsRef::as_ref).collect();
+        let mut changed = 0;
+        for group in actions.chunk_by(|a, b| a.changes().is_some() && b.changes().is_some()) {
+            if let Err(end) = self.do_group(&host, &id, group, &mut changed) {
+                return (changed, Some(end));
+            }
+        }
+        (changed, None)
+    }
+
+    fn do_group(&self, host: &Host, step: &StepId, group: &[&dyn Action], changed: &mut usize) -> Result<(), StepEnd> {
+        let mut needed = Vec::new();
+        let mut intents = Vec::new();
+        for action in group {
+            if !self.is_needed(host, *action)? {
+                continue;
+            }
+            intents.extend(self.intent(host, *action)?);
+            needed.push(*action);
+        }
+        locked(&self.journal).append(&intents, true)?;
+        for action in needed {
+            host.go_on()?;
+            let event = Event::ActionStarted { step: step.clone(), action: action.id(), text: action.describe() };
+            self.sink.event(&event);
+            if self.do_one(host, action)? {
+                *changed += 1;
+                self.sink.event(&Event::ActionDone { step: step.clone(), action: action.id() });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
+        let id = action.id();
+        let past = locked(&self.journal).past(&id);
+        match action.check(host, &past)? {
+            Checked::Done => Ok(false),
+            Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
+            Checked::Later(why) => Err(StepEnd::Failed(Failure::new(
+                format!("{}: {why}", action.describe()),
+                "",
+                "gpucloud-install apply tries again; gpucloud-install doctor looks for the cause",
+            ))),
+            Checked::Blocked(finding) => {
+                Err(StepEnd::Failed(Failure::new(finding.what.clone(), finding.evidence.clone(), finding.next.clone())))
+            }
+        }
+    }
+
+    /// What still wants a reboot after one has failed: never a second.
+    fn refuse_second_boot(&self, host: &Host, id: &ActionId) -> Result<(), StepEnd> {
+        let state = locked(&self.journal).entry(id).map(|entry| entry.state.clone());
+        match state {
+            Some(State::AwaitsBoot(boot)) if boot == boot_id(host) => {
+                Err(StepEnd::Reboot(format!("{id} takes effect with the next boot")))
+            }
+            Some(State::AwaitsBoot(_)) => Err(StepEnd::Failed(Failure::new(
+                format!("{id} still has no effect after the reboot"),
+                "",
+                "gpucloud-install doctor looks for the cause; it is not tried with a second reboot",
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn intent(&self, host: &Host, action: &dyn Action) -> Result<Option<Record>, StepEnd> {
+        let id = action.id();
+        if action.lifetime() == Lifetime::Runtime {
+            return Ok(None);
+        }
+        let (past, originals) = {
+            let journal = locked(&self.journal);
+            (journal.past(&id), journal.originals())
+        };
+        let undo: Undo = match &past.undo {
+            Some(earlier) => action.prepare_again(host, earlier)?,
+            None => action.prepare(host, &originals)?,
+        };
+        let (lifetime, when_orphaned) = (action.lifetime(), action.when_orphaned());
+        Ok(Some(Record::Intent { id, undo, lifetime, when_orphaned, fingerprint: action.fingerprint() }))
+    }
+
+    /// Returns whether something was changed.
+    fn do_one(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
+        let id = action.id();
+        let past = locked(&self.journal).past(&id);
+        let applied = action.apply(host, &past).map_err(|e| self.note_failure(action, e))?;
+        match applied {
+            Applied::Done => {}
+            Applied::Warned(text) => host.warn(&text),
+            Applied::Skipped(why) => {
+                host.warn(&format!("{} left out: {why}", action.describe()));
+                return Ok(false);
+            }
+            Applied::RebootNeeded(why) => {
+                self.note(action, Record::AwaitsBoot { id, boot_id: boot_id(host) }, true)?;
+                return Err(StepEnd::Reboot(why));
+            }
+        }
+        if let Checked::Needed(change) = action.check(host, &past)? {
+            let what = format!("{} had no effect: still to do: {}", action.describe(), change.summary);
+            return Err(StepEnd::Failed(Failure::new(what, change.diff.unwrap_or_default(), crate::failure::hint(""))));
+        }
+        self.note(action, Record::Done { id }, false)?;
+        Ok(true)
+    }
+
+    fn note(&self, action: &dyn Action, record: Record, sync: bool) -> Result<(), StepEnd> {
+        if action.lifetime() == Lifetime::Runtime {
+            return Ok(());
+        }
+        Ok(locked(&self.journal).append(&[record], sync)?)
+    }
+
+    fn note_failure(&self, action: &dyn Action, error: host::Error) -> StepEnd {
+        let stopped = matches!(error, host::Error::Stopped);
+        let failure = Failure::from(error);
+        if !stopped {
+            let _ = self.note(action, Record::Failed { id: action.id(), why: failure.what.clone() }, false);
+        }
+        StepEnd::Failed(Failure { what: format!("{}: {}", action.describe(), failure.what), ..failure })
+    }
+}
+
+struct StepObserver {
+    sink: Arc<dyn Sink>,
+    step: StepId,
+}
+
+impl Observer for StepObserver {
+    fn line(&self, text: &str) {
+        self.sink.event(&Event::Line { step: self.step.clone(), text: text.to_owned() });
+    }
+
+    fn progress(&self, done: u64, total: u64, what: &str) {
+        self.sink.event(&Event::Progress { step: self.step.clone(), done, total, text: what.to_owned() });
+    }
+
+    fn warning(&self, text: &str) {
+        self.sink.event(&Event::Warning { step: self.step.clone(), text: text.to_owned() });
+    }
+}

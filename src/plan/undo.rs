@@ -1,0 +1,118 @@
+//! Takes changes back: backwards, going on after an error, each result in the journal.
+
+use super::StepId;
+use super::event::{Event, Sink, StepTitle};
+use super::journal::{Journal, Record};
+use crate::action::{ActionId, Undo, Undone};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::{Host, command::Command, systemd};
+use std::time::Instant;
+
+/// What became of an undo.
+#[derive(Debug, Clone, Default)]
+pub struct UndoReport {
+    /// How many changes were taken back.
+    pub undone: usize,
+    /// What stays on purpose, and why.
+    pub kept: Vec<String>,
+    /// What could not be taken back.
+    pub failed: Vec<Failure>,
+}
+
+/// The step under which undo events run.
+pub fn step() -> StepId {
+    StepId::new("undo")
+}
+
+/// [`everything`], told as a run of one step called `title`.
+pub fn watched(host: &Host, journal: &mut Journal, what: &str, title: &str, sink: &dyn Sink) -> UndoReport {
+    let started = Instant::now();
+    let title = StepTitle { step: step(), title: title.to_owned() };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    sink.event(&Event::RunStarted { what: what.to_owned(), version, steps: vec![title] });
+    sink.event(&Event::StepStarted { step: step() });
+    let report = everything(host, journal, sink);
+    let seconds = started.elapsed().as_secs_f64();
+    if report.failed.is_empty() {
+        sink.event(&Event::StepDone { step: step(), seconds, changed: report.undone });
+    }
+    let status = if report.failed.is_empty() { ExitStatus::Done } else { ExitStatus::UndoIncomplete };
+    sink.event(&Event::RunFinished { status: status.code(), changed: report.undone, seconds });
+    report
+}
+
+/// Takes everything back that the journal knows, the last change first.
+pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoReport {
+    stop_units(host, journal, sink);
+    let all: Vec<ActionId> = journal.entries().map(|(id, _)| id.clone()).rev().collect();
+    some(host, journal, &all, sink)
+}
+
+/// Takes these changes back, in this order.
+pub fn some(host: &Host, journal: &mut Journal, ids: &[ActionId], sink: &dyn Sink) -> UndoReport {
+    let mut report = UndoReport::default();
+    for (n, id) in ids.iter().enumerate() {
+        if host.go_on().is_err() {
+            report.failed.push(crate::host::Error::Stopped.into());
+            break;
+        }
+        one(host, journal, id, sink, &mut report);
+        sink.event(&Event::Progress {
+            step: step(),
+            done: n as u64 + 1,
+            total: ids.len() as u64,
+            text: "changes".into(),
+        });
+    }
+    report
+}
+
+fn one(host: &Host, journal: &mut Journal, id: &ActionId, sink: &dyn Sink, report: &mut UndoReport) {
+    let past = journal.past(id);
+    let Some(undo) = past.undo.clone() else { return };
+    sink.event(&Event::ActionStarted { step: step(), action: id.clone(), text: undo.describe() });
+    let record = match undo.run(host, &past, &journal.originals()) {
+        Ok(Undone::Restored) => Record::Undone { id: id.clone() },
+        Ok(Undone::Kept(why)) => {
+            sink.event(&Event::Warning { step: step(), text: why.clone() });
+            report.kept.push(why.clone());
+            Record::Kept { id: id.clone(), why }
+        }
+        Err(error) => return failed(id, error, sink, report),
+    };
+    report.undone += 1;
+    if let Err(error) = journal.append(&[record], false) {
+        report.failed.push(error.into());
+    }
+}
+
+fn failed(id: &ActionId, error: crate::host::Error, sink: &dyn Sink, report: &mut UndoReport) {
+    let failure = Failure::from(error);
+    let failure = Failure { what: format!("cannot take back {id}: {}", failure.what), ..failure };
+    let Failure { what, evidence, next, .. } = failure.clone();
+    sink.event(&Event::StepFailed { step: step(), what, evidence, next });
+    report.failed.push(failure);
+}
+
+/// Stops our units all at once: one after the other, each waits for its own long stop.
+fn stop_units(host: &Host, journal: &Journal, sink: &dyn Sink) {
+    let undos = journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref());
+    let units: Vec<&str> = undos
+        .filter_map(|undo| match undo {
+            Undo::Unit { name, active: false, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    if units.is_empty() || !host.is_live() {
+        return;
+    }
+    let action = ActionId::new("unit", "all");
+    sink.event(&Event::ActionStarted { step: step(), action, text: format!("Stop {} units", units.len()) });
+    let loaded: Vec<&str> = match systemd::status(host, &units) {
+        Ok(statuses) => units.iter().zip(statuses).filter(|(_, s)| s.load != "not-found").map(|(u, _)| *u).collect(),
+        Err(_) => return,
+    };
+    // A unit that does not stop is met again, and reported, in its own undo.
+    let _ = Command::new("systemctl").arg("stop").args(loaded).run(host);
+}

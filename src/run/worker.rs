@@ -1,0 +1,140 @@
+//! The run itself: plan, journal, runner; events to a file, everything to a log.
+
+use super::{EVENTS, LOGS};
+use crate::action::file::File;
+use crate::action::unit::Enabled;
+use crate::content::Content;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::{Host, files};
+use crate::installation::Installation;
+use crate::plan::event::{Event, Sink, Tee};
+use crate::plan::journal::{DIRECTORY, Journal};
+use crate::plan::runner::{Outcome, Runner};
+use crate::plan::{Plan, Step};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Goes on after a boot.
+const CONTINUE_UNIT: &str = "gpucloud-continue.service";
+
+/// Makes the machine what the answers say.
+///
+/// # Errors
+/// As [`work`].
+pub fn apply(installation: &Installation, jobs: u16, extra: Vec<Arc<dyn Sink>>) -> Result<Outcome, Failure> {
+    work(&installation.host, jobs, extra, |journal| installation.plan(journal))
+}
+
+/// Plans and runs; `extra` sinks see the events beside file and log.
+///
+/// # Errors
+/// The journal is busy or newer, or the plan cannot be made: nothing was changed.
+pub fn work(
+    host: &Host,
+    jobs: u16,
+    extra: Vec<Arc<dyn Sink>>,
+    make_plan: impl FnOnce(&Journal) -> Result<Plan, Failure>,
+) -> Result<Outcome, Failure> {
+    stop_on_signal(host)?;
+    let journal = Journal::open(host, DIRECTORY, "apply")?;
+    let plan = make_plan(&journal)?;
+    let mut sinks = extra;
+    sinks.extend(records(host, "apply")?);
+    let sink: Arc<dyn Sink> = Arc::new(Tee(sinks));
+    let runner = Runner { host, journal, sink: sink.clone(), jobs: usize::from(jobs), what: "apply".into() };
+    let (outcome, journal) = runner.run(plan);
+    if outcome.status == ExitStatus::RebootNeeded {
+        continue_after_boot(host, journal, &sink)?;
+    }
+    finished(sink.as_ref(), &outcome);
+    Ok(outcome)
+}
+
+fn finished(sink: &dyn Sink, outcome: &Outcome) {
+    let (status, changed, seconds) = (outcome.status.code(), outcome.changed, outcome.seconds);
+    sink.event(&Event::RunFinished { status, changed, seconds });
+}
+
+/// SIGTERM (from the unit) and SIGINT (from the terminal) ask to stop at the next safe point.
+pub fn stop_on_signal(host: &Host) -> Result<(), Failure> {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, host.stop_flag())
+            .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
+    }
+    Ok(())
+}
+
+/// The file that terminals watch, and the log.
+pub fn records(host: &Host, what: &str) -> Result<Vec<Arc<dyn Sink>>, Failure> {
+    let events = Record::create(host, Path::new(EVENTS), false)?;
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
+    let log = Record::create(host, &Path::new(LOGS).join(format!("{what}-{stamp}.log")), true)?;
+    Ok(vec![Arc::new(events), Arc::new(log)])
+}
+
+/// Events in a file: as JSON lines, or as text.
+struct Record {
+    file: Mutex<std::fs::File>,
+    text: bool,
+}
+
+impl Record {
+    fn create(host: &Host, path: &Path, text: bool) -> Result<Self, Failure> {
+        files::make_parents(host, path)?;
+        files::write(host, path, b"", 0o600, None)?;
+        let file = std::fs::OpenOptions::new().append(true).open(host.real(path));
+        let file = file.map_err(|source| crate::host::Error::Io { doing: "open", path: path.to_owned(), source })?;
+        Ok(Self { file: Mutex::new(file), text })
+    }
+}
+
+impl Sink for Record {
+    fn event(&self, event: &Event) {
+        let line = if self.text { log_line(event) } else { serde_json::to_string(event).ok() };
+        let Some(line) = line else { return };
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full disk must not end the run: the journal is what counts.
+        let _ = writeln!(file, "{line}");
+    }
+}
+
+fn log_line(event: &Event) -> Option<String> {
+    let text = match event {
+        Event::RunStarted { what, version, steps } => {
+            format!("{what} begins: gpucloud-install {version}, {} steps", steps.len())
+        }
+        Event::StepStarted { step } => format!("[{step}] begins"),
+        Event::ActionStarted { step, text, .. } => format!("[{step}] {text}"),
+        Event::Line { step, text } => format!("[{step}]   {text}"),
+        Event::Warning { step, text } => format!("[{step}] warning: {text}"),
+        Event::StepDone { step, seconds, changed } => format!("[{step}] done: {changed} changes in {seconds:.1} s"),
+        Event::StepFailed { step, what, evidence, next } => {
+            format!("[{step}] FAILED: {what}\n{evidence}\nnext: {next}")
+        }
+        Event::RebootNeeded { step, why } => format!("[{step}] needs a reboot: {why}"),
+        Event::RunFinished { status, changed, seconds } => {
+            format!("ends with status {status}: {changed} changes in {seconds:.1} s")
+        }
+        Event::Progress { .. } | Event::ActionDone { .. } | Event::Unknown => return None,
+    };
+    Some(format!("{} {text}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f")))
+}
+
+/// A unit that starts the rest of the installation after the next boot. The apply it starts no longer wants it, and so
+/// takes it away.
+fn continue_after_boot(host: &Host, journal: Journal, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
+    let text = include_str!("../../templates/etc/systemd/system/gpucloud-continue.service");
+    let path = format!("/etc/systemd/system/{CONTINUE_UNIT}");
+    let step = Step::new("continue", "Go on after the boot")
+        .with(File::new(path, Content::plain(text)))
+        .with(Enabled { unit: CONTINUE_UNIT.into() });
+    let mut plan = Plan::make(vec![step], host, &journal)?;
+    plan.orphans.clear();
+    let runner = Runner { host, journal, sink: sink.clone(), jobs: 1, what: "continue".into() };
+    match runner.run(plan).0.failures.into_iter().next() {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# All tests: installs what they need, then formatting, lints, shell scripts, unit tests, whole installations.
+#   ./test.sh          what continuous integration runs
+#   ./test.sh --fast   without whole installations
+set -euo pipefail
+cd "$(dirname "$0")"
+
+started=$SECONDS
+part() {
+    printf '\n== %s (after %d s)\n' "$1" "$((SECONDS - started))"
+}
+
+packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 procps python3-minimal util-linux bsdutils shellcheck)
+install_packages() {
+    local missing=()
+    for package in "${packages[@]}"; do
+        dpkg-query --show --showformat='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    done
+    [ "${#missing[@]}" -eq 0 ] && return
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing packages: ${missing[*]}; as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+}
+
+part "packages"
+if command -v apt-get >/dev/null; then install_packages; fi
+if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
+command -v cargo >/dev/null || { echo "cargo is missing: install rustup, or the distribution's cargo 1.88 or newer" >&2; exit 1; }
+
+part "formatting"
+cargo fmt --all --check
+part "lints"
+cargo clippy --locked --all-targets --quiet -- -D warnings
+shellcheck bootstrap.sh test.sh .ci/run benches/install.sh
+part "unit tests and interrupted runs"
+cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan
+if [ "${1:-}" = --fast ]; then exit 0; fi
+part "whole installations"
+cargo build --locked --quiet --examples
+cargo test --locked --test lab

@@ -1,0 +1,110 @@
+//! The whole plan of a cloud, from a captured tree, without root: every step and action by name. Journals of users
+//! hold these names: a change here is a change of what an upgrade finds.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use gpucloud::action::Checked;
+use gpucloud::config::profile;
+use gpucloud::facts::Facts;
+use gpucloud::facts::network::{DefaultRoute, Network, Nic, NicAddress};
+use gpucloud::host::{Host, files};
+use gpucloud::installation::Installation;
+use std::path::Path;
+
+/// A captured Ubuntu 24.04 with nothing on it.
+fn captured() -> (tempfile::TempDir, Host) {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::at(dir.path());
+    let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+    put(
+        "/etc/os-release",
+        "ID=ubuntu\nVERSION_ID=\"24.04\"\nPRETTY_NAME=\"Ubuntu 24.04.3 LTS\"\nVERSION_CODENAME=noble\n",
+    );
+    put("/etc/hostname", "gpubox\n");
+    put("/proc/meminfo", "MemTotal: 131072000 kB\nMemAvailable: 120000000 kB\n");
+    put("/proc/cpuinfo", "processor : 0\nvendor_id : AuthenticAMD\nmodel name : EPYC\nflags : svm\n");
+    put("/var/lib/dpkg/status", "Package: python3\nStatus: install ok installed\nVersion: 3.12.3-0ubuntu2\n");
+    (dir, host)
+}
+
+fn facts(host: &Host) -> Facts {
+    let address = NicAddress { address: "192.0.2.10".parse().unwrap(), prefix_len: 24, dynamic: false };
+    let nic = Nic {
+        name: "eno1".into(),
+        mac: None,
+        mtu: 1500,
+        up: true,
+        carrier: true,
+        driver: None,
+        kind: None,
+        addresses: vec![address],
+    };
+    let network =
+        Network { nics: vec![nic], default_route: Some(DefaultRoute { interface: "eno1".into(), gateway: None }) };
+    Facts { network, ..Facts::gather(host).unwrap() }
+}
+
+fn plan_text(profile_name: &str) -> String {
+    let (_dir, host) = captured();
+    let mut config = profile::answers(profile_name, &facts(&host)).unwrap();
+    config.host.administrators = vec!["ada".parse().unwrap()];
+    let installation = Installation::new(&host, config).unwrap();
+    let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+    let mut lines = Vec::new();
+    for step in &plan.steps {
+        let after: Vec<String> = step.step.after.iter().map(ToString::to_string).collect();
+        lines.push(format!("{} (after {})", step.step.id, after.join(" ")));
+        lines.extend(step.actions.iter().map(|action| {
+            let state = match &action.checked {
+                Checked::Done => "done",
+                Checked::Needed(_) => "needed",
+                Checked::Later(_) => "later",
+                Checked::Blocked(_) => "blocked",
+            };
+            format!("  {} {state}", action.id)
+        }));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn the_plan_of_a_workstation() {
+    insta::assert_snapshot!(plan_text("workstation"));
+}
+
+#[test]
+fn every_file_of_the_plan_is_shown_without_its_secrets() {
+    let (_dir, host) = captured();
+    let installation = Installation::new(&host, profile::answers("lab", &facts(&host)).unwrap()).unwrap();
+    let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+    let actions = plan.steps.iter().flat_map(|step| &step.actions);
+    let diffs: Vec<&str> = actions
+        .filter_map(|a| if let Checked::Needed(change) = &a.checked { change.diff.as_deref() } else { None })
+        .collect();
+    assert!(diffs.iter().any(|diff| diff.contains("********")));
+    for secret in installation.secrets.values() {
+        assert!(diffs.iter().all(|diff| !diff.contains(&secret)));
+    }
+}
+
+#[test]
+fn the_service_table_is_sound() {
+    let (_dir, host) = captured();
+    let config = profile::answers("workstation", &facts(&host)).unwrap();
+    let installation = Installation::new(&host, config).unwrap();
+    let services = installation.engine.services(&installation.config);
+    for (i, service) in services.iter().enumerate() {
+        assert!(
+            !services[..i].iter().any(|other| other.id == service.id || other.unit == service.unit),
+            "{} twice",
+            service.id
+        );
+        for before in service.after {
+            let place = services.iter().position(|other| other.id == *before);
+            assert!(place.is_some_and(|place| services[place].layer <= service.layer), "{} after {before}", service.id);
+        }
+    }
+    let ports: Vec<u16> =
+        services.iter().flat_map(|service| service.listens.iter().map(|listen| listen.port)).collect();
+    assert!(ports.iter().enumerate().all(|(i, port)| !ports[..i].contains(port)), "{ports:?}");
+}

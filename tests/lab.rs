@@ -1,0 +1,60 @@
+//! The whole installation, for real, in lab hosts: killed, watched, rebooted, saved, taken back.
+//!
+//! The tests build on each other and run in this order. They need root on a Debian or Ubuntu machine, systemd-nspawn
+//! (which the program installs) and the package registries; elsewhere they are counted as ignored, with the reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+
+mod machine;
+mod scenario;
+
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the first test that fails: what builds on it cannot succeed, and would hide it.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+fn in_order(test: fn() -> Result<(), Failed>) -> Result<(), Failed> {
+    // Set before the test, so that a panic counts as well.
+    if FAILED.swap(true, Ordering::SeqCst) {
+        return Err("an earlier test failed".into());
+    }
+    test()?;
+    FAILED.store(false, Ordering::SeqCst);
+    Ok(())
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let reason = machine::why_not();
+    if let Some(reason) = &reason {
+        eprintln!("ignored: {reason}");
+    }
+    let trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
+        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some())
+    };
+    let trials = vec![
+        trial("a_host_boots_in_which_nothing_is_installed", scenario::host_boots),
+        trial("wrong_answers_are_refused_and_change_nothing", scenario::wrong_answers),
+        trial("the_wizard_asks_and_a_no_or_ctrl_c_changes_nothing", scenario::wizard),
+        trial("an_installation_killed_ten_times_goes_on", scenario::killed_ten_times),
+        trial("a_closed_terminal_does_not_end_the_run_and_a_second_apply_watches_it", scenario::terminal_closed),
+        trial("nothing_is_doubled_and_everything_is_healthy", scenario::nothing_doubled),
+        trial("a_second_apply_changes_nothing", scenario::second_apply),
+        trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
+        trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
+        trial("damage_is_found_and_mended", scenario::damage),
+        trial("a_changed_answer_restarts_what_reads_it", scenario::changed_answer),
+        trial("a_changed_fixed_answer_is_refused", scenario::changed_fixed_answer),
+        trial("what_users_have_is_not_destroyed", scenario::holdings),
+        trial("after_a_reboot_the_cloud_is_healthy", scenario::reboot),
+        trial("a_second_host_does_not_disturb_the_first", scenario::side_by_side),
+        trial("a_saved_host_is_restored", scenario::save_and_restore),
+        trial("an_uninstall_killed_three_times_leaves_nothing", scenario::uninstall),
+        trial("a_run_goes_on_by_itself_after_a_reboot", scenario::goes_on_after_reboot),
+        trial("lab_down_leaves_no_trace_on_this_machine", scenario::down),
+    ];
+    let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);
+    conclusion.exit();
+}

@@ -1,0 +1,259 @@
+//! Plans and runs on temporary roots: orphans, edits, order, reboots.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use common::{Kept, Silent, Tree, apply, run, undo_all};
+use gpucloud::action::file::File;
+use gpucloud::action::task::Task;
+use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use gpucloud::content::Content;
+use gpucloud::exit::ExitStatus;
+use gpucloud::host::{Host, Result, files};
+use gpucloud::plan::event::Event;
+use gpucloud::plan::journal::{DIRECTORY, Journal};
+use gpucloud::plan::{Plan, PlanError, Step};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+fn host() -> (tempfile::TempDir, Host) {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::at(dir.path());
+    files::write(&host, Path::new("/etc/there"), b"theirs\n", 0o644, None).unwrap();
+    files::write(&host, Path::new("/proc/sys/kernel/random/boot_id"), b"boot-1\n", 0o644, None).unwrap();
+    (dir, host)
+}
+
+fn file(path: &str, text: &str) -> File {
+    File::new(path, Content::plain(text))
+}
+
+fn text(host: &Host, path: &str) -> Option<String> {
+    files::read_text(host, path).unwrap()
+}
+
+#[test]
+fn after_a_and_then_b_uninstall_restores_what_was_before_a() {
+    let (_dir, host) = host();
+    let before = Tree::of(&host);
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/there", "A\n"))]).unwrap();
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/there", "B\n"))]).unwrap();
+    assert_eq!(text(&host, "/etc/there").as_deref(), Some("B\n"));
+    undo_all(&host).unwrap();
+    assert_eq!(Tree::of(&host), before);
+}
+
+#[test]
+fn a_dropped_setting_takes_its_file_along_and_the_plan_says_so() {
+    let (_dir, host) = host();
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "1")).with(file("/etc/b", "2"))]).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let plan = Plan::make(vec![Step::new("s", "s").with(file("/etc/a", "1"))], &host, &journal).unwrap();
+    assert_eq!(plan.orphans.len(), 1);
+    assert_eq!(plan.orphans[0].undo.as_deref(), Some("Remove /etc/b"));
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "1"))]).unwrap();
+    assert_eq!((text(&host, "/etc/a").as_deref(), text(&host, "/etc/b")), (Some("1"), None));
+}
+
+#[test]
+fn an_edited_file_is_kept_beside_by_apply_and_by_uninstall() {
+    let (_dir, host) = host();
+    let steps = || vec![Step::new("s", "s").with(file("/etc/a", "ours\n"))];
+    apply(&host, steps()).unwrap();
+    files::write(&host, Path::new("/etc/a"), b"edited\n", 0o644, None).unwrap();
+    apply(&host, steps()).unwrap();
+    assert_eq!(text(&host, "/etc/a.gpucloud-kept").as_deref(), Some("edited\n"));
+    files::write(&host, Path::new("/etc/a"), b"edited again\n", 0o644, None).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(text(&host, "/etc/a.gpucloud-kept").as_deref(), Some("edited again\n"));
+    assert_eq!(text(&host, "/etc/a"), None);
+}
+
+#[test]
+fn a_second_run_changes_and_writes_nothing() {
+    let (_dir, host) = host();
+    let steps = || vec![Step::new("s", "s").with(file("/etc/a", "x")).with(file("/etc/there", "y"))];
+    apply(&host, steps()).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let plan = Plan::make(steps(), &host, &journal).unwrap();
+    assert_eq!(plan.pending(), 0);
+    assert!(plan.orphans.is_empty());
+}
+
+#[test]
+fn two_actions_with_one_name_are_a_bug() {
+    let (_dir, host) = host();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let steps = vec![Step::new("s", "s").with(file("/etc/a", "1")).with(file("/etc/a", "2"))];
+    assert!(matches!(Plan::make(steps, &host, &journal), Err(PlanError::Twice(_))));
+    let steps = vec![Step::new("s", "s").after(&["later"]), Step::new("later", "later")];
+    assert!(matches!(Plan::make(steps, &host, &journal), Err(PlanError::Order { .. })));
+}
+
+#[test]
+fn a_failed_step_keeps_those_behind_it_from_running_and_says_what_failed() {
+    let (_dir, host) = host();
+    let fails = Task::new(
+        ActionId::new("task", "fails"),
+        "Fail",
+        |_| Ok(Checked::needed("fail")),
+        |_| Err(gpucloud::host::Error::protocol("do it", "it is broken")),
+    );
+    let kept = Arc::new(Kept::default());
+    let steps = vec![Step::new("a", "A").with(fails), Step::new("b", "B").after(&["a"]).with(file("/etc/b", "b"))];
+    let outcome = run(&host, steps, kept.clone());
+    assert_eq!(outcome.status, ExitStatus::Midway);
+    assert_eq!(text(&host, "/etc/b"), None);
+    assert!(outcome.failures[0].what.contains("it is broken") && !outcome.failures[0].next.is_empty());
+    assert!(kept.0.lock().unwrap().iter().any(|event| matches!(event, Event::StepFailed { .. })));
+}
+
+#[test]
+fn work_that_has_no_effect_is_a_failure() {
+    let (_dir, host) = host();
+    let idle = Task::new(ActionId::new("task", "idle"), "Idle", |_| Ok(Checked::needed("change")), |_| Ok(()));
+    let outcome = run(&host, vec![Step::new("a", "A").with(idle)], Arc::new(Silent));
+    assert!(outcome.failures[0].what.contains("had no effect"), "{}", outcome.failures[0].what);
+}
+
+#[test]
+fn a_step_waits_through_one_that_has_nothing_to_do() {
+    let (_dir, host) = host();
+    let steps = || {
+        let slow = Task::new(
+            ActionId::new("task", "slow"),
+            "Slow",
+            |host| Ok(Checked::done_if(files::exists(host, "/slow"), "make")),
+            |host| {
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                files::write(host, Path::new("/slow"), b"", 0o644, None)
+            },
+        );
+        let behind = Task::new(
+            ActionId::new("task", "behind"),
+            "Behind",
+            |host| match (files::exists(host, "/slow"), files::exists(host, "/behind")) {
+                (false, _) => Ok(Checked::Later("when the slow one is done".into())),
+                (true, there) => Ok(Checked::done_if(there, "make")),
+            },
+            |host| files::write(host, Path::new("/behind"), b"", 0o644, None),
+        );
+        vec![
+            Step::new("slow", "S").with(slow),
+            Step::new("idle", "I").after(&["slow"]).with(file("/etc/there", "theirs\n")),
+            Step::new("behind", "B").after(&["idle"]).with(behind),
+        ]
+    };
+    apply(&host, steps()).unwrap();
+}
+
+#[test]
+fn independent_steps_run_side_by_side_and_one_job_keeps_plan_order() {
+    let (_dir, host) = host();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let steps = |order: &Arc<Mutex<Vec<usize>>>| {
+        let task = |n: usize| {
+            let (order, path) = (order.clone(), format!("/t{n}"));
+            let there = path.clone();
+            Task::new(
+                ActionId::new("task", n),
+                "x",
+                move |host| Ok(Checked::done_if(files::exists(host, &there), "x")),
+                move |host| {
+                    order.lock().unwrap().push(n);
+                    files::write(host, Path::new(&path), b"", 0o644, None)
+                },
+            )
+        };
+        (0..6).map(|n| Step::new(&format!("s{n}"), "s").with(task(n))).collect::<Vec<_>>()
+    };
+    let journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
+    let plan = Plan::make(steps(&order), &host, &journal).unwrap();
+    let runner =
+        gpucloud::plan::runner::Runner { host: &host, journal, sink: Arc::new(Silent), jobs: 1, what: "apply".into() };
+    runner.run(plan);
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+}
+
+/// Takes effect with the next boot.
+struct KernelArgument(Arc<AtomicUsize>);
+
+impl Action for KernelArgument {
+    fn id(&self) -> ActionId {
+        ActionId::new("test-kernel-argument", "iommu")
+    }
+
+    fn describe(&self) -> String {
+        "Set a kernel argument".into()
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        Ok(Checked::done_if(text(host, "/proc/cmdline").is_some_and(|line| line.contains("iommu")), "set"))
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Nothing)
+    }
+
+    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(Applied::RebootNeeded("a kernel argument was set".into()))
+    }
+}
+
+#[test]
+fn a_reboot_is_asked_for_once_and_never_a_second_time() {
+    let (_dir, host) = host();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let steps = || {
+        vec![
+            Step::new("kernel", "K").with(KernelArgument(tries.clone())),
+            Step::new("behind", "B").after(&["kernel"]).with(file("/etc/behind", "b")),
+            Step::new("beside", "C").with(file("/etc/beside", "c")),
+        ]
+    };
+    let outcome = run(&host, steps(), Arc::new(Silent));
+    assert_eq!(outcome.status, ExitStatus::RebootNeeded);
+    assert_eq!((text(&host, "/etc/behind"), text(&host, "/etc/beside").as_deref()), (None, Some("c")));
+    // The same boot: still waiting, not done again.
+    assert_eq!(run(&host, steps(), Arc::new(Silent)).status, ExitStatus::RebootNeeded);
+    assert_eq!(tries.load(Ordering::SeqCst), 1);
+    // A boot without effect: failed, not tried again.
+    files::write(&host, Path::new("/proc/sys/kernel/random/boot_id"), b"boot-2\n", 0o644, None).unwrap();
+    let outcome = run(&host, steps(), Arc::new(Silent));
+    assert!(outcome.failures[0].what.contains("no effect after the reboot"), "{:?}", outcome.failures);
+    // A boot with effect: the rest goes on.
+    files::write(&host, Path::new("/proc/cmdline"), b"iommu=pt\n", 0o644, None).unwrap();
+    assert_eq!(run(&host, steps(), Arc::new(Silent)).status, ExitStatus::Done);
+    assert_eq!(text(&host, "/etc/behind").as_deref(), Some("b"));
+}
+
+#[test]
+fn a_unit_whose_file_will_change_is_shown_as_later() {
+    let (_dir, host) = host();
+    let unit = Task::new(ActionId::new("started", "x"), "Start x", |_| Ok(Checked::Done), |_| Ok(()))
+        .at_runtime()
+        .depending_on(vec!["/etc/x".into()]);
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let plan =
+        Plan::make(vec![Step::new("s", "s").with(file("/etc/x/a.conf", "1")).with(unit)], &host, &journal).unwrap();
+    let Checked::Later(why) = &plan.steps[0].actions[1].checked else { panic!("not later") };
+    assert!(why.contains("/etc/x"), "{why}");
+}
+
+#[test]
+fn what_is_only_for_the_run_is_left_out_when_nobody_needs_it() {
+    let (_dir, host) = host();
+    let steps = || {
+        vec![
+            Step::new("helper", "H").with(file("/usr/sbin/policy-rc.d", "exit 101").for_the_run()),
+            Step::new("work", "W").after(&["helper"]).with(file("/etc/a", "a")),
+        ]
+    };
+    apply(&host, steps()).unwrap();
+    assert_eq!(text(&host, "/usr/sbin/policy-rc.d"), None);
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    assert_eq!(Plan::make(steps(), &host, &journal).unwrap().pending(), 0);
+}

@@ -1,0 +1,384 @@
+//! The tests of `tests/lab.rs`, in their order.
+
+use crate::machine::{
+    Random, Sampler, difference, inside, installer, ours, outside, program, read, root, times, tree, write,
+};
+use libtest_mimic::Failed;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The host of most tests.
+const LAB: &str = "t1";
+
+type Verdict = Result<(), Failed>;
+
+static MACHINE_BEFORE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+static HOST_BEFORE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+static SAMPLER: OnceLock<Sampler> = OnceLock::new();
+
+pub fn host_boots() -> Verdict {
+    // Left-overs of a killed test run would be taken for this one's.
+    ours(&["lab", "down", LAB, "--yes"]);
+    ours(&["lab", "down", "t2", "--yes"]);
+    MACHINE_BEFORE.get_or_init(outside);
+    ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
+    assert_eq!(inside(LAB, &["cat", "/proc/1/comm"]).expect(0).out.trim(), "systemd");
+    assert_eq!(inside(LAB, &["sh", "-c", "echo out; echo err >&2; exit 7"]).code, 7);
+    HOST_BEFORE.get_or_init(|| tree(LAB));
+    let labs = ours(&["lab", "list", "--json"]).expect(0).json();
+    assert_eq!(labs["labs"][0]["state"], "running");
+    Ok(())
+}
+
+pub fn wrong_answers() -> Verdict {
+    installer(LAB, &["plan"]).expect(2);
+    installer(LAB, &["init", "--profile", "nosuch"]).expect(2);
+    installer(LAB, &["init", "--profile", "lab"]).expect(0);
+    installer(LAB, &["init"]).expect(3);
+    let good = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("workers =", "workrs ="));
+    let failed = installer(LAB, &["plan", "--json"]).expect(2);
+    assert!(failed.json()["error"]["what"].as_str().unwrap().contains("did you mean `workers`"), "{}", failed.out);
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("10.78.", "10.79."));
+    let refused = installer(LAB, &["apply", "--yes"]).expect(3);
+    assert!(refused.err.contains("is not an address of this machine"), "{}", refused.err);
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good);
+    let unasked = installer(LAB, &["apply"]).expect(2);
+    assert!(unasked.err.contains("add --yes"), "{}", unasked.err);
+    nothing_changed()
+}
+
+fn nothing_changed() -> Verdict {
+    let changed = difference(HOST_BEFORE.get().unwrap(), &tree(LAB));
+    assert!(changed.is_empty(), "{changed:#?}");
+    assert!(!root(LAB).join("var/lib/gpucloud").exists());
+    Ok(())
+}
+
+/// A person at a real terminal.
+fn terminal(args: &str, lab: &str) -> rexpect::session::PtySession {
+    let command = format!("env TERM=xterm {} lab exec {lab} -- gpucloud-install {args}", program().display());
+    rexpect::spawn(&command, Some(60_000)).unwrap()
+}
+
+pub fn wizard() -> Verdict {
+    let mut person = terminal("", LAB);
+    person.exp_string("Which address?").unwrap();
+    person.send_control('c').unwrap();
+    let left = person.exp_eof().unwrap();
+    assert!(left.contains("\u{1b}[?25h"), "the cursor stays hidden: {left:?}");
+    let mut person = terminal("", LAB);
+    for question in [
+        "Which address?",
+        "How are instances run?",
+        "Install the dashboard?",
+        "Processes for each API?",
+        "Administrators",
+    ] {
+        person.exp_string(question).unwrap();
+        person.send_line("").unwrap();
+    }
+    person.exp_string("Go ahead?").unwrap();
+    person.send("n").unwrap();
+    person.flush().unwrap();
+    person.exp_string("nothing was changed").unwrap();
+    person.exp_eof().unwrap();
+    nothing_changed()
+}
+
+fn run_is_active() -> bool {
+    inside(LAB, &["systemctl", "is-active", "--quiet", "gpucloud-run.service"]).code == 0
+}
+
+fn is_complete() -> bool {
+    root(LAB).join("var/lib/gpucloud/applied.toml").exists()
+}
+
+pub fn killed_ten_times() -> Verdict {
+    SAMPLER.get_or_init(Sampler::start);
+    let mut random = Random::seeded();
+    for _ in 0..10 {
+        installer(LAB, &["apply", "--yes", "--detach"]).expect(0);
+        std::thread::sleep(Duration::from_millis(1_500 + random.below(18_000)));
+        inside(LAB, &["systemctl", "kill", "--signal=KILL", "gpucloud-run.service"]);
+        // A killed run's unit is collected; what it started inside other units goes on.
+        while run_is_active() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}
+
+pub fn terminal_closed() -> Verdict {
+    assert!(!is_complete(), "the installation was complete before it was to be watched");
+    let command = format!("{} lab exec {LAB} -- gpucloud-install apply --yes", program().display());
+    let mut terminal = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let end = Instant::now() + Duration::from_secs(60);
+    while !run_is_active() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    terminal.kill()?;
+    terminal.wait()?;
+    assert!(run_is_active(), "the run ended with its terminal");
+    let watched = installer(LAB, &["apply", "--yes", "--json"]).expect(0);
+    assert!(watched.err.contains("watching it"), "{}", watched.err);
+    assert!(watched.json()["changed"].as_u64().unwrap() > 0);
+    assert!(is_complete());
+    Ok(())
+}
+
+fn sql(statement: &str) -> String {
+    inside(LAB, &["mariadb", "--batch", "--skip-column-names", "--execute", statement]).expect(0).out.trim().to_owned()
+}
+
+pub fn nothing_doubled() -> Verdict {
+    SAMPLER.get().unwrap().stop();
+    installer(LAB, &["status"]).expect(0);
+    assert_eq!(sql("SELECT COUNT(*) FROM keystone.service"), "5");
+    assert_eq!(sql("SELECT COUNT(*) FROM keystone.endpoint"), "15");
+    assert_eq!(
+        sql("SELECT GROUP_CONCAT(name ORDER BY name) FROM keystone.local_user"),
+        "admin,glance,neutron,nova,placement"
+    );
+    assert_eq!(sql("SELECT COUNT(*) FROM nova_api.cell_mappings"), "2");
+    assert_eq!(sql("SELECT COUNT(*) FROM nova_api.host_mappings"), "1");
+    assert_eq!(
+        sql("SELECT COUNT(*) FROM mysql.db WHERE User IN ('keystone','placement','glance','nova','neutron')"),
+        "7"
+    );
+    let databases = "SELECT DISTINCT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME REGEXP 'nova|keystone|glance|neutron|placement'";
+    let tables = "SELECT DISTINCT TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA REGEXP 'nova|keystone|glance|neutron|placement'";
+    let collations = format!("{}\n{}", sql(databases), sql(tables));
+    assert!(collations.contains("utf8mb4_general_ci") && !collations.contains("uca1400"), "{collations}");
+    assert_eq!(inside(LAB, &["systemctl", "--failed", "--no-legend", "gpucloud-*"]).out.trim(), "");
+    Ok(())
+}
+
+pub fn second_apply() -> Verdict {
+    let before = times(LAB);
+    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0);
+    let after = times(LAB);
+    let touched: Vec<_> = after.iter().filter(|(path, time)| before.get(*path) != Some(time)).collect();
+    assert!(touched.is_empty() && before.len() == after.len(), "{touched:?}");
+    Ok(())
+}
+
+pub fn stock_client() -> Verdict {
+    let list = |what: &str| {
+        inside(LAB, &["openstack", "--os-cloud", "gpucloud", what, "list", "--format", "json"]).expect(0).json()
+    };
+    let services = list("service");
+    let kinds: Vec<&str> = services.as_array().unwrap().iter().map(|s| s["Type"].as_str().unwrap()).collect();
+    for kind in ["identity", "image", "placement", "compute", "network"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    assert_eq!(list("endpoint").as_array().unwrap().len(), 15);
+    Ok(())
+}
+
+pub fn secrets_nowhere() -> Verdict {
+    let text = read(LAB, "/etc/gpucloud/secrets.toml");
+    let secrets: Vec<&str> = text.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert!(secrets.len() >= 13, "{} secrets", secrets.len());
+    let clean = |what: &str, text: &str| {
+        for secret in &secrets {
+            assert!(!text.contains(secret), "a secret is in {what}");
+        }
+    };
+    for line in SAMPLER.get().unwrap().seen() {
+        clean("a command line", &line);
+    }
+    clean("the plan", &installer(LAB, &["plan", "--diff"]).expect(0).out);
+    clean("the journal", &read(LAB, "/var/lib/gpucloud/journal.jsonl"));
+    clean("the events", &inside(LAB, &["cat", "/run/gpucloud/events.jsonl"]).out);
+    for entry in std::fs::read_dir(root(LAB).join("var/log/gpucloud"))?.flatten() {
+        clean("a log", &std::fs::read_to_string(entry.path())?);
+    }
+    for (path, meta) in world_readable() {
+        let content = std::fs::read(&path).unwrap_or_default();
+        clean(&format!("{} ({meta})", path.display()), &String::from_utf8_lossy(&content));
+    }
+    Ok(())
+}
+
+fn world_readable() -> Vec<(std::path::PathBuf, String)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut dirs: Vec<_> = ["etc", "var/lib", "opt/gpucloud", "run", "usr/local", "var/log"]
+        .iter()
+        .map(|dir| root(LAB).join(dir))
+        .collect();
+    let mut found = Vec::new();
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(meta) = std::fs::symlink_metadata(entry.path()) else { continue };
+            let open = meta.mode() & 0o005;
+            if meta.is_dir() && open == 0o005 && !entry.path().ends_with("site-packages") {
+                dirs.push(entry.path());
+            } else if meta.is_file() && meta.mode() & 0o004 != 0 && meta.size() < 5_000_000 {
+                found.push((entry.path(), format!("{:o}", meta.mode() & 0o7777)));
+            }
+        }
+    }
+    found
+}
+
+pub fn damage() -> Verdict {
+    write(LAB, "/etc/nova/nova.conf", "");
+    std::fs::remove_file(root(LAB).join("etc/systemd/system/gpucloud-placement.service"))?;
+    let found = installer(LAB, &["doctor", "--json"]).expect(1).json();
+    let text = found.to_string();
+    assert!(text.contains("file:/etc/nova/nova.conf") && text.contains("gpucloud-placement.service"), "{text}");
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    installer(LAB, &["doctor"]).expect(0);
+    Ok(())
+}
+
+fn main_process(unit: &str) -> String {
+    inside(LAB, &["systemctl", "show", "--property=MainPID", unit]).out
+}
+
+pub fn changed_answer() -> Verdict {
+    let good = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    let (keystone, mariadb) = (main_process("gpucloud-keystone.service"), main_process("mariadb.service"));
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("workers = 1", "workers = 2"));
+    let plan = installer(LAB, &["plan"]).expect(0).out;
+    assert!(
+        plan.contains(
+            "Start gpucloud-keystone.service: later, again, because /etc/gpucloud/uwsgi/keystone.ini changes"
+        ),
+        "{plan}"
+    );
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    assert_ne!(main_process("gpucloud-keystone.service"), keystone, "Keystone was not restarted");
+    assert_eq!(main_process("mariadb.service"), mariadb, "MariaDB was restarted for nothing");
+    installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
+
+pub fn changed_fixed_answer() -> Verdict {
+    let good = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("RegionOne", "RegionTwo"));
+    let refused = installer(LAB, &["plan"]).expect(3);
+    assert!(refused.err.contains("cloud.region is fixed") && refused.err.contains("RegionOne"), "{}", refused.err);
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &good);
+    installer(LAB, &["plan"]).expect(0);
+    Ok(())
+}
+
+pub fn holdings() -> Verdict {
+    write(LAB, "/root/disk.raw", &"x".repeat(4096));
+    let make = [
+        "openstack",
+        "--os-cloud",
+        "gpucloud",
+        "image",
+        "create",
+        "--file",
+        "/root/disk.raw",
+        "--disk-format",
+        "raw",
+        "mine",
+    ];
+    inside(LAB, &make).expect(0);
+    let refused = installer(LAB, &["uninstall", "--yes"]).expect(3);
+    assert!(refused.err.contains("users have 1 image"), "{}", refused.err);
+    inside(LAB, &["systemctl", "stop", "mariadb.service"]).expect(0);
+    let refused = installer(LAB, &["uninstall", "--yes"]).expect(3);
+    assert!(refused.err.contains("cannot be told"), "{}", refused.err);
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    inside(LAB, &["openstack", "--os-cloud", "gpucloud", "image", "delete", "mine"]).expect(0);
+    Ok(())
+}
+
+pub fn reboot() -> Verdict {
+    ours(&["lab", "reboot", LAB]).expect(0);
+    installer(LAB, &["status"]).expect(0);
+    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0, "units that a boot started were taken for stale");
+    Ok(())
+}
+
+pub fn side_by_side() -> Verdict {
+    let keystone = main_process("gpucloud-keystone.service");
+    ours(&["lab", "up", "--name", "t2", "--no-install", "--yes"]).expect(0);
+    let addresses = |lab| inside(lab, &["hostname", "-I"]).expect(0).out;
+    assert_ne!(addresses(LAB), addresses("t2"));
+    ours(&["lab", "down", "t2", "--yes"]).expect(0);
+    assert_eq!(main_process("gpucloud-keystone.service"), keystone);
+    installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
+
+pub fn save_and_restore() -> Verdict {
+    ours(&["lab", "save", LAB, "s1"]).expect(0);
+    ours(&["lab", "save", LAB, "s1"]).expect(3);
+    ours(&["lab", "restore", "s1", "t2"]).expect(3);
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    ours(&["lab", "restore", "s1", LAB]).expect(0);
+    installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
+
+pub fn uninstall() -> Verdict {
+    write(LAB, "/etc/nova/nova.conf.d/own.conf", "[DEFAULT]\n");
+    let mut random = Random::seeded();
+    for _ in 0..3 {
+        let mut run = Command::new(program())
+            .args(["lab", "exec", LAB, "--", "gpucloud-install", "uninstall", "--yes"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        std::thread::sleep(Duration::from_millis(500 + random.below(9_000)));
+        inside(LAB, &["pkill", "--signal", "KILL", "gpucloud-instal"]);
+        run.kill()?;
+        run.wait()?;
+    }
+    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    assert_eq!(read(LAB, "/etc/nova/nova.conf.d/own.conf"), "[DEFAULT]\n", "the administrator's own file is gone");
+    std::fs::remove_dir_all(root(LAB).join("etc/nova"))?;
+    let left = difference(HOST_BEFORE.get().unwrap(), &tree(LAB));
+    assert!(left.is_empty(), "{left:#?}");
+    assert!(root(LAB).join("etc/gpucloud/gpucloud.toml").exists(), "the answers are gone");
+    assert!(!root(LAB).join("etc/gpucloud/secrets.toml").exists(), "the secrets are still there");
+    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    Ok(())
+}
+
+pub fn goes_on_after_reboot() -> Verdict {
+    let example = program().with_file_name("examples").join("reboot");
+    std::fs::copy(&example, root(LAB).join("usr/local/bin/gpucloud-install"))?;
+    inside(LAB, &["gpucloud-install"]).expect(5);
+    let exists = |name: &str| root(LAB).join("var/lib/reboot-test").join(name).exists();
+    assert!(exists("beside") && !exists("behind"));
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !exists("behind") && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(exists("behind"), "the run did not go on after the reboot");
+    let unit = root(LAB).join("etc/systemd/system/gpucloud-continue.service");
+    while unit.exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(!unit.exists(), "what went on is still there");
+    Ok(())
+}
+
+pub fn down() -> Verdict {
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    let after = outside();
+    let left = difference(MACHINE_BEFORE.get().unwrap(), &after);
+    assert!(left.is_empty(), "{left:#?}");
+    assert!(!root(LAB).exists());
+    std::fs::remove_dir_all("/var/lib/gpucloud-lab/snapshots/s1")?;
+    Ok(())
+}
