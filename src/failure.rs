@@ -37,6 +37,11 @@ impl Failure {
         Self::new(what, "", next).with(ExitStatus::Usage)
     }
 
+    /// A mistake of our own.
+    pub fn bug(what: impl Into<String>) -> Self {
+        Self::new(what, "", "this is a bug of gpucloud-install: report it")
+    }
+
     /// A program that we ran for the person at the terminal ended with `code`: it said itself what was wrong.
     pub fn passed_on(code: i32) -> Self {
         Self::new("", "", "").with(ExitStatus::Passed(u8::try_from(code).unwrap_or(1)))

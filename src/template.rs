@@ -67,9 +67,5 @@ fn collect(dir: &'static Dir, files: &mut Vec<(String, &'static str)>) {
 }
 
 fn bug(name: &str, error: &tera::Error) -> Failure {
-    Failure::new(
-        format!("template {name} cannot be rendered"),
-        error.to_string(),
-        "this is a bug of gpucloud-install: report it",
-    )
+    Failure { evidence: error.to_string(), ..Failure::bug(format!("template {name} cannot be rendered")) }
 }

@@ -49,10 +49,10 @@ fn steps() -> Vec<Step> {
             .after(&["helper"])
             .with(Directory::new("/var/lib/gpucloud/stamps"))
             .with(File::new("/etc/there.conf", Content::plain("ours\n")))
-            .with(File::new("/etc/new/deep/a.conf", Content::plain("a\n")).mode(0o600))
+            .with(File::new("/etc/new/deep/a.conf", Content::plain("a\n")).access(0o600, "root", "root"))
             .with(File::new("/etc/new/deep/b.conf", Content::plain("b\n")))
-            .with(Directory::new("/etc/new/dir").mode(0o750))
-            .with(Directory::new("/srv").mode(0o755)),
+            .with(Directory::new("/etc/new/dir").access(0o750, "root", "root"))
+            .with(Directory::new("/srv").access(0o755, "root", "root")),
         Step::new("others", "others")
             .after(&["files"])
             .with(Link::new("/etc/link", "/elsewhere"))

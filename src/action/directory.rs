@@ -1,18 +1,17 @@
 //! A directory with permissions and owner. What the services put into it later is data: undone, it goes with it when
 //! the directory was not there before.
 
+use super::file::Access;
 use super::undo::Original;
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
-use crate::host::{Host, Result, files, users};
+use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
 /// Make a directory.
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
-    mode: u32,
-    user: String,
-    group: String,
+    access: Access,
     lifetime: Lifetime,
     shared: bool,
 }
@@ -22,23 +21,15 @@ impl Directory {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            mode: 0o755,
-            user: "root".into(),
-            group: "root".into(),
+            access: Access::new(0o755, "root", "root"),
             lifetime: Lifetime::Installed,
             shared: false,
         }
     }
 
-    /// Other permission bits.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Another owner.
-    pub fn owner(mut self, user: &str, group: &str) -> Self {
-        (self.user, self.group) = (user.into(), group.into());
+    /// Other permission bits and owner.
+    pub fn access(mut self, mode: u32, user: &str, group: &str) -> Self {
+        self.access = Access::new(mode, user, group);
         self
     }
 
@@ -73,11 +64,9 @@ impl Action for Directory {
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
-        let right = files::status(host, &self.path)?.is_some_and(|status| {
-            let owner = || users::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner);
-            status.is_dir && status.mode == self.mode && (!host.is_live() || owner())
-        });
-        Ok(Checked::done_if(right, format!("make, {:04o} {}:{}", self.mode, self.user, self.group)))
+        let status = files::status(host, &self.path)?;
+        let right = status.is_some_and(|status| status.is_dir && self.access.is_right(host, &status));
+        Ok(Checked::done_if(right, format!("make, {}", self.access)))
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
@@ -95,7 +84,8 @@ impl Action for Directory {
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         files::make_parents(host, &self.path)?;
-        files::make_dir(host, &self.path, self.mode, files::owner(host, &self.user, &self.group)?)?;
+        let (mode, owner) = self.access.numbers(host)?;
+        files::make_dir(host, &self.path, mode, owner)?;
         Ok(Applied::Done)
     }
 

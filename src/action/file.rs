@@ -7,39 +7,56 @@ use crate::host::users::{self, Owner};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
+/// Permission bits and owner of a file or directory.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    mode: u32,
+    user: String,
+    group: String,
+}
+
+impl Access {
+    pub(super) fn new(mode: u32, user: &str, group: &str) -> Self {
+        Self { mode, user: user.into(), group: group.into() }
+    }
+
+    /// Whether a path has them; the owner counts on the running system only.
+    pub(super) fn is_right(&self, host: &Host, status: &files::Status) -> bool {
+        let owner = || users::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner);
+        status.mode == self.mode && (!host.is_live() || owner())
+    }
+
+    /// Permission bits, and the owner by number where the host has accounts.
+    pub(super) fn numbers(&self, host: &Host) -> Result<(u32, Option<Owner>)> {
+        Ok((self.mode, files::owner(host, &self.user, &self.group)?))
+    }
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04o} {}:{}", self.mode, self.user, self.group)
+    }
+}
+
 /// Write a file.
 #[derive(Debug, Clone)]
 pub struct File {
     path: PathBuf,
     content: Content,
-    mode: u32,
-    user: String,
-    group: String,
+    access: Access,
     lifetime: Lifetime,
 }
 
 impl File {
     /// A file 0644 root:root.
     pub fn new(path: impl Into<PathBuf>, content: Content) -> Self {
-        Self {
-            path: path.into(),
-            content,
-            mode: 0o644,
-            user: "root".into(),
-            group: "root".into(),
-            lifetime: Lifetime::Installed,
-        }
+        let access = Access::new(0o644, "root", "root");
+        Self { path: path.into(), content, access, lifetime: Lifetime::Installed }
     }
 
-    /// Other permission bits.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
-        self
-    }
-
-    /// Another owner.
-    pub fn owner(mut self, user: &str, group: &str) -> Self {
-        (self.user, self.group) = (user.into(), group.into());
+    /// Other permission bits and owner.
+    pub fn access(mut self, mode: u32, user: &str, group: &str) -> Self {
+        self.access = Access::new(mode, user, group);
         self
     }
 
@@ -49,23 +66,14 @@ impl File {
         self
     }
 
-    fn owner_now(&self, host: &Host) -> Result<Option<Owner>> {
-        files::owner(host, &self.user, &self.group)
-    }
-
-    fn has_right_owner(&self, host: &Host, status: &files::Status) -> bool {
-        !host.is_live() || users::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner)
-    }
-
     fn change(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> Result<Change> {
-        let what = format!("{:04o} {}:{}", self.mode, self.user, self.group);
         let edited = is_edited(host, past, &self.path)? && before != Some(self.content.real());
         let kept =
             if edited { format!("; your edit is kept as {}{KEPT_SUFFIX}", self.path.display()) } else { String::new() };
         let verb = if before.is_some() { "replace" } else { "write" };
         let lines = self.content.shown().lines().count();
         Ok(Change {
-            summary: format!("{verb}, {lines} lines, {what}{kept}"),
+            summary: format!("{verb}, {lines} lines, {}{kept}", self.access),
             diff: Some(self.diff(host, past, before)),
         })
     }
@@ -105,7 +113,7 @@ impl Action for File {
         };
         let content = if status.link.is_some() { None } else { files::read(host, &self.path)? };
         let same = content.as_deref() == Some(self.content.real());
-        if same && status.mode == self.mode && self.has_right_owner(host, &status) {
+        if same && self.access.is_right(host, &status) {
             return Ok(Checked::Done);
         }
         Ok(Checked::Needed(self.change(host, past, content.as_deref())?))
@@ -127,7 +135,8 @@ impl Action for File {
         let planned = files::hash(self.content.real());
         let now = files::read(host, &self.path)?.map(|content| files::hash(&content));
         let kept = if now.as_ref() == Some(&planned) { None } else { keep_if_edited(host, past, &self.path)? };
-        files::write(host, &self.path, self.content.real(), self.mode, self.owner_now(host)?)?;
+        let (mode, owner) = self.access.numbers(host)?;
+        files::write(host, &self.path, self.content.real(), mode, owner)?;
         Ok(kept.map_or(Applied::Done, |kept| Applied::Warned(format!("your edit is kept as {}", kept.display()))))
     }
 

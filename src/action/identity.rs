@@ -3,46 +3,20 @@
 use super::task::stamp_path;
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
 use crate::cloud::identity::{self, CatalogService};
-use crate::cloud::session::{ApiError, Login, Session};
+use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::{Host, Result, files};
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// The administrator's session, opened when it is needed first and shared: a login costs Keystone a quarter of a
-/// second.
-#[derive(Clone)]
-pub struct SharedSession {
-    login: Login,
-    open: Arc<Mutex<Option<Arc<Session>>>>,
-}
-
-impl SharedSession {
-    /// Of this login.
-    pub fn new(login: Login) -> Self {
-        Self { login, open: Arc::default() }
-    }
-
-    fn get(&self) -> std::result::Result<Arc<Session>, ApiError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = open.as_ref() {
-            return Ok(session.clone());
-        }
-        let session = Arc::new(Session::login(&self.login)?);
-        *open = Some(session.clone());
-        Ok(session)
-    }
-
-    /// A look at the cloud before Keystone answers can only say: later.
-    fn look(&self, look: impl FnOnce(&Session) -> std::result::Result<Option<String>, ApiError>) -> Result<Checked> {
-        let session = match self.get() {
-            Ok(session) => session,
-            Err(ApiError::Unreachable { .. }) => return Ok(Checked::Later("when Keystone answers".into())),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(match look(&session)? {
-            None => Checked::Done,
-            Some(gap) => Checked::needed(format!("make what is missing: {gap}")),
-        })
+/// A look at the cloud before Keystone answers can only say: later.
+fn look(
+    session: &SharedSession,
+    gap: impl Fn(&Session) -> std::result::Result<Option<String>, ApiError>,
+) -> Result<Checked> {
+    match session.ask(gap) {
+        Ok(None) => Ok(Checked::Done),
+        Ok(Some(gap)) => Ok(Checked::needed(format!("make what is missing: {gap}"))),
+        Err(ApiError::Unreachable { .. }) => Ok(Checked::Later("when Keystone answers".into())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -81,7 +55,7 @@ impl Action for ServiceUser {
         if files::read_text(host, stamp_path(&self.id()))? != Some(self.stamp()) {
             return Ok(Checked::needed("make it, with its roles and password"));
         }
-        self.session.look(|session| identity::user_gap(session, &self.name))
+        look(&self.session, |session| identity::user_gap(session, &self.name))
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -93,8 +67,7 @@ impl Action for ServiceUser {
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        let session = self.session.get()?;
-        identity::ensure_user(session.as_ref(), &self.name, &self.password)?;
+        self.session.ask(|session| identity::ensure_user(session, &self.name, &self.password))?;
         files::write(host, &stamp_path(&self.id()), self.stamp().as_bytes(), 0o600, None)?;
         Ok(Applied::Done)
     }
@@ -123,7 +96,7 @@ impl Action for Catalogued {
     }
 
     fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
-        self.session.look(|session| identity::service_gap(session, &self.service))
+        look(&self.session, |session| identity::service_gap(session, &self.service))
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -135,8 +108,7 @@ impl Action for Catalogued {
     }
 
     fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
-        let session = self.session.get()?;
-        identity::ensure_service(session.as_ref(), &self.service)?;
+        self.session.ask(|session| identity::ensure_service(session, &self.service))?;
         Ok(Applied::Done)
     }
 }

@@ -185,6 +185,11 @@ pub trait Action: Send + Sync {
         &[]
     }
 
+    /// The unit that it looks at: a plan asks systemd about all of them at once.
+    fn unit(&self) -> Option<&str> {
+        None
+    }
+
     /// The file or directory that it changes, for [`Action::inputs`] of others.
     fn changes(&self) -> Option<&Path> {
         None

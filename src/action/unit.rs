@@ -41,6 +41,10 @@ impl Action for Enabled {
         })
     }
 
+    fn unit(&self) -> Option<&str> {
+        Some(&self.unit)
+    }
+
     fn asks_the_running_system(&self) -> bool {
         true
     }
@@ -82,6 +86,10 @@ impl Action for Disabled {
             "not-found" => Checked::Later("when its package is installed".into()),
             _ => Checked::done_if(status.file != "enabled" && !status.is_active(), "stop, and do not start at boot"),
         })
+    }
+
+    fn unit(&self) -> Option<&str> {
+        Some(&self.unit)
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -215,6 +223,10 @@ impl Action for Started {
             Ok(()) => Checked::Done,
             Err(reason) => Checked::needed(format!("wait until it answers; now: {reason}")),
         })
+    }
+
+    fn unit(&self) -> Option<&str> {
+        Some(&self.unit)
     }
 
     fn asks_the_running_system(&self) -> bool {

@@ -14,10 +14,10 @@ const REQUESTS: [(&str, &str); 5] = [
 ];
 
 /// Asks one API something that needs a token; `service` is its type in the catalog.
-pub fn api(session: &Session, service: &str) -> Result<(), ApiError> {
+pub fn api(session: &Session, service: &str) -> Result<Option<String>, ApiError> {
     let request = REQUESTS.iter().find(|(name, _)| *name == service);
     let (_, path) = request.ok_or_else(|| ApiError::NoService(service.to_owned()))?;
-    session.get::<serde_json::Value>(service, path).map(drop)
+    session.get::<serde_json::Value>(service, path).map(|_| None)
 }
 
 #[derive(Deserialize)]
@@ -33,21 +33,20 @@ struct ComputeService {
     updated_at: Option<String>,
 }
 
-/// Whether the hypervisor `host` is up, with a heartbeat newer than `since` (seconds since 1970, UTC).
-pub fn compute(session: &Session, host: &str, since: f64) -> Result<(), String> {
-    let found: ComputeServices =
-        session.get("compute", "/os-services?binary=nova-compute").map_err(|e| e.to_string())?;
-    let service = found.services.iter().find(|service| service.host == host);
-    let service = service.ok_or_else(|| format!("Nova knows no compute service on {host}"))?;
-    if service.status != "enabled" {
-        return Err(format!("the compute service on {host} is disabled"));
-    }
+/// What is wrong with the hypervisor `host`, if anything: it must be up, with a heartbeat newer than `since` (seconds
+/// since 1970, UTC).
+pub fn compute(session: &Session, host: &str, since: f64) -> Result<Option<String>, ApiError> {
+    let found: ComputeServices = session.get("compute", "/os-services?binary=nova-compute")?;
+    let Some(service) = found.services.iter().find(|service| service.host == host) else {
+        return Ok(Some(format!("Nova knows no compute service on {host}")));
+    };
     let beat = service.updated_at.as_deref().and_then(seconds).unwrap_or(0.0);
-    match service.state.as_str() {
-        "up" if beat >= since => Ok(()),
-        "up" => Err(format!("the compute service on {host} has not reported since its start")),
-        state => Err(format!("the compute service on {host} is {state}")),
-    }
+    Ok(match (service.status.as_str(), service.state.as_str()) {
+        ("enabled", "up") if beat >= since => None,
+        ("enabled", "up") => Some(format!("the compute service on {host} has not reported since its start")),
+        ("enabled", state) => Some(format!("the compute service on {host} is {state}")),
+        _ => Some(format!("the compute service on {host} is disabled")),
+    })
 }
 
 /// Nova prints UTC without saying so: "2026-10-01T12:00:00.000000".
@@ -69,18 +68,15 @@ struct Agent {
     alive: bool,
 }
 
-/// Whether the OVN chassis and its agent on `host` are alive.
-pub fn network_agents(session: &Session, host: &str) -> Result<(), String> {
-    let found: Agents = session.get("network", "/agents").map_err(|e| e.to_string())?;
-    for binary in ["ovn-controller", "neutron-ovn-agent"] {
-        let agent = found.agents.iter().find(|agent| agent.host == host && agent.binary == binary);
-        match agent {
-            None => return Err(format!("Neutron knows no {binary} on {host}")),
-            Some(agent) if !agent.alive => return Err(format!("{} on {host} is not alive", agent.agent_type)),
-            Some(_) => {}
-        }
-    }
-    Ok(())
+/// What is wrong with the OVN chassis and its agent on `host`, if anything: both must be alive.
+pub fn network_agents(session: &Session, host: &str) -> Result<Option<String>, ApiError> {
+    let found: Agents = session.get("network", "/agents")?;
+    let complaint = |binary: &str| match found.agents.iter().find(|a| a.host == host && a.binary == binary) {
+        None => Some(format!("Neutron knows no {binary} on {host}")),
+        Some(agent) if !agent.alive => Some(format!("{} on {host} is not alive", agent.agent_type)),
+        Some(_) => None,
+    };
+    Ok(["ovn-controller", "neutron-ovn-agent"].into_iter().find_map(complaint))
 }
 
 #[cfg(test)]

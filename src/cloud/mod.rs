@@ -4,4 +4,4 @@ pub mod health;
 pub mod identity;
 pub mod session;
 
-pub use session::{ApiError, Session};
+pub use session::{ApiError, Session, SharedSession};

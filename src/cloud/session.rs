@@ -6,6 +6,7 @@
 use crate::config::secrets::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long one call may take: creating a router on a loaded host takes seconds.
@@ -57,6 +58,12 @@ impl ApiError {
     /// Whether the service says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, ApiError::Refused { status: 404, .. })
+    }
+
+    /// Whether another login may help: the token is no longer taken (it expired, or Keystone's keys changed), or its
+    /// catalog is older than the service that was asked for.
+    fn may_be_an_old_session(&self) -> bool {
+        matches!(self, ApiError::Refused { status: 401, .. } | ApiError::NoService(_))
     }
 }
 
@@ -196,6 +203,41 @@ impl Session {
             _ => "",
         };
         Ok(format!("{}{suffix}", url.trim_end_matches('/')))
+    }
+}
+
+/// A session that is opened when it is needed first, and shared: a login costs Keystone a quarter of a second.
+#[derive(Clone)]
+pub struct SharedSession {
+    login: Login,
+    open: Arc<Mutex<Option<Arc<Session>>>>,
+}
+
+impl SharedSession {
+    /// Of this login.
+    pub fn new(login: Login) -> Self {
+        Self { login, open: Arc::default() }
+    }
+
+    /// Asks something; where that may be the session's fault, once more with a new one.
+    pub fn ask<T>(&self, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        match ask(self.session()?.as_ref()) {
+            Err(error) if error.may_be_an_old_session() => {
+                self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+                ask(self.session()?.as_ref())
+            }
+            answer => answer,
+        }
+    }
+
+    fn session(&self) -> Result<Arc<Session>, ApiError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = open.as_ref() {
+            return Ok(session.clone());
+        }
+        let session = Arc::new(Session::login(&self.login)?);
+        *open = Some(session.clone());
+        Ok(session)
     }
 }
 

@@ -2,10 +2,9 @@
 //! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
 
 use crate::cloud::health;
-use crate::cloud::session::{ApiError, Login, Session, page, status_of};
+use crate::cloud::session::{ApiError, Session, SharedSession, page, status_of};
 use crate::host::{Host, amqp, sql, systemd};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long a plain connection may take.
@@ -50,15 +49,14 @@ pub enum Probe {
 pub struct Prober {
     address: Ipv4Addr,
     host_name: String,
-    login: Option<Login>,
+    session: Option<SharedSession>,
     queue: Option<(String, crate::config::secrets::Secret)>,
-    session: Mutex<Option<Arc<Session>>>,
 }
 
 impl Prober {
-    /// For the cloud at `address`; without a `login` only what needs no token is asked.
-    pub fn new(address: Ipv4Addr, host_name: &str, login: Option<Login>) -> Self {
-        Self { address, host_name: host_name.to_owned(), login, queue: None, session: Mutex::new(None) }
+    /// For the cloud at `address`; without a `session` only what needs no token is asked.
+    pub fn new(address: Ipv4Addr, host_name: &str, session: Option<SharedSession>) -> Self {
+        Self { address, host_name: host_name.to_owned(), session, queue: None }
     }
 
     /// Logs in to the queue too.
@@ -79,9 +77,10 @@ impl Prober {
             Probe::Queue => self.ask_queue(),
             Probe::Api { port, service } => self.ask_api(*port, *service),
             Probe::Compute => {
-                self.with_session(|session| health::compute(session, &self.host_name, started(host, unit)?))
+                let since = started(host, unit)?;
+                self.ask_with_token(|session| health::compute(session, &self.host_name, since))
             }
-            Probe::NetworkAgents => self.with_session(|session| health::network_agents(session, &self.host_name)),
+            Probe::NetworkAgents => self.ask_with_token(|session| health::network_agents(session, &self.host_name)),
             Probe::Page { port, path, contains } => self.ask_page(*port, path, contains),
         }
     }
@@ -115,9 +114,7 @@ impl Prober {
 
     fn ask_api(&self, port: u16, service: Option<&'static str>) -> Result<(), String> {
         match service {
-            Some(service) if self.login.is_some() => {
-                self.with_session(|session| health::api(session, service).map_err(|e| e.to_string()))
-            }
+            Some(service) if self.session.is_some() => self.ask_with_token(|session| health::api(session, service)),
             _ => self.ask_port(port),
         }
     }
@@ -131,20 +128,10 @@ impl Prober {
         }
     }
 
-    fn with_session(&self, ask: impl FnOnce(&Session) -> Result<(), String>) -> Result<(), String> {
-        let session = self.session().map_err(|e| e.to_string())?;
-        ask(&session)
-    }
-
-    fn session(&self) -> Result<Arc<Session>, ApiError> {
-        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = kept.as_ref() {
-            return Ok(session.clone());
-        }
-        let login = self.login.as_ref().ok_or_else(|| ApiError::NoService("identity".into()))?;
-        let session = Arc::new(Session::login(login)?);
-        *kept = Some(session.clone());
-        Ok(session)
+    /// `ask` returns what is wrong, if anything.
+    fn ask_with_token(&self, ask: impl Fn(&Session) -> Result<Option<String>, ApiError>) -> Result<(), String> {
+        let session = self.session.as_ref().ok_or("the administrator's password is not known")?;
+        session.ask(ask).map_err(|e| e.to_string())?.map_or(Ok(()), Err)
     }
 }
 

@@ -16,6 +16,7 @@ pub mod sysctl;
 pub mod systemd;
 pub mod users;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -167,6 +168,7 @@ pub struct Host {
     stop: Arc<AtomicBool>,
     masks: Arc<Vec<String>>,
     kill_point: Option<Arc<KillPoint>>,
+    units: Arc<HashMap<String, systemd::UnitStatus>>,
 }
 
 impl Host {
@@ -177,7 +179,14 @@ impl Host {
 
     /// A directory that stands for a machine: files below it, no programs, no kernel.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), observer: None, stop: Arc::default(), masks: Arc::default(), kill_point: None }
+        Self {
+            root: root.into(),
+            observer: None,
+            stop: Arc::default(),
+            masks: Arc::default(),
+            kill_point: None,
+            units: Arc::default(),
+        }
     }
 
     /// The same host, telling `observer` what happens.
@@ -197,6 +206,17 @@ impl Host {
     /// The same host, dying at a write (tests only use this).
     pub fn dying(&self, kill_point: Arc<KillPoint>) -> Self {
         Self { kill_point: Some(kill_point), ..self.clone() }
+    }
+
+    /// The same host, asking systemd about all of `units` now and not again: for many looks between which nothing is
+    /// changed, since each question costs a process.
+    ///
+    /// # Errors
+    /// As [`systemd::status`].
+    pub fn having_asked_about(&self, units: &[&str]) -> Result<Self> {
+        let statuses = systemd::status(self, units)?;
+        let units = units.iter().map(|unit| (*unit).to_owned()).zip(statuses).collect();
+        Ok(Self { units: Arc::new(units), ..self.clone() })
     }
 
     /// Whether this is the running system.

@@ -264,6 +264,7 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
 }
 
 fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Vec<PlannedStep>, PlanError> {
+    let host = &asked_about_units(host, &steps);
     let next = AtomicUsize::new(0);
     let results: Vec<OnceLock<Vec<CheckResult>>> = steps.iter().map(|_| OnceLock::new()).collect();
     let check_some = || {
@@ -284,6 +285,14 @@ fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::R
         Ok(PlannedStep { actions: actions?, step })
     };
     steps.into_iter().zip(checked).map(join).collect()
+}
+
+/// Where systemd cannot be asked, each look says so itself.
+fn asked_about_units(host: &Host, steps: &[Step]) -> Host {
+    let mut units: Vec<&str> = steps.iter().flat_map(|s| &s.actions).filter_map(|action| action.unit()).collect();
+    units.sort_unstable();
+    units.dedup();
+    host.having_asked_about(&units).unwrap_or_else(|_| host.clone())
 }
 
 /// How many steps are looked at at a time: most looks wait for a database or an API.

@@ -4,7 +4,7 @@ use super::Recipe;
 use super::foundation::secret;
 use super::services::APIS;
 use crate::action::file::File;
-use crate::action::identity::{Catalogued, ServiceUser, SharedSession};
+use crate::action::identity::{Catalogued, ServiceUser};
 use crate::cloud::identity::CatalogService;
 use crate::failure::Failure;
 use crate::plan::Step;
@@ -59,14 +59,13 @@ fn start(
 }
 
 fn catalog(recipe: &Recipe) -> std::result::Result<Step, Failure> {
-    let session = SharedSession::new(recipe.admin()?);
     let mut step = Step::new("catalog", "Make service users and the catalog").after(&["start-identity"]);
     for name in ["glance", "nova", "placement", "neutron"] {
         let password = secret(recipe, &format!("{name}_service"))?;
-        step = step.with(ServiceUser { name: name.into(), password, session: session.clone() });
+        step = step.with(ServiceUser { name: name.into(), password, session: recipe.session.clone() });
     }
     for service in catalog_services(recipe) {
-        step = step.with(Catalogued { service, session: session.clone() });
+        step = step.with(Catalogued { service, session: recipe.session.clone() });
     }
     Ok(step)
 }

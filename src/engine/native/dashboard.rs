@@ -20,9 +20,9 @@ pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> 
         Step::new("dashboard", "Prepare Horizon")
             // Without its cache, compressing leaves out a block in silence, and the login page answers 500.
             .after(&["python-packages", "prepare", "start-database"])
-            .with(Directory::new("/var/lib/horizon").owner(ACCOUNT, ACCOUNT))
-            .with(Directory::new("/etc/gpucloud/horizon").mode(0o750).owner("root", ACCOUNT).shared())
-            .with(Directory::new("/etc/gpucloud/horizon/local_settings.d").mode(0o750).owner("root", ACCOUNT).shared())
+            .with(Directory::new("/var/lib/horizon").access(0o755, ACCOUNT, ACCOUNT))
+            .with(Directory::new("/etc/gpucloud/horizon").access(0o750, "root", ACCOUNT).shared())
+            .with(Directory::new("/etc/gpucloud/horizon/local_settings.d").access(0o750, "root", ACCOUNT).shared())
             .with(recipe.secret_file(SETTINGS)?)
             .with(recipe.public_file("/etc/gpucloud/uwsgi/horizon.ini")?)
             .with(settings_link())

@@ -56,9 +56,7 @@ fn databases(recipe: &Recipe) -> std::result::Result<Step, Failure> {
 
 pub(super) fn secret(recipe: &Recipe, name: &str) -> std::result::Result<Secret, Failure> {
     let found = recipe.secrets.get(name).cloned();
-    found.ok_or_else(|| {
-        Failure::new(format!("no secret is called {name}"), "", "this is a bug of gpucloud-install: report it")
-    })
+    found.ok_or_else(|| Failure::bug(format!("no secret is called {name}")))
 }
 
 fn identifier(name: &str) -> std::result::Result<Identifier, Failure> {
@@ -71,7 +69,7 @@ fn start_queue(recipe: &Recipe) -> std::result::Result<Step, Failure> {
         .with(recipe.public_file(PORT_MAPPER_DROP_IN)?)
         .with(Started::new("epmd.socket").reading(vec![PORT_MAPPER_DROP_IN.into()]))
         .with(recipe.public_file("/etc/rabbitmq/rabbitmq-env.conf")?)
-        .with(recipe.public_file("/etc/rabbitmq/conf.d/10-gpucloud.conf")?.mode(0o640).owner("root", "rabbitmq"))
+        .with(recipe.public_file("/etc/rabbitmq/conf.d/10-gpucloud.conf")?.access(0o640, "root", "rabbitmq"))
         .with_all(recipe.start("rabbitmq")?)
         .with(queue_user(secret(recipe, "rabbit")?)))
 }

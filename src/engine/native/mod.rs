@@ -31,7 +31,7 @@ use crate::action::file::File;
 use crate::action::task::{self, Task};
 use crate::action::unit::{Enabled, Started};
 use crate::action::{Action, Checked};
-use crate::cloud::session::Login;
+use crate::cloud::session::{Login, SharedSession};
 use crate::config::secrets::Secrets;
 use crate::config::{APPLIED_PATH, Config, Virt};
 use crate::content::Content;
@@ -78,6 +78,9 @@ struct Recipe<'a> {
     facts: &'a Facts,
     secrets: &'a Secrets,
     services: Vec<Service>,
+    /// One login for the whole recipe.
+    session: SharedSession,
+    prober: Arc<Prober>,
     templates: Templates,
     values: Values,
 }
@@ -116,8 +119,7 @@ impl Engine for Native {
     }
 
     fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
-        Prober::new(config.host.address, config.host.name.as_str(), self.login(config, secrets))
-            .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
+        prober(config, secrets, self.login(config, secrets).map(SharedSession::new))
     }
 
     /// Asked of the database itself: it tells while the APIs are down, too.
@@ -145,6 +147,11 @@ impl Engine for Native {
         lines.push("Client      openstack --os-cloud gpucloud service list".into());
         lines
     }
+}
+
+fn prober(config: &Config, secrets: &Secrets, session: Option<SharedSession>) -> Prober {
+    Prober::new(config.host.address, config.host.name.as_str(), session)
+        .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
 }
 
 fn count_holdings(sql: &sql::Sql) -> Holdings {
@@ -194,8 +201,12 @@ pub fn virt_type(config: &Config, facts: &Facts) -> &'static str {
 impl<'a> Recipe<'a> {
     fn new(order: &Order<'a>) -> Result<Self, Failure> {
         let config = order.config;
+        let login = Native.login(config, order.secrets);
+        let session = login.map(SharedSession::new).ok_or_else(|| Failure::bug("there is no secret called admin"))?;
         Ok(Self {
             config,
+            prober: Arc::new(prober(config, order.secrets, Some(session.clone()))),
+            session,
             facts: order.facts,
             secrets: order.secrets,
             services: services::table(config),
@@ -232,24 +243,12 @@ impl<'a> Recipe<'a> {
 
     /// A file with secrets, for the services' account.
     fn secret_file(&self, path: &str) -> Result<File, Failure> {
-        Ok(self.public_file(path)?.mode(0o640).owner("root", ACCOUNT))
-    }
-
-    fn admin(&self) -> Result<Login, Failure> {
-        Native
-            .login(self.config, self.secrets)
-            .ok_or_else(|| Failure::new("there is no secret called admin", "", "report this"))
-    }
-
-    fn prober(&self) -> Prober {
-        Native.prober(self.config, self.secrets)
+        Ok(self.public_file(path)?.access(0o640, "root", ACCOUNT))
     }
 
     fn service(&self, id: &str) -> Result<&Service, Failure> {
         let found = self.services.iter().find(|service| service.id == id);
-        found.ok_or_else(|| {
-            Failure::new(format!("no service is called {id}"), "", "this is a bug of gpucloud-install: report it")
-        })
+        found.ok_or_else(|| Failure::bug(format!("no service is called {id}")))
     }
 
     /// Unit file (when it is ours), enabled, started, answering.
@@ -263,14 +262,15 @@ impl<'a> Recipe<'a> {
             inputs.push(path.into());
         }
         actions.push(Box::new(Enabled { unit: service.unit.clone() }));
-        let (prober, unit, probe) = (self.prober(), service.unit.clone(), service.probe.clone());
+        let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
         let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
         actions.push(Box::new(Started::new(&service.unit).reading(inputs).until(service.time_limit, ready)));
         Ok(actions)
     }
 
     fn unit_text(&self, service: &Service) -> Result<Content, Failure> {
-        let file = service.unit_file.as_ref().ok_or_else(|| Failure::new("no unit file", "", ""))?;
+        let file =
+            service.unit_file.as_ref().ok_or_else(|| Failure::bug(format!("{} has no unit file", service.id)))?;
         let after: Vec<&str> =
             service.after.iter().filter_map(|id| super::service::unit_of(&self.services, id)).collect();
         self.render_with(
@@ -306,11 +306,11 @@ impl<'a> Recipe<'a> {
             .with(self.healthy())
             .with(packages::tidy())
             .with(task::sync())
-            .with(File::new(APPLIED_PATH, applied).mode(0o600)))
+            .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))
     }
 
     fn healthy(&self) -> Task {
-        let (services, prober) = (Arc::new(self.services.clone()), Arc::new(self.prober()));
+        let (services, prober) = (Arc::new(self.services.clone()), self.prober.clone());
         let (services_again, prober_again) = (services.clone(), prober.clone());
         let probe = move |host: &Host| {
             Ok(match first_complaint(&services, &prober, host) {

@@ -123,7 +123,7 @@ fn quiet() -> Step {
     let policy = Content::plain(include_str!("../../../templates/usr/sbin/policy-rc.d"));
     Step::new("quiet", "Keep packages from starting daemons")
         .after(&["prepare"])
-        .with(File::new("/usr/sbin/policy-rc.d", policy).mode(0o755).for_the_run())
+        .with(File::new("/usr/sbin/policy-rc.d", policy).access(0o755, "root", "root").for_the_run())
 }
 
 fn download() -> Step {

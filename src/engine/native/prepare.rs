@@ -63,7 +63,7 @@ fn prepare(recipe: &Recipe) -> Result<Step, Failure> {
         .with(Directory::new("/etc/gpucloud").shared())
         .with(Directory::new(STAMPS))
         .with(Directory::new("/opt/gpucloud"))
-        .with(File::new(secrets::PATH, recipe.secrets.render()).mode(0o600));
+        .with(File::new(secrets::PATH, recipe.secrets.render()).access(0o600, "root", "root"));
     for user in &recipe.config.host.administrators {
         step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
     }
@@ -76,26 +76,26 @@ fn own_program() -> Result<File, Failure> {
     let bytes = std::fs::read("/proc/self/exe")
         .map_err(|e| Failure::new("cannot read this program", e.to_string(), "start it by its full path"))?;
     let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
-    Ok(File::new("/usr/local/bin/gpucloud-install", Content::masked(bytes, shown)).mode(0o755))
+    Ok(File::new("/usr/local/bin/gpucloud-install", Content::masked(bytes, shown)).access(0o755, "root", "root"))
 }
 
 fn configure(recipe: &Recipe) -> Result<Step, Failure> {
     let mut step = Step::new("configure", "Write the configuration of OpenStack").after(&["prepare"]);
     for path in OPEN_DATA {
-        step = step.with(Directory::new(*path).owner(ACCOUNT, ACCOUNT));
+        step = step.with(Directory::new(*path).access(0o755, ACCOUNT, ACCOUNT));
     }
     for path in DATA {
-        step = step.with(Directory::new(*path).mode(0o750).owner(ACCOUNT, ACCOUNT));
+        step = step.with(Directory::new(*path).access(0o750, ACCOUNT, ACCOUNT));
     }
     for path in ["/etc/keystone/fernet-keys", "/etc/keystone/credential-keys"] {
-        step = step.with(Directory::new(path).mode(0o700).owner(ACCOUNT, ACCOUNT));
+        step = step.with(Directory::new(path).access(0o700, ACCOUNT, ACCOUNT));
     }
     for path in DROP_INS {
-        step = step.with(Directory::new(*path).mode(0o750).owner("root", ACCOUNT).shared());
+        step = step.with(Directory::new(*path).access(0o750, "root", ACCOUNT).shared());
     }
     for path in SECRET_FILES {
         step = step.with(recipe.secret_file(path)?);
     }
-    let clouds = recipe.public_file("/etc/openstack/clouds.yaml")?.mode(0o640).owner("root", ADMIN_GROUP);
+    let clouds = recipe.public_file("/etc/openstack/clouds.yaml")?.access(0o640, "root", ADMIN_GROUP);
     Ok(step.with(recipe.public_file("/etc/neutron/plugins/ml2/ml2_conf.ini")?).with(clouds))
 }
