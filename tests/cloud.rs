@@ -21,7 +21,7 @@ fn captured() -> (tempfile::TempDir, Host) {
         "ID=ubuntu\nVERSION_ID=\"24.04\"\nPRETTY_NAME=\"Ubuntu 24.04.3 LTS\"\nVERSION_CODENAME=noble\n",
     );
     put("/etc/hostname", "gpubox\n");
-    put("/proc/meminfo", "MemTotal: 131072000 kB\nMemAvailable: 120000000 kB\n");
+    put("/proc/meminfo", include_str!("fixtures/server/proc/meminfo"));
     put("/proc/cpuinfo", "processor : 0\nvendor_id : AuthenticAMD\nmodel name : EPYC\nflags : svm\n");
     put("/var/lib/dpkg/status", "Package: python3\nStatus: install ok installed\nVersion: 3.12.3-0ubuntu2\n");
     (dir, host)

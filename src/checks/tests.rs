@@ -25,7 +25,6 @@ fn facts() -> Facts {
             vendor: "AuthenticAMD".into(),
             virtualization: true,
             memory: 128 << 30,
-            available: 120 << 30,
         },
         storage: storage::Storage { data: filesystem("/var/lib"), programs: filesystem("/opt") },
         network: network::Network {

@@ -1,7 +1,9 @@
 //! Processors and memory.
 
-use crate::host::{Host, Result, files};
+use crate::host::{Error, Host, Result, files};
+use procfs::{CpuInfo, FromBufRead, Meminfo};
 use serde::Serialize;
+use std::path::Path;
 
 /// Processors and memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,34 +18,27 @@ pub struct Hardware {
     pub virtualization: bool,
     /// Bytes of memory that the kernel has.
     pub memory: u64,
-    /// Bytes that could be given to programs now.
-    pub available: u64,
 }
 
-/// Reads them.
+/// Reads them; unknown is empty or 0.
 pub fn read(host: &Host) -> Result<Hardware> {
-    let cpu = files::read_text(host, "/proc/cpuinfo")?.unwrap_or_default();
-    let memory = files::read_text(host, "/proc/meminfo")?.unwrap_or_default();
+    let cpu: Option<CpuInfo> = parse(host, "/proc/cpuinfo")?;
+    let memory: Option<Meminfo> = parse(host, "/proc/meminfo")?;
+    let text = |name: &str| cpu.as_ref().and_then(|cpu| cpu.get_field(0, name)).unwrap_or_default().to_owned();
     Ok(Hardware {
-        processors: cpu.lines().filter(|line| line.starts_with("processor")).count(),
-        model: cpu_field(&cpu, "model name"),
-        vendor: cpu_field(&cpu, "vendor_id"),
-        virtualization: cpu_field(&cpu, "flags").split(' ').any(|flag| flag == "vmx" || flag == "svm"),
-        memory: memory_bytes(&memory, "MemTotal"),
-        available: memory_bytes(&memory, "MemAvailable"),
+        processors: cpu.as_ref().map_or(0, CpuInfo::num_cores),
+        model: text("model name"),
+        vendor: text("vendor_id"),
+        virtualization: text("flags").split(' ').any(|flag| flag == "vmx" || flag == "svm"),
+        memory: memory.map_or(0, |memory| memory.mem_total),
     })
 }
 
-fn cpu_field(text: &str, name: &str) -> String {
-    let line = text.lines().find(|line| line.starts_with(name));
-    line.and_then(|line| line.split_once(':')).map_or_else(String::new, |(_, value)| value.trim().to_owned())
-}
-
-/// `/proc/meminfo` counts in KiB.
-fn memory_bytes(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
+/// `None` where there is no such file.
+fn parse<T: FromBufRead>(host: &Host, path: &str) -> Result<Option<T>> {
+    let Some(bytes) = files::read(host, Path::new(path))? else { return Ok(None) };
+    let parsed = T::from_buf_read(bytes.as_slice());
+    parsed.map(Some).map_err(|error| Error::protocol(format!("read {path}"), error))
 }
 
 #[cfg(test)]
@@ -51,7 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_in_bytes() {
-        assert_eq!(memory_bytes("MemTotal:       16384 kB\n", "MemTotal"), 16_777_216);
+    fn memory_is_in_bytes_and_unknown_without_proc() {
+        let fixture = Host::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"));
+        assert_eq!(read(&fixture).unwrap().memory, 131_072_000 * 1024);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(&Host::at(dir.path())).unwrap().memory, 0);
     }
 }
