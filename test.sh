@@ -10,7 +10,7 @@ part() {
     printf '\n== %s (after %d s)\n' "$1" "$((SECONDS - started))"
 }
 
-packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 procps python3-minimal util-linux bsdutils shellcheck)
+packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 procps python3-venv util-linux bsdutils shellcheck)
 install_packages() {
     local missing=()
     for package in "${packages[@]}"; do
@@ -36,7 +36,7 @@ part "lints"
 cargo clippy --locked --all-targets --quiet -- -D warnings
 shellcheck bootstrap.sh test.sh .ci/run benches/install.sh
 part "unit tests and interrupted runs"
-cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan
+cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock
 if [ "${1:-}" = --fast ]; then exit 0; fi
 part "whole installations"
 cargo build --locked --quiet --examples

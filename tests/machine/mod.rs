@@ -178,7 +178,7 @@ pub fn outside() -> BTreeMap<String, String> {
         ("mounts".into(), mounts.lines().filter(|l| l.contains("gpucloud")).collect()),
         ("forwarding".into(), std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default()),
         ("groups".into(), format!("{groups:?}")),
-        ("hosts".into(), run("pgrep", &["-a", "systemd-nspawn"])),
+        ("hosts".into(), run("pgrep", &["--list-full", "--runstates", "RSDTt", "systemd-nspawn"])),
     ])
 }
 

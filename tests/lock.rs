@@ -1,0 +1,68 @@
+//! The lock of OpenStack's packages under each Python that it was made for: every version exists, has a wheel that fits
+//! (or is one of the two packages without any), and is known by its hash. Nothing is installed.
+//!
+//! uv answers for a Python that is not at hand too. Needs python3 with venv and the package registry; elsewhere the
+//! tests are counted as ignored, with the reason.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const LOCK: &str = "profiles/native/2026.2.lock";
+const UV_LOCK: &str = "profiles/native/uv.lock";
+
+/// uv in an environment of its own, as the engine installs it.
+fn install_uv(dir: &Path) -> Result<PathBuf, String> {
+    let succeed = |command: &mut Command| match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    succeed(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
+    let pip = ["install", "--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--requirement"];
+    succeed(Command::new(dir.join("bin/pip")).args(pip).arg(UV_LOCK))?;
+    Ok(dir.join("bin/uv"))
+}
+
+fn dry_run(uv: &Path, python: &str) -> Output {
+    Command::new(uv)
+        .args(["pip", "sync", "--dry-run", "--require-hashes", "--only-binary", ":all:"])
+        .args(["--no-binary", "ovs", "--no-binary", "simplegeneric", "--build-constraints", LOCK])
+        .args(["--python-version", python, "--python-platform", "x86_64-unknown-linux-gnu"])
+        .arg("--target")
+        .arg(uv.with_file_name("nothing"))
+        .arg(LOCK)
+        .output()
+        .unwrap()
+}
+
+/// Whether uv would install the whole lock; the lock has about 220 packages.
+fn serves(uv: &Path, python: &str) -> Result<(), Failed> {
+    let said = String::from_utf8_lossy(&dry_run(uv, python).stderr).into_owned();
+    let count = said.lines().find_map(|line| line.strip_prefix("Would install ")?.split(' ').next()?.parse().ok());
+    if count.is_some_and(|count: usize| count > 200) { Ok(()) } else { Err(said.into()) }
+}
+
+fn refuses(uv: &Path, python: &str) -> Result<(), Failed> {
+    if dry_run(uv, python).status.success() { Err(format!("{python} is served too").into()) } else { Ok(()) }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let dir = tempfile::tempdir().unwrap();
+    let uv = install_uv(dir.path());
+    if let Err(reason) = &uv {
+        eprintln!("ignored: uv cannot be installed: {reason}");
+    }
+    let trial = |name: String, test: fn(&Path, &str) -> Result<(), Failed>, python: &'static str| {
+        let uv = uv.clone();
+        let ignored = uv.is_err();
+        Trial::test(name, move || test(&uv.map_err(Failed::from)?, python)).with_ignored_flag(ignored)
+    };
+    let mut trials: Vec<Trial> =
+        ["3.11", "3.12", "3.13"].map(|v| trial(format!("the_lock_serves_python_{v}"), serves, v)).into();
+    trials.push(trial("the_lock_refuses_a_python_that_is_too_old".into(), refuses, "3.10"));
+    libtest_mimic::run(&arguments, trials).exit();
+}
