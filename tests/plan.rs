@@ -12,7 +12,7 @@ use gpucloud::content::Content;
 use gpucloud::exit::ExitStatus;
 use gpucloud::host::{Host, Result, files};
 use gpucloud::plan::event::Event;
-use gpucloud::plan::journal::{DIRECTORY, Journal};
+use gpucloud::plan::journal::{DIRECTORY, Journal, Record};
 use gpucloud::plan::{Plan, PlanError, Step};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,6 +108,50 @@ fn a_failed_step_keeps_those_behind_it_from_running_and_says_what_failed() {
     assert_eq!(text(&host, "/etc/b"), None);
     assert!(outcome.failures[0].what.contains("it is broken") && !outcome.failures[0].next.is_empty());
     assert!(kept.0.lock().unwrap().iter().any(|event| matches!(event, Event::StepFailed { .. })));
+}
+
+/// A step for the time of the run, and work behind it that fails without it.
+fn guarded() -> Vec<Step> {
+    let work = |host: &Host| match text(host, "/run-only") {
+        Some(_) => files::write(host, Path::new("/seen"), b"", 0o644, None),
+        None => Err(gpucloud::host::Error::protocol("work", "the guard is missing")),
+    };
+    let done = |host: &Host| Ok(Checked::done_if(text(host, "/seen").is_some(), "work"));
+    vec![
+        Step::new("guard", "Guard").with(file("/run-only", "x").for_the_run()),
+        Step::new("work", "Work").after(&["guard"]).with(Task::new(ActionId::new("task", "w"), "Work", done, work)),
+    ]
+}
+
+/// What is there when a run was killed inside the work: nothing tidied up.
+fn killed_behind_the_guard(host: &Host) {
+    let mut journal = Journal::open(host, DIRECTORY, "apply").unwrap();
+    let guard = file("/run-only", "x").for_the_run();
+    let undo = guard.prepare(host, &journal.originals()).unwrap();
+    let (lifetime, when_orphaned) = (guard.lifetime(), guard.when_orphaned());
+    let intent = Record::Intent { id: guard.id(), undo, lifetime, when_orphaned, fingerprint: guard.fingerprint() };
+    journal.append(&[intent], true).unwrap();
+    guard.apply(host, &Past::default()).unwrap();
+}
+
+#[test]
+fn what_is_there_for_the_run_is_there_again_after_a_kill() {
+    let (_dir, host) = host();
+    killed_behind_the_guard(&host);
+    apply(&host, guarded()).unwrap();
+    assert_eq!(text(&host, "/run-only"), None, "it stays behind");
+}
+
+#[test]
+fn what_a_killed_run_left_is_pending_although_all_else_is_done() {
+    let (_dir, host) = host();
+    files::write(&host, Path::new("/seen"), b"", 0o644, None).unwrap();
+    killed_behind_the_guard(&host);
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    assert_eq!(Plan::make(guarded(), &host, &journal).unwrap().pending(), 1);
+    drop(journal);
+    apply(&host, guarded()).unwrap();
+    assert_eq!(text(&host, "/run-only"), None, "it stays behind");
 }
 
 #[test]

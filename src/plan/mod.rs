@@ -13,7 +13,7 @@ pub mod undo;
 use crate::action::{Action, ActionId, Checked, Lifetime, WhenOrphaned};
 use crate::failure::Failure;
 use crate::host::{Host, Result};
-use journal::Journal;
+use journal::{Entry, Journal};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -152,7 +152,7 @@ impl PlannedStep {
     }
 }
 
-/// A change of an earlier run that the answers no longer want.
+/// A change of an earlier run that the answers no longer want, or that was for that run alone.
 #[derive(Debug, Clone)]
 pub struct Orphan {
     /// Its name.
@@ -252,15 +252,22 @@ fn validate(steps: &[Step]) -> std::result::Result<(), PlanError> {
 
 fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
     let wanted: HashSet<ActionId> = steps.iter().flat_map(|step| &step.actions).map(|action| action.id()).collect();
-    let left = journal.entries().filter(|(id, entry)| entry.lifetime == Lifetime::Installed && !wanted.contains(id));
-    let mut orphans: Vec<Orphan> = left
+    let mut orphans: Vec<Orphan> = journal
+        .entries()
+        .filter(|(id, entry)| is_left_over(entry) || !wanted.contains(id))
         .map(|(id, entry)| {
-            let undo = (entry.when_orphaned == WhenOrphaned::Undo).then(|| entry.describe_undo());
+            let goes = is_left_over(entry) || entry.when_orphaned == WhenOrphaned::Undo;
+            let undo = goes.then(|| entry.describe_undo());
             Orphan { id: id.clone(), undo }
         })
         .collect();
     orphans.reverse();
     orphans
+}
+
+/// What was for a run alone, and is still there, was left by one that was killed.
+fn is_left_over(entry: &Entry) -> bool {
+    entry.lifetime == Lifetime::Run
 }
 
 fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Vec<PlannedStep>, PlanError> {
@@ -308,6 +315,10 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
     };
     let checked = match checked {
         Err(crate::host::Error::NotLive(_)) => Checked::Later("only the running system can tell".into()),
+        // A run begins with taking back what a killed one left: it will be missing then.
+        Ok(Checked::Done) if journal.entry(&id).is_some_and(is_left_over) => {
+            Checked::needed("again: a killed run left it")
+        }
         checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source })?,
     };
     Ok(PlannedAction { id, description: action.describe(), checked })
