@@ -41,6 +41,7 @@ fn main() {
         trial("an_installation_killed_ten_times_goes_on", scenario::killed_ten_times),
         trial("a_closed_terminal_does_not_end_the_run_and_a_second_apply_watches_it", scenario::terminal_closed),
         trial("nothing_is_doubled_and_everything_is_healthy", scenario::nothing_doubled),
+        trial("the_hands_speak_to_real_servers", scenario::hands),
         trial("a_second_apply_changes_nothing", scenario::second_apply),
         trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),

@@ -2,7 +2,7 @@
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, WhenOrphaned};
 use crate::config::secrets::Secret;
-use crate::host::sql::{self, AccountHost, Identifier, Sql};
+use crate::host::sql::{self, AccountHost, Identifier};
 use crate::host::{Host, Result};
 
 /// Where services log in from: TCP on loopback.
@@ -10,10 +10,6 @@ pub const ACCOUNT_HOST: AccountHost = AccountHost::Address(std::net::IpAddr::V4(
 
 fn later() -> Checked {
     Checked::Later("when MariaDB runs".into())
-}
-
-fn server() -> Result<Sql> {
-    sql::connect()?.ok_or_else(|| crate::host::Error::protocol("connect to MariaDB", "it does not run"))
 }
 
 /// A database with one character set and collation, the same on every system.
@@ -52,14 +48,14 @@ impl Action for Database {
     }
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(match server()?.database_exists(&self.name)? {
+        Ok(match sql::server()?.database_exists(&self.name)? {
             true => Undo::Nothing,
             false => Undo::Database { name: self.name.to_string() },
         })
     }
 
     fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
-        let sql = server()?;
+        let sql = sql::server()?;
         sql.create_database(&self.name)?;
         sql.grant_all(&self.name, &self.account, ACCOUNT_HOST)?;
         Ok(Applied::Done)
@@ -98,14 +94,14 @@ impl Action for DatabaseUser {
     }
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(match server()?.user_exists(&self.name, ACCOUNT_HOST)? {
+        Ok(match sql::server()?.user_exists(&self.name, ACCOUNT_HOST)? {
             true => Undo::Nothing,
             false => Undo::DatabaseUser { name: self.name.to_string(), host: ACCOUNT_HOST.to_string() },
         })
     }
 
     fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
-        server()?.set_user(&self.name, ACCOUNT_HOST, self.password.expose())?;
+        sql::server()?.set_user(&self.name, ACCOUNT_HOST, self.password.expose())?;
         Ok(Applied::Done)
     }
 }

@@ -69,7 +69,7 @@ impl Prober {
     pub fn ask(&self, host: &Host, unit: &str, probe: &Probe) -> Result<(), String> {
         match probe {
             Probe::Active => Ok(()),
-            Probe::Port(port) => connect(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))),
+            Probe::Port(port) => connect_loopback(*port),
             Probe::Sql => match sql::connect().map_err(|e| e.to_string())? {
                 Some(_) => Ok(()),
                 None => Err("MariaDB does not answer".into()),
@@ -90,15 +90,14 @@ impl Prober {
         match probe {
             Probe::Api { port, .. } => self.ask_port(*port),
             Probe::Compute | Probe::NetworkAgents => Ok(()),
-            Probe::Queue => connect(SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT))),
+            Probe::Queue => connect_loopback(amqp::DEFAULT_PORT),
             other => self.ask(host, unit, other),
         }
     }
 
     fn ask_queue(&self) -> Result<(), String> {
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT));
-        let Some((user, password)) = &self.queue else { return connect(server) };
-        match amqp::login(server, user, password.expose(), "/", AMQP_LIMIT).map_err(|e| e.to_string())? {
+        let Some((user, password)) = &self.queue else { return connect_loopback(amqp::DEFAULT_PORT) };
+        match amqp::login(amqp::DEFAULT_PORT, user, password.expose(), AMQP_LIMIT) {
             amqp::Login::Ok => Ok(()),
             amqp::Login::Refused(why) => Err(format!("RabbitMQ refuses our login: {why}")),
             amqp::Login::NoServer => Err("RabbitMQ does not answer".into()),
@@ -135,7 +134,8 @@ impl Prober {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<(), String> {
+fn connect_loopback(port: u16) -> Result<(), String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpStream::connect_timeout(&address, CONNECT_LIMIT).map(drop).map_err(|e| format!("{address}: {e}"))
 }
 

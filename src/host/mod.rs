@@ -109,12 +109,6 @@ impl From<sql::SqlError> for Error {
     }
 }
 
-impl From<amqp::AmqpError> for Error {
-    fn from(error: amqp::AmqpError) -> Self {
-        Error::protocol("RabbitMQ", error)
-    }
-}
-
 /// The result of a hand.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -6,6 +6,7 @@
 
 mod links;
 mod nft;
+mod servers;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -56,5 +57,11 @@ fn main() {
         tests![nft: text_is_nft_text, kernel_has_what_the_text_says, priorities_read_as_nft_says_them, every_prefix_length_reads_back, replacing_leaves_nothing_of_the_old, refused_rule_is_named_and_changes_nothing, jump_to_a_missing_chain_is_named, delete_is_fine_without_a_table_and_spares_others, largest_table_passes_and_one_more_is_refused, bad_text_is_refused],
     );
     trials.extend(group("links", why_no_namespaces(), tests![links: links_are_read, both_ends_up_make_a_carrier, mtu_is_set_or_refused_by_name, address_is_added_once, expiring_peer_and_host_addresses_are_told_apart, routes_are_read, ipv6_and_several_ways_are_read, deleting_takes_the_peer_and_may_be_repeated, missing_link_is_named]));
+    let mariadb = tests![
+        servers: databases_come_and_go, accounts_come_and_go_with_password_and_grants, refusal_says_what_was_to_be_done
+    ];
+    trials.extend(group("server-mariadb", servers::why_no_mariadb(), mariadb));
+    let rabbitmq = tests![servers: right_password_is_let_in_and_wrong_ones_are_not];
+    trials.extend(group("server-rabbitmq", servers::why_no_rabbitmq(), rabbitmq));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

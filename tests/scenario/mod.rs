@@ -188,6 +188,21 @@ pub fn nothing_doubled() -> Verdict {
     Ok(())
 }
 
+/// `tests/hands` again, where its servers are.
+pub fn hands() -> Verdict {
+    let no_run = ["test", "--locked", "--test", "hands", "--no-run", "--message-format=json"];
+    let said = String::from_utf8(Command::new(env!("CARGO")).args(no_run).output()?.stdout)?;
+    let executable = said.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let ours = message["target"]["name"] == "hands";
+        message["executable"].as_str().filter(|_| ours).map(str::to_owned)
+    });
+    std::fs::copy(executable.ok_or("cargo built no hands")?, root(LAB).join("root/hands"))?;
+    let done = inside(LAB, &["/root/hands", "server-"]).expect(0);
+    assert!(done.out.contains("4 passed") && done.out.contains("0 ignored"), "{}", done.out);
+    Ok(())
+}
+
 pub fn second_apply() -> Verdict {
     let before = times(LAB);
     let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();

@@ -11,7 +11,6 @@ use crate::host::command::Command;
 use crate::host::sql::Identifier;
 use crate::host::{Host, Result, amqp};
 use crate::plan::Step;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// The account of all services in the queue.
@@ -99,8 +98,7 @@ fn rabbitmqctl() -> Command {
 }
 
 fn queue_login(password: &Secret) -> Result<Checked> {
-    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, amqp::DEFAULT_PORT));
-    Ok(match amqp::login(server, QUEUE_USER, password.expose(), "/", Duration::from_secs(10))? {
+    Ok(match amqp::login(amqp::DEFAULT_PORT, QUEUE_USER, password.expose(), Duration::from_secs(10)) {
         amqp::Login::Ok => Checked::Done,
         amqp::Login::NoServer => Checked::Later("when RabbitMQ runs".into()),
         amqp::Login::Refused(_) => Checked::needed("make, with a password and permissions"),

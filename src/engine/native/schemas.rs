@@ -11,8 +11,8 @@ use crate::action::task::{Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::host::sql::{self, Identifier, Sql};
-use crate::host::{Error, Host, Result, files};
+use crate::host::sql::{self, Identifier};
+use crate::host::{Host, Result, files};
 use crate::plan::Step;
 
 /// What every schema step waits for.
@@ -54,13 +54,9 @@ fn tables(databases: &'static [&'static str], table: &'static str, make: fn(&Hos
 }
 
 fn make_anew(name: &str) -> Result<()> {
-    let (sql, name) = (server()?, Identifier::new(name)?);
+    let (sql, name) = (sql::server()?, Identifier::new(name)?);
     sql.drop_database(&name)?;
     Ok(sql.create_database(&name)?)
-}
-
-fn server() -> Result<Sql> {
-    sql::connect()?.ok_or_else(|| Error::protocol("connect to MariaDB", "it does not run"))
 }
 
 fn has_table(database: &str, table: &str) -> Result<Checked> {
@@ -105,7 +101,7 @@ fn nova(host: &Host) -> Result<()> {
     run(host, "nova-manage", NOVA, &["api_db", "sync"])?;
     run(host, "nova-manage", NOVA, &["cell_v2", "map_cell0", "--database_connection", CELL0_DATABASE])?;
     // Nova refuses a second cell of the same name.
-    if server()?.count(&Identifier::new("nova_api")?, &Identifier::new("cell_mappings")?, "name = 'cell1'")? == 0 {
+    if sql::server()?.count(&Identifier::new("nova_api")?, &Identifier::new("cell_mappings")?, "name = 'cell1'")? == 0 {
         let cell1 = ["cell_v2", "create_cell", "--name", "cell1", "--database_connection", CELL1_DATABASE];
         run(host, "nova-manage", NOVA, &[&cell1[..], &["--transport-url", CELL_QUEUE]].concat())?;
     }

@@ -1,0 +1,78 @@
+//! MariaDB and RabbitMQ where they run: in a lab host with a cloud. What is made here has names of its own and goes.
+
+use gpucloud::host::amqp::{self, Login};
+use gpucloud::host::sql::{self, AccountHost, Identifier};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+const SECRETS: &str = "/etc/gpucloud/secrets.toml";
+const LOOPBACK: AccountHost = AccountHost::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+pub fn why_no_mariadb() -> Option<String> {
+    match sql::connect() {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("MariaDB does not run here".into()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+pub fn why_no_rabbitmq() -> Option<String> {
+    let no_cloud = !std::path::Path::new(SECRETS).exists();
+    no_cloud.then(|| "there is no cloud here whose queue could be asked".into())
+}
+
+fn name(text: &str) -> Identifier {
+    Identifier::new(text).unwrap()
+}
+
+pub fn databases_come_and_go() {
+    let (sql, database) = (sql::server().unwrap(), name("hands_test"));
+    sql.drop_database(&database).unwrap();
+    assert!(!sql.database_exists(&database).unwrap());
+    for _ in 0..2 {
+        sql.create_database(&database).unwrap();
+        assert!(sql.database_exists(&database).unwrap());
+    }
+    assert!(!sql.table_exists(&database, &name("t")).unwrap());
+    assert!(sql.table_exists(&name("mysql"), &name("user")).unwrap());
+    assert_eq!(sql.count(&name("mysql"), &name("user"), "User = 'nobody_has_this_name'").unwrap(), 0);
+    for _ in 0..2 {
+        sql.drop_database(&database).unwrap();
+    }
+    assert!(!sql.database_exists(&database).unwrap());
+}
+
+pub fn accounts_come_and_go_with_password_and_grants() {
+    let (sql, account) = (sql::server().unwrap(), name("hands_test_account"));
+    let (database, other) = (name("hands_test_grants"), name("hands_testxgrants"));
+    sql.drop_user(&account, LOOPBACK).unwrap();
+    assert!(!sql.user_exists(&account, LOOPBACK).unwrap());
+    assert!(!sql.password_matches(&account, LOOPBACK, "first").unwrap());
+    assert!(!sql.has_all_grant(&account, LOOPBACK, &database).unwrap());
+    for password in ["first", "second"] {
+        sql.set_user(&account, LOOPBACK, password).unwrap();
+        assert!(sql.password_matches(&account, LOOPBACK, password).unwrap());
+    }
+    assert!(!sql.password_matches(&account, LOOPBACK, "first").unwrap());
+    assert!(!sql.user_exists(&account, AccountHost::Localhost).unwrap(), "another host is another account");
+    sql.grant_all(&database, &account, LOOPBACK).unwrap();
+    assert!(sql.has_all_grant(&account, LOOPBACK, &database).unwrap());
+    assert!(!sql.has_all_grant(&account, LOOPBACK, &other).unwrap(), "_ is a wildcard in a grant");
+    sql.drop_user(&account, LOOPBACK).unwrap();
+    assert!(!sql.user_exists(&account, LOOPBACK).unwrap());
+}
+
+pub fn refusal_says_what_was_to_be_done() {
+    let sql = sql::server().unwrap();
+    let error = sql.grant_all(&name("x"), &name("nobody_has_this_name"), LOOPBACK).unwrap_err().to_string();
+    assert!(error.starts_with("MariaDB could not grant x to nobody_has_this_name@127.0.0.1: "), "{error}");
+}
+
+pub fn right_password_is_let_in_and_wrong_ones_are_not() {
+    let secrets: toml::Table = std::fs::read_to_string(SECRETS).unwrap().parse().unwrap();
+    let password = secrets["rabbit"].as_str().unwrap();
+    let login = |user, password| amqp::login(amqp::DEFAULT_PORT, user, password, Duration::from_secs(5));
+    assert_eq!(login("openstack", password), Login::Ok);
+    assert!(matches!(login("openstack", "wrong"), Login::Refused(_)));
+    assert!(matches!(login("nobody", password), Login::Refused(_)));
+}
