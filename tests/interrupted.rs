@@ -8,7 +8,7 @@ mod common;
 use common::{Silent, Tree, apply, steps_of, undo_all};
 use gpucloud::action::directory::Directory;
 use gpucloud::action::file::File;
-use gpucloud::action::link::Link;
+use gpucloud::action::symlink::Link;
 use gpucloud::action::sysctl::Sysctl;
 use gpucloud::action::task::Task;
 use gpucloud::action::{ActionId, Checked, Undo};

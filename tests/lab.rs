@@ -46,6 +46,7 @@ fn main() {
         trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
         trial("damage_is_found_and_mended", scenario::damage),
+        trial("removed_packages_are_brought_back", scenario::removed_packages),
         trial("a_changed_answer_restarts_what_reads_it", scenario::changed_answer),
         trial("a_changed_fixed_answer_is_refused", scenario::changed_fixed_answer),
         trial("what_users_have_is_not_destroyed", scenario::holdings),

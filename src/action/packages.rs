@@ -19,13 +19,6 @@ pub struct Packages {
     pub leaves: Leaves,
 }
 
-impl Packages {
-    fn new_additions(&self, host: &Host) -> Result<Vec<String>> {
-        packages::refresh_index(host)?;
-        packages::would_add(host, &self.names)
-    }
-}
-
 impl Action for Packages {
     fn id(&self) -> ActionId {
         ActionId::new("packages", &self.purpose)
@@ -41,14 +34,17 @@ impl Action for Packages {
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(Undo::Packages { added: self.new_additions(host)?, leaves: not_there_yet(host, &self.leaves)? })
+        Ok(Undo::Packages {
+            added: packages::would_add(host, &self.names)?,
+            leaves: not_there_yet(host, &self.leaves)?,
+        })
     }
 
     /// What the list wants today is added to what we already answer for.
     fn prepare_again(&self, host: &Host, earlier: &Undo) -> Result<Undo> {
         let Undo::Packages { added, leaves } = earlier else { return Ok(earlier.clone()) };
         let mut added = added.clone();
-        let new = self.new_additions(host)?;
+        let new = packages::would_add(host, &self.names)?;
         added.extend(new.into_iter().filter(|name| !earlier_has(earlier, name)));
         Ok(Undo::Packages { added, leaves: leaves.clone() })
     }

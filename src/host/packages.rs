@@ -1,4 +1,5 @@
-//! Packages of Debian and Ubuntu: dpkg's status file is read, apt-get changes.
+//! Packages of Debian and Ubuntu: dpkg's status file is read, apt-get changes. Waits for dpkg's lock, and repairs what
+//! a killed run left of dpkg's work.
 
 use super::command::Command;
 use super::{Error, Host, Result, files};
@@ -16,8 +17,7 @@ const INDEX_AGE: Duration = Duration::from_secs(3600);
 
 /// Name and version of every package that is completely installed.
 pub fn installed(host: &Host) -> Result<BTreeMap<String, String>> {
-    let status = files::read_text(host, STATUS)?.unwrap_or_default();
-    Ok(parse_status(&status))
+    Ok(parse_status(&status_text(host)?))
 }
 
 fn parse_status(text: &str) -> BTreeMap<String, String> {
@@ -34,7 +34,7 @@ fn parse_status(text: &str) -> BTreeMap<String, String> {
 
 /// Names of all packages that dpkg knows something of, half installed ones and left configuration included.
 pub fn known(host: &Host) -> Result<BTreeSet<String>> {
-    let status = files::read_text(host, STATUS)?.unwrap_or_default();
+    let status = status_text(host)?;
     let gone =
         |paragraph: &&str| !paragraph.lines().any(|l| l.starts_with("Status: ") && l.ends_with(" not-installed"));
     let names = status.split("\n\n").filter(gone).filter_map(|p| p.lines().find_map(|l| l.strip_prefix("Package: ")));
@@ -47,17 +47,34 @@ pub fn missing(host: &Host, wanted: &[String]) -> Result<Vec<String>> {
     Ok(wanted.iter().filter(|name| !installed.contains_key(*name)).cloned().collect())
 }
 
-/// Which packages an installation of `wanted` would add, dependencies included.
+/// Which packages an installation of `wanted` would add, dependencies included. Refreshes the index, and repairs what a
+/// killed run left: apt cannot answer before.
 pub fn would_add(host: &Host, wanted: &[String]) -> Result<Vec<String>> {
-    let text = apt_get().args(["install", "--simulate"]).args(wanted.iter().cloned()).quiet().read(host)?;
+    refresh_index(host)?;
+    let text = simulate(host, "install", wanted)?;
     let installed = installed(host)?;
     Ok(simulated(&text, "Inst").into_iter().filter(|name| !installed.contains_key(name)).collect())
 }
 
-/// Which packages a purge of `names` would remove.
+/// Which packages a purge of `names` would remove. Repairs what a killed run left first, as [`would_add`].
 pub fn would_remove(host: &Host, names: &[String]) -> Result<BTreeSet<String>> {
-    let text = apt_get().args(["purge", "--simulate"]).args(names.iter().cloned()).quiet().read(host)?;
+    let text = simulate(host, "purge", names)?;
     Ok(simulated(&text, "Purg").into_iter().chain(simulated(&text, "Remv")).collect())
+}
+
+fn simulate(host: &Host, verb: &str, names: &[String]) -> Result<String> {
+    repair_interrupted(host)?;
+    let ask = || apt_get().args([verb, "--simulate"]).args(names.iter().cloned()).quiet().read(host);
+    match ask() {
+        // A package was removed by force: apt refuses to answer as long as others miss it.
+        Err(Error::Failed { .. }) => fix_broken(host).and_then(|()| ask()),
+        answer => answer,
+    }
+}
+
+/// Installs what installed packages miss.
+fn fix_broken(host: &Host) -> Result<()> {
+    apt_get().args(["install", "--fix-broken", "--no-remove"]).run(host)
 }
 
 /// apt-get's own machine-readable simulation: lines `Inst NAME (VERSION ...)`.
@@ -105,40 +122,45 @@ fn archive_option(archives: &Path) -> String {
 /// kept.
 pub fn install(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
     refresh_index(host)?;
-    wait_for_lock(host)?;
     repair_interrupted(host)?;
     apt_get()
-        .args(["install", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-unsafe-io"])
+        .args(["install", "--no-remove"])
+        .args(["-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-unsafe-io"])
         .args(["-o", &archive_option(archives)])
         .args(wanted.iter().cloned())
         .run(host)
 }
 
-/// `dpkg --configure -a` where an earlier run was killed in the middle (dpkg leaves files in `updates/`, or half
-/// configured packages in its status file).
+/// Waits for dpkg's lock, and finishes what a killed run left of dpkg's work (files in `updates/`, or packages that are
+/// half configured in its status file).
 fn repair_interrupted(host: &Host) -> Result<()> {
-    let status = files::read_text(host, STATUS)?.unwrap_or_default();
-    let half = status.lines().any(|l| {
-        l.starts_with("Status: ")
-            && (l.ends_with(" half-configured")
-                || l.ends_with(" unpacked")
-                || l.ends_with(" half-installed")
-                || l.contains(" triggers-"))
-    });
-    let pending = !files::list(host, "/var/lib/dpkg/updates")?.is_empty();
-    if !half && !pending {
+    wait_for_lock(host)?;
+    if !is_interrupted(host)? {
         return Ok(());
     }
     host.warn("dpkg was interrupted earlier: finishing what it left");
-    // A first try takes up dpkg's own notes, without which apt refuses to work; it fails on packages that were torn.
+    // A first try takes up dpkg's own notes, without which apt refuses to work; it fails on packages that were torn, or
+    // that miss others which were not unpacked any more.
     configure_all().exit_code(host)?;
-    let torn = torn_packages(&files::read_text(host, STATUS)?.unwrap_or_default());
+    fix_broken(host)?;
+    let torn = torn_packages(&status_text(host)?);
     if !torn.is_empty() {
         // Killed while it unpacked: dpkg refuses to configure these (dpkg(1), "reinst-required").
         apt_get().args(["install", "--reinstall"]).args(torn).run(host)?;
-        configure_all().run(host)?;
     }
-    apt_get().args(["install", "--fix-broken"]).run(host)
+    configure_all().run(host)
+}
+
+fn is_interrupted(host: &Host) -> Result<bool> {
+    let half = |line: &str| {
+        let ends = [" half-configured", " unpacked", " half-installed"];
+        line.starts_with("Status: ") && (ends.iter().any(|end| line.ends_with(end)) || line.contains(" triggers-"))
+    };
+    Ok(status_text(host)?.lines().any(half) || !files::list(host, "/var/lib/dpkg/updates")?.is_empty())
+}
+
+fn status_text(host: &Host) -> Result<String> {
+    Ok(files::read_text(host, STATUS)?.unwrap_or_default())
 }
 
 fn configure_all() -> Command {
@@ -153,7 +175,6 @@ fn torn_packages(status: &str) -> Vec<String> {
 
 /// Removes packages with their configuration.
 pub fn purge(host: &Host, names: &[String]) -> Result<()> {
-    wait_for_lock(host)?;
     repair_interrupted(host)?;
     apt_get().arg("purge").args(names.iter().cloned()).run(host)
 }

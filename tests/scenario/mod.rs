@@ -283,6 +283,17 @@ pub fn damage() -> Verdict {
     Ok(())
 }
 
+/// One package of ours, and another that only its dependents know: apt refuses to work until both are back.
+pub fn removed_packages() -> Verdict {
+    inside(LAB, &["dpkg", "--purge", "--force-depends", "novnc", "libslirp0"]).expect(0);
+    let found = installer(LAB, &["doctor", "--json"]).expect(1);
+    assert!(found.out.contains("packages:compute"), "{}", found.out);
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    inside(LAB, &["apt-get", "check"]).expect(0);
+    installer(LAB, &["doctor"]).expect(0);
+    Ok(())
+}
+
 fn main_process(unit: &str) -> String {
     inside(LAB, &["systemctl", "show", "--property=MainPID", unit]).out
 }
