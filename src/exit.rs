@@ -1,4 +1,5 @@
-//! Every exit status and its meaning. A command returns one, `main` only passes it on.
+//! Every exit status and its meaning. A command returns one, `main` only passes it on. A new one is a variant here,
+//! with its row in the README and its line in the help (`cli.rs`).
 
 use serde::Serialize;
 

@@ -1,4 +1,5 @@
-//! Findings: what a check, a look at the machine or an action has to say of it.
+//! Findings: what a check, an engine or an action has to say of this machine (pass, warn, stop), with what to do about
+//! it.
 
 use serde::Serialize;
 

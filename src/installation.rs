@@ -1,5 +1,8 @@
 //! An installation: answers, facts, secrets, engine and journal together. Every command that plans, looks or undoes
 //! begins here; [`Installation::load_applied`] gives `None` where no apply was ever complete.
+//!
+//! [`Installation::plan`] is the one place where the steps of the rooms meet: a room that changes the machine beside
+//! the engine gives its steps there.
 
 use crate::action::Undo;
 use crate::checks::{self, Subject};

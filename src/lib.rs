@@ -1,7 +1,21 @@
 //! Installs a private GPU cloud (OpenStack) on one machine: planned, resumable, undoable.
 //!
 //! Data flows one way: answers and facts become steps of actions, a plan shows them, a runner does them with a journal
-//! ahead of every change, and displays show its events.
+//! ahead of every change, and displays show its events. Each folder is a room with one task:
+//!
+//! ```text
+//! cli, command     what was typed becomes calls into the rooms
+//! wizard, config   answers
+//! facts, checks    what this machine is, and what that means
+//! engine           how OpenStack gets onto it: steps, service table, probes
+//! installation     answers, facts and engine together: the plan
+//! plan, action     order, journal, runner, undo; the kinds of change
+//! run              a run in its own unit, and terminals that watch it
+//! host             the hands: the only files that change a machine
+//! cloud            the OpenStack API
+//! lab              throw-away hosts
+//! ui               everything that is printed
+//! ```
 
 pub mod action;
 pub mod checks;

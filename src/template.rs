@@ -1,4 +1,5 @@
-//! Files that land on a host, rendered from `templates/`: the path below it is the path on the host.
+//! Files that land on a host, rendered from `templates/`: the path below it is the path on the host. What several files
+//! share is in `templates/parts/`; in a name, `SERVICE` stands for that of a service.
 //!
 //! An undefined variable is an error. A secret comes in by `secret(name="nova_db")`: real where the file is written,
 //! masked where it is shown.

@@ -1,5 +1,5 @@
-//! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the
-//! first change.
+//! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the first
+//! change. A new question is a function here and its line in [`ask`].
 
 use crate::config::profile::{self, PROFILES};
 use crate::config::values::UserName;

@@ -1,4 +1,5 @@
-//! Users and groups that services run as, and who may administer the cloud.
+//! Accounts of the machine: users and groups that services run as, and membership in a group. (Users of the cloud:
+//! `identity.rs`.)
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, users};

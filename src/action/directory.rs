@@ -1,5 +1,5 @@
-//! A directory with permissions and owner. What the services put into it later is data: undone, it goes with it when
-//! the directory was not there before.
+//! A directory with permissions and owner. What the services put into it later is data: it goes with the directory,
+//! when that was not there before us.
 
 use super::file::Access;
 use super::undo::Original;

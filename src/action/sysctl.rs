@@ -1,5 +1,7 @@
-//! A kernel parameter below `/proc/sys` (no boot argument), now and at every boot: the drop-in file comes first, so that `systemd-sysctl` never puts an
-//! older value back between the two (netavark 1.16 met that race).
+//! A kernel parameter below `/proc/sys`, now. (An argument of the kernel's command line would be another kind.)
+//!
+//! What sets it again at every boot is a drop-in, an action of its own that comes before: so that `systemd-sysctl`
+//! never puts an older value back between the two (netavark 1.16 met that race).
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, sysctl};

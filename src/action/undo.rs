@@ -1,5 +1,5 @@
-//! Undo records: small values (their format is the journal's, and migrated with it) from which a change can be taken back without the action, the answers or
-//! the template that made it, so also by a newer release.
+//! Undo records: small values from which a change can be taken back without the action, the answers or the template
+//! that made it, so also by a newer release. Their format is the journal's, and is migrated with it.
 
 use super::Past;
 use crate::host::users::Owner;

@@ -1,7 +1,8 @@
 //! systemd units: enabled at boot, and running with their present configuration.
 //!
 //! Whether a running unit is stale follows from state, not from being told: at its start the hash of its inputs is
-//! noted in `/run`. Killed between writing a file and restarting its unit, the next apply still restarts it.
+//! noted in `/run`. A run that was killed between writing a file and restarting its unit is followed by one that
+//! restarts it.
 
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
 use crate::host::{Error, Host, Result, files, systemd};

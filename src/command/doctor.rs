@@ -1,5 +1,5 @@
 //! `doctor`: the checks, the pending actions of the applied plan and the probes of the services. It has no detectors
-//! of its own: what apply would mend is what is wrong.
+//! of its own: where apply would change something, something is wrong.
 
 use super::Session;
 use crate::action::Checked;

@@ -1,4 +1,4 @@
-//! `inventory`: network links and display devices.
+//! `inventory`: network links and display devices, as tables. What is known of them comes from `facts/`.
 
 use super::Session;
 use crate::exit::ExitStatus;

@@ -1,4 +1,5 @@
-//! Secrets: made here, kept in one 0600 file, never printed.
+//! Secrets: made here, kept in one 0600 file, never printed. Which there are, each engine says
+//! ([`crate::engine::Engine`]); all of them are masked in whatever a program prints (`host/mod.rs`).
 
 use crate::failure::Failure;
 use crate::host::{Host, files};

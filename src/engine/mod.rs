@@ -1,8 +1,8 @@
 //! Engines: how OpenStack gets onto the host. Everything after it (the rooms to come: network, GPUs, recovery,
 //! classroom) is the same code for all of them, and asks only this trait.
 //!
-//! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in the
-//! answers (`config::EngineName`). Templates belong to their path on the host, not to an engine.
+//! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in
+//! `config/mod.rs` (`EngineName`). Templates belong to their path on the host, not to an engine.
 
 pub mod native;
 pub mod probe;

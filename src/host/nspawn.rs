@@ -1,7 +1,8 @@
-//! systemd-nspawn: a container with a systemd of its own, started, entered, stopped.
+//! systemd-nspawn: a container with a systemd of its own, started (with its options), entered, stopped.
 //!
 //! It starts in a control group of its own: two containers in one group share the groups of units with the same name,
-//! and each stops the other's. Where systemd is PID 1 of this machine, a unit gives that group; elsewhere we make it.
+//! and each stops the other's. Where systemd is PID 1 of this machine, the unit it starts in is that group; elsewhere
+//! we make one.
 
 use super::command::Command;
 use super::{Error, Host, Result, files, systemd};

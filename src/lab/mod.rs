@@ -1,8 +1,12 @@
 //! Labs: throw-away test hosts with a real systemd, in which the whole installation runs; then gone without a trace.
 //!
-//! What a lab changes on this machine are actions of the same runner. What all labs share (packages, base images,
-//! forwarding) has one journal, what belongs to one lab has its own; `down` is the undo of the latter, and the last
-//! lab gives forwarding back.
+//! What a lab changes on this machine are actions of the same runner (`steps.rs`). What all labs share (packages, base
+//! images, forwarding) has one journal, what belongs to one lab has its own; `down` is the undo of the latter, and the
+//! last lab gives forwarding back.
+//!
+//! A lab is a container: `host/nspawn.rs` starts, enters and stops it, [`Lab::container`] says what it is made of.
+//! Another kind (a virtual machine) is a hand beside `nspawn.rs`, and its choice where that name stands in `steps.rs`,
+//! `inside.rs` and `command/lab.rs`.
 
 pub mod base;
 pub mod inside;

@@ -1,5 +1,6 @@
-//! The network of a lab, and its nftables rules: a veth pair, and NAT that forwards nothing to link-local addresses. A guest's metadata
-//! request must never reach the network around this machine: on a rented host it would be answered there.
+//! The network of a lab, and its nftables rules: a veth pair, and NAT that forwards nothing to link-local addresses. A
+//! guest's metadata request must never reach the network around this machine: on a rented host it would be answered
+//! there.
 
 use super::Lab;
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Verdict};

@@ -1,4 +1,7 @@
-//! What a run tells while it goes on (displays: `ui/display.rs`; an older reader skips what it does not know). One enum for every display: bars, plain lines, JSON lines, a second terminal.
+//! What a run tells while it goes on: one enum for every display (bars, plain lines, JSON lines, a second terminal).
+//!
+//! A new event is a variant of [`Event`], sent by the runner, and shown in `ui/display.rs` and in `run/worker.rs`'s
+//! log; an older reader skips what it does not know.
 
 use super::StepId;
 use crate::action::ActionId;

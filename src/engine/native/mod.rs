@@ -2,12 +2,14 @@
 //! database, queue, OVN and libvirt from the distribution; units of our own.
 //!
 //! ```text
-//! prepare     accounts, secrets, directories
+//! services    the table: every process with its unit, ports, files and probe
+//! prepare     accounts, secrets, directories, configuration
 //! packages    download, then database | network | compute (dpkg is one lock)
 //! python      uv, virtual environment, byte code
 //! foundation  MariaDB, RabbitMQ, memcached, databases
 //! switch      Open vSwitch, OVN, br-ex
-//! control     schemas, Keystone and its catalog, APIs
+//! schemas     tables of the five services, Keystone's keys
+//! control     Keystone and its catalog, APIs
 //! compute     libvirt, nova-compute, agents, consoles
 //! dashboard   Horizon
 //! ```

@@ -1,5 +1,5 @@
-//! Packages of the distribution, in the order in which others wait for them. dpkg is one lock: while one group is
-//! unpacked, databases are made and schemas written on the other processor.
+//! Packages of the distribution. dpkg is one lock, so the groups come one after the other, first what most steps wait
+//! for: while the next group is unpacked, databases are made and schemas written.
 
 use super::Recipe;
 use crate::action::file::File;

@@ -1,7 +1,7 @@
 //! OpenStack's Python packages: uv, one virtual environment, exactly the lock.
 
 use super::{Recipe, VENV};
-use crate::action::link::Link;
+use crate::action::symlink::Link;
 use crate::action::task::{Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::facts::reach;

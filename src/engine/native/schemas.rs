@@ -1,4 +1,4 @@
-//! Databases' tables, Keystone's keys and its administrator. The five chains run side by side.
+//! Databases' tables, Keystone's keys and its administrator. The five services' steps run side by side.
 //!
 //! A migration that was killed in its middle cannot be repeated: MariaDB has no transactions around table changes.
 //! While none was ever completed, there is nothing to lose: the databases are made anew.
@@ -6,7 +6,7 @@
 use super::Recipe;
 use super::foundation::secret;
 use super::python::{lock_version, program};
-use crate::action::link::Link;
+use crate::action::symlink::Link;
 use crate::action::task::{Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;

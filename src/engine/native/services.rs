@@ -1,6 +1,7 @@
 //! The rows of the native engine's service table.
 //!
-//! A new process is one row here, its configuration in `templates/`, and its start in the file of its layer
+//! A new process is one row here (with its ports, and the probe that tells whether it works), its configuration in
+//! `templates/`, its package in `packages.rs` where the distribution brings it, and its start in the file of its layer
 //! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`).
 
 use super::VENV;
