@@ -72,5 +72,7 @@ median() {
 
 echo "median wall: ours $(median ours 2) s, by hand $(median by-hand 2) s, ratio $(echo "scale=3; $(median ours 2) / $(median by-hand 2)" | bc)"
 echo "median CPU:  ours $(median ours 3) s, by hand $(median by-hand 3) s, ratio $(echo "scale=3; $(median ours 3) / $(median by-hand 3)" | bc)"
+floor=$(echo "scale=1; $(median ours 3) / $(nproc)" | bc)
+echo "CPU / cores: $floor s, our wall against it: $(echo "scale=3; $(median ours 2) / $floor" | bc)"
 echo "--jobs 1:    $(median one-job 2) s wall, ratio $(echo "scale=3; $(median one-job 2) / $(median ours 2)" | bc)"
 rm -f "$results"

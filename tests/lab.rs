@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod browser;
 mod machine;
 mod scenario;
 
@@ -34,6 +35,13 @@ fn main() {
     let trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
         Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some())
     };
+    let no_browser = browser::why_not();
+    if let Some(reason) = &no_browser {
+        eprintln!("ignored: the_administrator_logs_in_with_a_browser: {reason}");
+    }
+    let browser_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
+        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || no_browser.is_some())
+    };
     let trials = vec![
         trial("a_host_boots_in_which_nothing_is_installed", scenario::host_boots),
         trial("wrong_answers_are_refused_and_change_nothing", scenario::wrong_answers),
@@ -44,6 +52,7 @@ fn main() {
         trial("the_hands_speak_to_real_servers", scenario::hands),
         trial("a_second_apply_changes_nothing", scenario::second_apply),
         trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
+        browser_trial("the_administrator_logs_in_with_a_browser", scenario::dashboard),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
         trial("damage_is_found_and_mended", scenario::damage),
         trial("removed_packages_are_brought_back", scenario::removed_packages),

@@ -63,10 +63,14 @@ pub fn would_remove(host: &Host, names: &[String]) -> Result<BTreeSet<String>> {
 }
 
 fn simulate(host: &Host, verb: &str, names: &[String]) -> Result<String> {
+    on_sound_packages(host, || apt_get().args([verb, "--simulate"]).args(names.iter().cloned()).quiet().read(host))
+}
+
+/// `ask`, once more after a repair where it fails: a package that was removed by force keeps apt from answering as long
+/// as others miss it.
+fn on_sound_packages<T>(host: &Host, ask: impl Fn() -> Result<T>) -> Result<T> {
     repair_interrupted(host)?;
-    let ask = || apt_get().args([verb, "--simulate"]).args(names.iter().cloned()).quiet().read(host);
     match ask() {
-        // A package was removed by force: apt refuses to answer as long as others miss it.
         Err(Error::Failed { .. }) => fix_broken(host).and_then(|()| ask()),
         answer => answer,
     }
@@ -107,11 +111,9 @@ fn index_age(host: &Host) -> Option<Duration> {
 pub fn download(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
     refresh_index(host)?;
     files::make_dir(host, &archives.join("partial"), 0o755, None)?;
-    wait_for_lock(host)?;
-    apt_get()
-        .args(["install", "--download-only", "-o", &archive_option(archives)])
-        .args(wanted.iter().cloned())
-        .run(host)
+    let download = apt_get().args(["install", "--download-only", "-o", &archive_option(archives)]);
+    let download = download.args(wanted.iter().cloned());
+    on_sound_packages(host, || download.run(host))
 }
 
 fn archive_option(archives: &Path) -> String {

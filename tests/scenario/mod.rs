@@ -1,8 +1,10 @@
 //! The tests of `tests/lab.rs`, in their order.
 
+use crate::browser;
 use crate::machine::{
     Random, Sampler, difference, inside, installer, ours, outside, program, read, root, times, tree, write,
 };
+use fantoccini::Locator;
 use libtest_mimic::Failed;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -249,6 +251,24 @@ pub fn secrets_nowhere() -> Verdict {
         clean(&format!("{} ({meta})", path.display()), &String::from_utf8_lossy(&content));
     }
     Ok(())
+}
+
+/// The administrator logs in with a browser and sees the hypervisor.
+pub fn dashboard() -> Verdict {
+    let address = inside(LAB, &["hostname", "-I"]).expect(0).out.trim().to_owned();
+    let secrets = read(LAB, "/etc/gpucloud/secrets.toml");
+    let password = secrets.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap().trim_matches('"');
+    browser::visit(async |page| {
+        page.goto(&format!("http://{address}:8080/dashboard/")).await?;
+        page.wait().for_element(Locator::Id("id_username")).await?.send_keys("admin").await?;
+        browser::picture(page, "login").await?;
+        page.find(Locator::Id("id_password")).await?.send_keys(password).await?;
+        page.find(Locator::Id("loginBtn")).await?.click().await?;
+        page.wait().for_element(Locator::Css(".user-name, #profile_editor_switcher")).await?;
+        page.goto(&format!("http://{address}:8080/dashboard/admin/hypervisors/")).await?;
+        page.wait().for_element(Locator::XPath(&format!("//td[contains(., '{LAB}')]"))).await?;
+        browser::picture(page, "hypervisors").await
+    })
 }
 
 fn world_readable() -> Vec<(std::path::PathBuf, String)> {
