@@ -1,5 +1,6 @@
 //! The command line as types, nothing else.
 
+use crate::config::EngineName;
 use crate::systems::LabSystem;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ Examples:
 Exit status:
   0 done   1 failed   2 wrong usage   3 stopped by a check   4 stopped midway
   5 reboot needed   6 undo incomplete   130 interrupted";
+
+/// Names the answer file, as `--config` does.
+pub const CONFIG_VARIABLE: &str = "GPUCLOUD_CONFIG";
 
 /// Install a private GPU cloud on this machine: planned, resumable, undoable.
 #[derive(Debug, Parser)]
@@ -32,7 +36,7 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The answer file
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::config::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE, default_value = crate::config::DEFAULT_PATH)]
     pub config: PathBuf,
     /// Print one JSON document on standard output, prose on standard error
     #[arg(long, global = true)]
@@ -159,7 +163,7 @@ pub enum Lab {
     Restore(LabRestore),
     /// Reboot a host and wait until its cloud is healthy
     Reboot(LabName),
-    /// Take a host away without a trace
+    /// Take a host or a snapshot away without a trace
     Down(LabDown),
 }
 
@@ -184,8 +188,8 @@ pub struct LabUp {
     #[arg(long, default_value = "lab")]
     pub profile: String,
     /// Engine of its cloud
-    #[arg(long, default_value = "native", value_parser = ["native"])]
-    pub engine: String,
+    #[arg(long, value_enum)]
+    pub engine: Option<EngineName>,
     /// Only make the host: no cloud
     #[arg(long)]
     pub no_install: bool,
@@ -223,10 +227,10 @@ pub struct LabRestore {
 /// Options of `lab down`.
 #[derive(Debug, Args)]
 pub struct LabDown {
-    /// Its name
+    /// Its name, or that of a snapshot
     #[arg(default_value = "lab")]
     pub name: String,
-    /// All hosts, and then the packages, images and snapshots that labs brought
-    #[arg(long)]
+    /// All hosts and snapshots, and then the packages and images that labs brought
+    #[arg(long, conflicts_with = "name")]
     pub purge: bool,
 }

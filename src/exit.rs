@@ -4,11 +4,12 @@
 use serde::Serialize;
 
 /// The program's exit statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub enum ExitStatus {
     /// 0: done, nothing to do, healthy.
     Done,
     /// 1: failed, not healthy.
+    #[default]
     Failed,
     /// 2: wrong by its text alone: usage, configuration.
     Usage,

@@ -4,10 +4,10 @@
 
 use crate::exit::ExitStatus;
 use crate::host;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A failure as a person needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What failed, in words.
     pub what: String,
@@ -45,6 +45,11 @@ impl Failure {
     /// A program that we ran for the person at the terminal ended with `code`: it said itself what was wrong.
     pub fn passed_on(code: i32) -> Self {
         Self::new("", "", "").with(ExitStatus::Passed(u8::try_from(code).unwrap_or(1)))
+    }
+
+    /// The administrator said no.
+    pub fn declined() -> Self {
+        Self { what: "you said no; nothing was changed".into(), ..Self::interrupted() }
     }
 
     /// The administrator interrupted.

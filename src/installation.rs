@@ -180,7 +180,8 @@ fn complaint(host: &Host, prober: &Prober, service: &Service) -> Option<String> 
     prober.ask(host, &service.unit, &service.probe).err()
 }
 
-fn packages_of(journal: &Journal) -> Vec<String> {
+/// Packages that runs of ours added.
+pub fn packages_of(journal: &Journal) -> Vec<String> {
     let undos = journal.entries().filter_map(|(_, entry)| entry.past.undo.clone());
     undos.flat_map(|undo| if let Undo::Packages { added, .. } = undo { added } else { Vec::new() }).collect()
 }

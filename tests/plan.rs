@@ -67,8 +67,21 @@ fn an_edited_file_is_kept_beside_by_apply_and_by_uninstall() {
     assert_eq!(text(&host, "/etc/a.gpucloud-kept").as_deref(), Some("edited\n"));
     files::write(&host, Path::new("/etc/a"), b"edited again\n", 0o644, None).unwrap();
     undo_all(&host).unwrap();
-    assert_eq!(text(&host, "/etc/a.gpucloud-kept").as_deref(), Some("edited again\n"));
+    assert_eq!(text(&host, "/etc/a.gpucloud-kept").as_deref(), Some("edited\n"), "the first edit is lost");
+    assert_eq!(text(&host, "/etc/a.gpucloud-kept-2").as_deref(), Some("edited again\n"));
     assert_eq!(text(&host, "/etc/a"), None);
+}
+
+#[test]
+fn a_link_of_the_administrator_is_put_back_and_what_it_points_to_stays_private() {
+    let (_dir, host) = host();
+    files::write(&host, Path::new("/home/private"), b"a password\n", 0o600, None).unwrap();
+    files::make_link(&host, Path::new("/etc/a"), Path::new("/home/private")).unwrap();
+    let before = Tree::of(&host);
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "ours\n"))]).unwrap();
+    assert_eq!(files::list(&host, "/etc").unwrap(), ["a", "there"], "a copy was made of what is not ours");
+    undo_all(&host).unwrap();
+    assert_eq!(Tree::of(&host), before);
 }
 
 #[test]

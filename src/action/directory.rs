@@ -64,13 +64,13 @@ impl Action for Directory {
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
-        let status = files::status(host, &self.path)?;
-        let right = status.is_some_and(|status| status.is_dir && self.access.is_right(host, &status));
+        let status = files::directory_status(host, &self.path)?;
+        let right = status.is_some_and(|status| self.access.is_right(host, &status));
         Ok(Checked::done_if(right, format!("make, {}", self.access)))
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
-        let original = match files::status(host, &self.path)? {
+        let original = match files::directory_status(host, &self.path)? {
             Some(status) => Original::Directory { mode: status.mode, owner: status.owner },
             None => Original::Absent,
         };

@@ -2,7 +2,7 @@
 
 use super::undo::Leaves;
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
-use crate::host::{Host, Result, files, links, packages, users};
+use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};
 
 /// Where archives lie until the installation is complete; apt's own cache stays as it was.
@@ -61,8 +61,10 @@ fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
     let known = |name: &String| {
         users::find_user(name).is_ok_and(|u| u.is_some()) || users::find_group(name).is_ok_and(|g| g.is_some())
     };
+    let units: Vec<&str> = leaves.units.iter().map(String::as_str).collect();
+    let unknown = systemd::status(host, &units)?.into_iter().map(|status| status.load == "not-found");
     Ok(Leaves {
-        units: leaves.units.clone(),
+        units: leaves.units.iter().zip(unknown).filter(|(_, unknown)| *unknown).map(|(unit, _)| unit.clone()).collect(),
         paths: leaves.paths.iter().filter(|path| !files::exists(host, path)).cloned().collect(),
         shells: leaves.shells.iter().filter(|path| !files::exists(host, path)).cloned().collect(),
         accounts: leaves.accounts.iter().filter(|name| !known(name)).cloned().collect(),

@@ -88,7 +88,8 @@ impl Task {
         };
         let work = move |host: &Host| {
             work(host)?;
-            files::write(host, &stamp_again, stamp_text(host, &version_again).as_bytes(), 0o644, None)?;
+            // Some versions are hashes of passwords.
+            files::write(host, &stamp_again, stamp_text(host, &version_again).as_bytes(), 0o600, None)?;
             files::remove(host, &begun_path(&stamp_again))
         };
         Self::new(id, description, probe, work)
@@ -99,8 +100,19 @@ impl Task {
 pub struct Restartable<W, C> {
     /// Does it.
     pub work: W,
-    /// Clears what a first try left that was killed, or that a power cut tore. Never called once a run was complete.
+    /// Clears what a try left that was cut off.
     pub clear: C,
+    /// When to clear.
+    pub clears: Clears,
+}
+
+/// When a try that was cut off is cleared before the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clears {
+    /// While the work was never complete: afterwards it carries data. The work itself sees to it that it is on the disk.
+    BeforeFirstSuccess,
+    /// Always, also where a power cut may have torn what was complete: it can be made again.
+    Always,
 }
 
 impl<W, C> Restartable<W, C>
@@ -113,9 +125,7 @@ where
         let stamp = stamp_path(id);
         let begun = begun_path(&stamp);
         move |host: &Host| {
-            let killed = files::exists(host, &begun) && !files::exists(host, &stamp);
-            let torn = files::exists(host, &stamp) && !is_on_disk(host, &stamp)?;
-            if !files::exists(host, SYNCED) && (killed || torn) {
+            if was_cut_off(host, &stamp, self.clears)? {
                 host.warn("an earlier try was cut off in the middle: beginning anew");
                 (self.clear)(host)?;
             }
@@ -123,6 +133,14 @@ where
             (self.work)(host)
         }
     }
+}
+
+fn was_cut_off(host: &Host, stamp: &Path, clears: Clears) -> Result<bool> {
+    let (begun, complete) = (files::exists(host, begun_path(stamp)), files::exists(host, stamp));
+    Ok(match clears {
+        Clears::BeforeFirstSuccess => begun && !complete,
+        Clears::Always => begun || (complete && !is_on_disk(host, stamp)?),
+    })
 }
 
 fn begun_path(stamp: &Path) -> PathBuf {

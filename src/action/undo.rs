@@ -3,7 +3,9 @@
 
 use super::Past;
 use crate::host::users::Owner;
-use crate::host::{Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users};
+use crate::host::{
+    Error, Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -98,6 +100,9 @@ pub enum Undo {
         enabled: bool,
         /// Whether it ran before.
         active: bool,
+        /// Whether it was masked before.
+        #[serde(default)]
+        masked: bool,
     },
     /// Set a kernel parameter back.
     Sysctl {
@@ -204,7 +209,7 @@ impl Undo {
             Undo::Group { name } => done(users::remove_group(host, name)),
             Undo::Member { user, group } => done(users::remove_member(host, user, group)),
             Undo::Packages { added, leaves } => remove_packages(host, added, leaves),
-            Undo::Unit { name, enabled, active } => restore_unit(host, name, *enabled, *active),
+            Undo::Unit { name, enabled, active, masked } => restore_unit(host, name, *enabled, *active, *masked),
             Undo::Sysctl { key, value } => done(sysctl::write(host, key, value)),
             Undo::Database { name } => with_sql(|sql| sql.drop_database(&sql::Identifier::new(name)?)),
             Undo::DatabaseUser { name, host } => {
@@ -223,7 +228,11 @@ fn done(result: Result<()>) -> Result<Undone> {
 
 fn run_program(host: &Host, argv: &[String]) -> Result<Undone> {
     let Some((program, args)) = argv.split_first() else { return Ok(Undone::Restored) };
-    done(Command::new(program).args(args.iter().cloned()).run(host))
+    match Command::new(program).args(args.iter().cloned()).run(host) {
+        // A program that is gone took what it made with it.
+        Err(Error::Start { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Undone::Restored),
+        result => done(result),
+    }
 }
 
 /// A database server that is gone took its databases with it.
@@ -268,26 +277,41 @@ pub fn keep_if_edited(host: &Host, past: &Past, path: &Path) -> Result<Option<Pa
     if !is_edited(host, past, path)? {
         return Ok(None);
     }
-    let Some(content) = files::read(host, path)? else { return Ok(None) };
-    let status = files::status(host, path)?;
-    let mode = status.as_ref().map_or(0o600, |status| status.mode);
-    let owner = status.filter(|_| host.is_live()).map(|status| status.owner);
-    let mut name = path.as_os_str().to_owned();
-    name.push(KEPT_SUFFIX);
-    let kept = PathBuf::from(name);
-    files::write(host, &kept, &content, mode, owner)?;
+    let (Some(content), Some(status)) = (files::read(host, path)?, files::status(host, path)?) else {
+        return Ok(None);
+    };
+    // Permissions of a link say nothing of what it points to.
+    let mode = if status.link.is_some() { 0o600 } else { status.mode };
+    let kept = free_name_for_kept(host, path, &content)?;
+    files::write(host, &kept, &content, mode, host.is_live().then_some(status.owner))?;
     Ok(Some(kept))
+}
+
+/// `NAME.gpucloud-kept`, or the first with a number behind it that an earlier edit does not have.
+pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<PathBuf> {
+    let first = files::sibling(path, KEPT_SUFFIX);
+    let mut name = first.clone();
+    for number in 2.. {
+        match files::read(host, &name)? {
+            Some(other) if other != content => name = files::sibling(&first, &format!("-{number}")),
+            _ => break,
+        }
+    }
+    Ok(name)
 }
 
 /// Whether a file that we wrote was changed by somebody else since.
 pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
-    if past.fingerprints.is_empty() || files::status(host, path)?.is_none_or(|status| status.is_dir) {
+    let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
+    if past.fingerprints.is_empty() {
         return Ok(false);
     }
-    let content = files::read(host, path)?.unwrap_or_default();
-    let fingerprint = files::hash(&content);
-    let was_there =
-        matches!(&past.undo, Some(Undo::Path { original: Original::File { hash, .. }, .. }) if *hash == fingerprint);
+    let original = if let Some(Undo::Path { original, .. }) = &past.undo { Some(original) } else { None };
+    if let (Some(now), Some(Original::Link { target })) = (&status.link, original) {
+        return Ok(now != target);
+    }
+    let fingerprint = files::hash(&files::read(host, path)?.unwrap_or_default());
+    let was_there = matches!(original, Some(Original::File { hash, .. }) if *hash == fingerprint);
     Ok(!was_there && !past.fingerprints.contains(&fingerprint))
 }
 
@@ -315,7 +339,7 @@ fn restore_directory(host: &Host, path: &Path, original: &Original, made: &[Path
     Ok(Undone::Restored)
 }
 
-fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<Undone> {
+fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool, masked: bool) -> Result<Undone> {
     let status = systemd::unit(host, name)?;
     if !active {
         systemd::stop(host, name)?;
@@ -325,6 +349,9 @@ fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<
     }
     if status.active == "failed" && !active {
         systemd::reset_failed(host, name)?;
+    }
+    if masked {
+        systemd::mask(host, name)?;
     }
     Ok(Undone::Restored)
 }

@@ -53,7 +53,7 @@ impl Action for Enabled {
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
         let status = systemd::unit(host, &self.unit)?;
         let (enabled, active) = (status.is_enabled(), status.is_active());
-        Ok(Undo::Unit { name: self.unit.clone(), enabled, active })
+        Ok(Undo::Unit { name: self.unit.clone(), enabled, active, masked: status.load == "masked" })
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
@@ -65,7 +65,8 @@ impl Action for Enabled {
     }
 }
 
-/// Keep a unit of a package that we brought from starting at boot. It goes with its package: nothing to take back.
+/// Keep a unit of a package that we brought from starting at boot. It goes with its package: nothing to take back. One
+/// that runs is somebody's own, and is left alone: a package that we bring starts nothing.
 #[derive(Debug, Clone)]
 pub struct Disabled {
     /// "haproxy.service".
@@ -85,7 +86,7 @@ impl Action for Disabled {
         let status = systemd::unit(host, &self.unit)?;
         Ok(match status.load.as_str() {
             "not-found" => Checked::Later("when its package is installed".into()),
-            _ => Checked::done_if(status.file != "enabled" && !status.is_active(), "stop, and do not start at boot"),
+            _ => Checked::done_if(status.file != "enabled" || status.is_active(), "do not start at boot"),
         })
     }
 
@@ -103,7 +104,6 @@ impl Action for Disabled {
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         systemd::disable(host, &self.unit)?;
-        systemd::stop(host, &self.unit)?;
         Ok(Applied::Done)
     }
 }

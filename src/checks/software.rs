@@ -9,7 +9,7 @@ pub(super) fn other_clouds(s: &Subject) -> Vec<Finding> {
         Finding::stop(
             "other-cloud",
             format!("there are traces of {name} here"),
-            format!("remove it with its own means, then {path}"),
+            format!("remove it with its own means, then what is left: rm -r {path}"),
         )
         .seen(path)
     };

@@ -6,7 +6,9 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
 use crate::installation::{Installation, require_root};
+use crate::plan::Plan;
 use crate::plan::event::{Event, Sink};
+use crate::plan::journal::{DIRECTORY, Journal};
 use crate::run::watch::{self, Summary, Watched};
 use crate::run::{self, worker};
 use crate::ui::prompt::{Prompter, Terminal};
@@ -22,14 +24,19 @@ pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Fail
         return work(session);
     }
     if run::is_going_on(&session.host) {
-        session.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
-        return watch(session);
+        return attach(session);
     }
     let installation = Installation::load(&session.host, &session.global.config)?;
     if !prepare(session, &installation)? {
         return Ok(ExitStatus::Done);
     }
     go(session, options, &installation)
+}
+
+/// Watches the run that is going on.
+pub(super) fn attach(session: &Session) -> Result<ExitStatus, Failure> {
+    session.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
+    watch(session)
 }
 
 /// Inside the unit: no questions, no display.
@@ -41,6 +48,7 @@ fn work(session: &Session) -> Result<ExitStatus, Failure> {
 /// Checks, shows and asks; whether there is something to do.
 pub(super) fn prepare(session: &Session, installation: &Installation) -> Result<bool, Failure> {
     let journal = installation.journal()?;
+    Journal::refuse_busy(&session.host, DIRECTORY)?;
     // Before the plan: with a wrong address, its looks would ask somebody else's machine.
     refuse_stops(session, &installation.findings(&journal)?)?;
     let plan = installation.plan(&journal)?;
@@ -51,12 +59,26 @@ pub(super) fn prepare(session: &Session, installation: &Installation) -> Result<
     }
     refuse_stops(session, &installation.reach_findings()?)?;
     session.ui.say(text::plan_summary(&plan));
-    if !session.ui.asks_nothing() {
-        session.ui.say("gpucloud-install plan --diff shows each of them.");
+    let note = "What was there before is kept; gpucloud-install uninstall puts it back.";
+    match session.ui.asks_nothing() || !session.ui.is_interactive() {
+        true => session.consent("Go ahead?", true)?,
+        false => {
+            session.ui.say(note);
+            ask_to_go_ahead(session, &plan)?;
+        }
     }
-    match session.consent("Go ahead?")? {
-        true => Ok(true),
-        false => Err(Failure::interrupted()),
+    Ok(true)
+}
+
+/// Yes, no, or each change first.
+fn ask_to_go_ahead(session: &Session, plan: &Plan) -> Result<(), Failure> {
+    let items = ["yes", "show every change first", "no"].map(str::to_owned);
+    loop {
+        match Terminal::new().select("Go ahead?", &items, 0)? {
+            0 => return Ok(()),
+            1 => session.ui.say(text::plan(plan, true)),
+            _ => return Err(Failure::declined()),
+        }
     }
 }
 
@@ -116,7 +138,8 @@ fn watch(session: &Session) -> Result<ExitStatus, Failure> {
         let display = session.ui.display();
         match watch::follow(&session.host, display.as_ref(), &interrupted)? {
             Watched::Ended(summary) => return conclude(session, &summary),
-            Watched::Interrupted(_) if ask_to_stop(session)? => run::stop(&session.host)?,
+            // Ctrl-C at that question, too, only leaves.
+            Watched::Interrupted(_) if ask_to_stop(session).unwrap_or(false) => run::stop(&session.host)?,
             Watched::Interrupted(_) => {
                 session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it again.");
                 return Ok(ExitStatus::Interrupted);

@@ -1,6 +1,7 @@
 //! Without a subcommand: wizard, plan, one yes, apply.
 
 use super::{Session, apply};
+use crate::action::undo;
 use crate::cli::Apply;
 use crate::config::Config;
 use crate::exit::ExitStatus;
@@ -8,6 +9,7 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::files;
 use crate::installation::{Installation, require_root};
+use crate::run;
 use crate::ui::prompt::Terminal;
 use crate::wizard;
 
@@ -18,6 +20,9 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         return Err(Failure::usage("there is no terminal to ask questions on", next));
     }
     require_root(&session.host)?;
+    if run::is_going_on(&session.host) {
+        return apply::attach(session);
+    }
     let path = &session.global.config;
     let earlier = if files::exists(&session.host, path) { Some(Config::load(&session.host, path)?) } else { None };
     session.ui.say("Looking at this machine ...");
@@ -27,7 +32,22 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
     if !apply::prepare(session, &installation)? {
         return Ok(ExitStatus::Done);
     }
-    files::write(&session.host, path, installation.config.render().as_bytes(), 0o644, None)?;
-    session.ui.say(format!("Your answers are in {}.", path.display()));
+    write_answers(session, &installation.config)?;
     apply::go(session, &Apply { foreground: false, detach: false, worker: false }, &installation)
+}
+
+/// A file that was there, and said something else, stays beside it: it may have comments.
+fn write_answers(session: &Session, config: &Config) -> Result<(), Failure> {
+    let (host, path, text) = (&session.host, &session.global.config, config.render());
+    let before = files::read_text(host, path)?;
+    if before.as_ref() == Some(&text) {
+        return Ok(());
+    }
+    session.ui.say(format!("Your answers are in {}.", path.display()));
+    if let Some(before) = before {
+        let kept = undo::free_name_for_kept(host, path, before.as_bytes())?;
+        files::write(host, &kept, before.as_bytes(), 0o644, None)?;
+        session.ui.say(format!("What was there before is in {}.", kept.display()));
+    }
+    Ok(files::write(host, path, text.as_bytes(), 0o644, None)?)
 }

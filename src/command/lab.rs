@@ -6,7 +6,7 @@ use crate::config::values::LabName;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::engine;
 use crate::exit::ExitStatus;
-use crate::facts::Facts;
+use crate::facts::{Facts, network};
 use crate::failure::Failure;
 use crate::host::command::{Command, on_path};
 use crate::host::{Host, files, nspawn};
@@ -39,27 +39,14 @@ fn name(text: &str) -> Result<LabName, Failure> {
 
 fn up(session: &Session, options: &LabUp) -> Result<ExitStatus, Failure> {
     let host = &session.host;
-    let system = options.os.unwrap_or(System::Debian13);
-    let facts = Facts::gather(host)?;
-    let lab = match Lab::find(host, &options.name) {
-        Ok(lab) if lab.system != system && options.os.is_some() => {
-            let what = format!("lab {} is there already, with {}", lab.name, lab.system.name());
-            return Err(
-                Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(ExitStatus::Refused)
-            );
+    let lab = match known(host, options)? {
+        Some(lab) => {
+            session.consent(&format!("Go on with lab {}?", lab.name), true)?;
+            lab
         }
-        Ok(lab) => lab,
-        Err(_) => Lab {
-            name: name(&options.name)?,
-            system,
-            address: lab::free_address(host, &facts.network)?,
-            host_name: options.name.clone(),
-        },
+        None => new(session, options)?,
     };
-    let question = format!("Make a lab host called {} with {} at {}?", lab.name, lab.system.name(), lab.address);
-    if !session.consent(&question)? {
-        return Err(Failure::interrupted());
-    }
+    let facts = Facts::gather(host)?;
     keeper::make(host, &lab, base::dir(lab.system), &facts, &session.ui.display(), usize::from(session.global.jobs))?;
     let inside = Inside::new(host, &lab);
     inside.take_program()?;
@@ -70,14 +57,40 @@ fn up(session: &Session, options: &LabUp) -> Result<ExitStatus, Failure> {
     farewell(session, &lab, Some(&config))
 }
 
+/// The lab of that name, where there is one: `up` makes what is missing of it.
+fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
+    let Ok(lab) = Lab::find(host, &options.name) else { return Ok(None) };
+    if options.os.is_none_or(|system| system == lab.system) {
+        return Ok(Some(lab));
+    }
+    let what = format!("lab {} is there already, with {}", lab.name, lab.system.name());
+    Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(ExitStatus::Refused))
+}
+
+fn new(session: &Session, options: &LabUp) -> Result<Lab, Failure> {
+    let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
+    session.consent(&format!("Make a lab host called {name} with {}?", system.name()), true)?;
+    let network = network::probe(&session.host)?;
+    Lab::claim(&session.host, || {
+        let address = lab::free_address(&session.host, &network)?;
+        Ok(Lab { host_name: name.to_string(), name, system, address })
+    })
+}
+
 /// Answers and apply, inside.
 fn install(session: &Session, options: &LabUp, inside: &Inside) -> Result<Config, Failure> {
     if !inside.has_answers() {
         inside.run(&["gpucloud-install", "init", "--profile", &options.profile])?;
-        if session.global.config != Path::new(DEFAULT_PATH) {
-            inside.take_answers(&session.global.config)?;
-        }
     }
+    inside.change_answers(|answers| {
+        let engine = options.engine;
+        let config = match session.global.config.as_path() {
+            path if path == Path::new(DEFAULT_PATH) => answers,
+            // What belongs to the host itself stays.
+            path => Config { host: answers.host, ..Config::load(&session.host, path)? },
+        };
+        Ok(Config { engine: engine.unwrap_or(config.engine), ..config })
+    })?;
     inside.apply(session.ui.display(), session.global.jobs)?;
     inside.answers()
 }
@@ -116,13 +129,13 @@ fn running(session: &Session, name: &str) -> Result<Lab, Failure> {
 }
 
 fn exec(session: &Session, options: &LabExec) -> Result<ExitStatus, Failure> {
-    running(session, &options.name)?;
-    passed_on(nspawn::program(&session.host, &options.name, &options.command)?, session)
+    let lab = running(session, &options.name)?;
+    passed_on(Inside::new(&session.host, &lab).program(&options.command)?, session)
 }
 
 fn shell(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
-    running(session, name)?;
-    passed_on(nspawn::program(&session.host, name, &["/bin/bash", "--login"])?, session)
+    let lab = running(session, name)?;
+    passed_on(Inside::new(&session.host, &lab).program(&["/bin/bash", "--login"])?, session)
 }
 
 /// Runs a program with our own terminal; its exit status becomes ours.
@@ -168,7 +181,7 @@ fn status(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
     if session.ui.is_json() {
         command.push("--json");
     }
-    passed_on(nspawn::program(&session.host, name, &command)?, session)
+    passed_on(Inside::new(&session.host, &lab).program(&command)?, session)
 }
 
 fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure> {
@@ -185,10 +198,11 @@ fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure>
     let was_running = nspawn::is_running(host, lab.name.as_str());
     session.ui.say("Shutting the host down ...");
     nspawn::shut_down(host, lab.name.as_str())?;
-    keeper::save(host, &lab, &dir)?;
+    let saved = keeper::save(host, &lab, &dir);
     if was_running {
         keeper::make(host, &lab, base::dir(lab.system), &Facts::gather(host)?, &session.ui.display(), 4)?;
     }
+    saved?;
     session.ui.say(format!("Saved. gpucloud-install lab restore {snapshot} NAME makes a host of it."));
     session.ui.document("lab", json!({"saved": snapshot}));
     Ok(ExitStatus::Done)
@@ -197,8 +211,11 @@ fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure>
 fn restore(session: &Session, options: &LabRestore) -> Result<ExitStatus, Failure> {
     let host = &session.host;
     let (snapshot, new) = (name(&options.snapshot)?, name(&options.name)?);
-    let lab = Lab { name: new.clone(), ..lab::snapshot(host, &snapshot)? };
-    refuse_taken(host, &lab)?;
+    let lab = Lab::claim(host, || {
+        let lab = Lab { name: new.clone(), ..lab::snapshot(host, &snapshot)? };
+        refuse_taken(host, &lab)?;
+        Ok(lab)
+    })?;
     let source = lab::snapshot_dir(&snapshot).join("root");
     keeper::make(host, &lab, source, &Facts::gather(host)?, &session.ui.display(), usize::from(session.global.jobs))?;
     Inside::new(host, &lab).wait_healthy()?;
@@ -245,10 +262,16 @@ fn down(session: &Session, options: &LabDown) -> Result<ExitStatus, Failure> {
     if !on_path("nsenter") {
         return Err(Failure::new("nsenter is missing", "", "apt-get install util-linux"));
     }
+    if !options.purge && Lab::find(host, &options.name).is_err() && is_snapshot(host, &options.name) {
+        return forget_snapshot(session, &options.name);
+    }
     let labs = if options.purge { Lab::all(host)? } else { vec![Lab::find(host, &options.name)?] };
-    let names: Vec<String> = labs.iter().map(|lab| lab.name.to_string()).collect();
-    if !names.is_empty() && !session.consent(&format!("Take down {}, and lose what is in it?", names.join(", ")))? {
-        return Err(Failure::interrupted());
+    let mut names: Vec<String> = labs.iter().map(|lab| lab.name.to_string()).collect();
+    if options.purge {
+        names.extend(lab::snapshots(host)?.into_iter().map(|(name, _)| format!("snapshot {name}")));
+    }
+    if !names.is_empty() {
+        session.consent(&format!("Take down {}, and lose what is in it?", names.join(", ")), false)?;
     }
     let failed = keeper::take_down(host, &labs, options.purge, session.ui.display().as_ref())?;
     session.ui.document("lab", json!({"down": names, "failed": failed}));
@@ -264,4 +287,16 @@ fn down(session: &Session, options: &LabDown) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Done);
     }
     Ok(ExitStatus::UndoIncomplete)
+}
+
+fn is_snapshot(host: &Host, text: &str) -> bool {
+    name(text).is_ok_and(|name| lab::snapshot(host, &name).is_ok())
+}
+
+fn forget_snapshot(session: &Session, text: &str) -> Result<ExitStatus, Failure> {
+    session.consent(&format!("Remove snapshot {text}?"), false)?;
+    files::remove_tree(&session.host, &lab::snapshot_dir(&name(text)?))?;
+    session.ui.document("lab", json!({"down": [text], "failed": []}));
+    session.ui.say(format!("Snapshot {text} is gone."));
+    Ok(ExitStatus::Done)
 }

@@ -18,6 +18,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::ui::Ui;
+use std::path::{Path, PathBuf};
 
 /// What every command gets.
 pub struct Session {
@@ -31,8 +32,14 @@ pub struct Session {
 
 /// Does what was typed; returns the exit status.
 pub fn run(cli: Cli) -> ExitStatus {
+    // The shell that called may be stricter than the services that read our files.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let host = cli.global.sysroot.as_ref().map_or_else(Host::live, Host::at);
-    let session = Session { host, ui: Ui::new(&cli.global), global: cli.global };
+    let mut session = Session { host, ui: Ui::new(&cli.global), global: cli.global };
+    if session.host.is_live() {
+        // A run in its own unit has another working directory.
+        session.global.config = absolute(&session.global.config);
+    }
     let (name, result) = dispatch(&session, cli.command);
     result.unwrap_or_else(|failure| {
         if !failure.what.is_empty() {
@@ -66,15 +73,25 @@ impl Session {
         Err(Failure::usage(what, "leave --sysroot out, or use plan and inventory"))
     }
 
-    /// A yes to `question`: from --yes, or from the person at the terminal.
-    fn consent(&self, question: &str) -> Result<bool, Failure> {
+    /// A yes to `question`, from --yes or from the person at the terminal, for whom Enter means `default`.
+    ///
+    /// # Errors
+    /// There is no terminal to ask on, or the answer is no.
+    fn consent(&self, question: &str, default: bool) -> Result<(), Failure> {
         if self.ui.asks_nothing() {
-            return Ok(true);
+            return Ok(());
         }
         if !self.ui.is_interactive() {
             return Err(Failure::usage("there is no terminal to ask on", "add --yes"));
         }
         use crate::ui::prompt::{Prompter, Terminal};
-        Terminal::new().confirm(question, true)
+        match Terminal::new().confirm(question, default)? {
+            true => Ok(()),
+            false => Err(Failure::declined()),
+        }
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -7,7 +7,7 @@ use crate::engine::{self, Engine, Holdings};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{Host, files};
-use crate::installation::require_root;
+use crate::installation::{packages_of, require_root};
 use crate::plan::event::Tee;
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::undo::{self, UndoReport};
@@ -24,13 +24,10 @@ pub(super) fn run(session: &Session, options: &Uninstall) -> Result<ExitStatus, 
             .with(ExitStatus::Refused));
     }
     let journal = Journal::read(&host, DIRECTORY)?;
-    let begun_before = journal.runs().last().is_some_and(|what| what == "uninstall");
-    if !begun_before {
-        refuse_holdings(&host, options)?;
-    }
-    let question = format!("Take back {} changes, and lose the cloud?", journal.entries().count());
-    if !journal.is_empty() && !session.consent(&question)? {
-        return Err(Failure::interrupted());
+    refuse_holdings(&host, &journal, options)?;
+    if !journal.is_empty() {
+        let changes = journal.entries().count();
+        session.consent(&format!("Take back {changes} changes, and lose the cloud?"), false)?;
     }
     let report = take_back(session, &host)?;
     if report.failed.is_empty() && options.purge {
@@ -44,13 +41,16 @@ fn masked(host: &Host) -> Result<Host, Failure> {
     Ok(host.masking(secrets::Secrets::load(host, &[])?.values()))
 }
 
-fn refuse_holdings(host: &Host, options: &Uninstall) -> Result<(), Failure> {
+fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Result<(), Failure> {
     if options.and_lose_all_instances {
         return Ok(());
     }
     let again = "gpucloud-install uninstall --and-lose-all-instances destroys it";
-    let failure = match engine_here(host).holdings(host) {
+    // An uninstall that was killed may have taken away what could have told.
+    let begun_before = journal.runs().last().is_some_and(|what| what == "uninstall");
+    let failure = match engine_here(host).holdings(host, &packages_of(journal)) {
         Holdings::Nothing => return Ok(()),
+        Holdings::Unknown(_) if begun_before => return Ok(()),
         Holdings::Some(what) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),
         Holdings::Unknown(why) => {
             Failure::new("it cannot be told whether users have something in this cloud", why, again)
@@ -75,11 +75,22 @@ fn take_back(session: &Session, host: &Host) -> Result<UndoReport, Failure> {
     let report = undo::watched(host, &mut journal, "uninstall", "Take back changes", &sink);
     if report.failed.is_empty() {
         journal.remove()?;
-        files::remove(host, Path::new(secrets::PATH))?;
+        remove_secrets(host)?;
+        files::remove(host, Path::new(run::ENVIRONMENT))?;
         files::remove_tree(host, Path::new("/run/gpucloud"))?;
         files::remove_empty_dir(host, Path::new(DIRECTORY))?;
     }
     Ok(report)
+}
+
+/// With the copies that were kept of edited ones.
+fn remove_secrets(host: &Host) -> Result<(), Failure> {
+    let path = Path::new(secrets::PATH);
+    let (dir, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
+    for found in files::list(host, dir)?.iter().filter(|found| found.starts_with(&*name)) {
+        files::remove(host, &dir.join(found))?;
+    }
+    Ok(())
 }
 
 fn purge(host: &Host) -> Result<(), Failure> {

@@ -21,7 +21,7 @@ pub const DEFAULT_PATH: &str = "/etc/gpucloud/gpucloud.toml";
 pub const APPLIED_PATH: &str = "/var/lib/gpucloud/applied.toml";
 
 /// How OpenStack gets onto the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineName {
     /// Release packages from PyPI in one virtual environment, units of our own.

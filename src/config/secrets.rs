@@ -65,7 +65,11 @@ impl Secrets {
 
     fn parse(text: &str) -> Result<Self, Failure> {
         let table: BTreeMap<String, String> = toml::from_str(text).map_err(|error| {
-            Failure::usage(format!("{PATH} cannot be read: {}", error.message()), "put it back from a backup")
+            // The parser's own words would show the value.
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text.get(..start).unwrap_or_default().lines().count().max(1);
+            let what = format!("{PATH}, line {line}, is not of the form: name = \"value\"");
+            Failure::usage(what, "mend that line, or put the file back from a backup")
         })?;
         for (name, value) in &table {
             let sound = value.len() >= 8 && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -104,6 +108,12 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_the_line_and_not_the_value() {
+        let error = Secrets::parse("a = \"abcdefgh\"\nadmin = 12345678\n").unwrap_err();
+        assert!(error.what.contains("line 2") && !format!("{error:?}").contains("12345678"), "{error:?}");
+    }
 
     #[test]
     fn a_secret_is_not_printed_and_survives_every_file() {

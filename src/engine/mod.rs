@@ -63,8 +63,9 @@ pub trait Engine: Send + Sync {
     /// What asks the probes of the service table.
     fn prober(&self, config: &Config, secrets: &Secrets) -> Prober;
 
-    /// What users have in the cloud.
-    fn holdings(&self, host: &Host) -> Holdings;
+    /// What users have in the cloud, or keep in one of `our_packages` (a database of their own): what an uninstall, which
+    /// removes those packages, would destroy.
+    fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings;
 
     /// What a person is told at the end: addresses, how to log in.
     fn farewell(&self, config: &Config) -> Vec<String>;

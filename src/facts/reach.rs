@@ -11,6 +11,19 @@ use std::time::Duration;
 /// How long one server may take to accept a connection.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Variables that downloads go by: proxies, pip's index, certificates.
+pub const DOWNLOAD_VARIABLES: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "PIP_INDEX_URL",
+    "PIP_CERT",
+    "SSL_CERT_FILE",
+];
+
 /// A server that downloads come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {

@@ -5,8 +5,10 @@
 
 use super::{Error, Host, Result};
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +32,7 @@ pub struct Command {
     stdin: Option<Vec<u8>>,
     limit: Option<Duration>,
     quiet: bool,
+    clean: bool,
 }
 
 impl std::fmt::Debug for Command {
@@ -41,7 +44,15 @@ impl std::fmt::Debug for Command {
 impl Command {
     /// `program` is looked up on PATH, or absolute.
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), stdin: None, limit: None, quiet: false }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            limit: None,
+            quiet: false,
+            clean: false,
+        }
     }
 
     /// One more argument.
@@ -59,6 +70,12 @@ impl Command {
     /// A variable for the program alone; may be a secret.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The program gets the variables of [`Command::env`] and no other.
+    pub fn clean_environment(mut self) -> Self {
+        self.clean = true;
         self
     }
 
@@ -118,17 +135,16 @@ impl Command {
     pub fn output(&self, host: &Host) -> Result<Output> {
         host.require_live(&self.shown())?;
         host.write_point()?;
-        self.expression().stdout_capture().stderr_capture().run().map_err(|e| self.not_started(e))
+        let expression = self.expression().stdout_capture().stderr_capture();
+        let handle = expression.start().map_err(|e| self.not_started(e))?;
+        self.wait(host, &handle)?;
+        handle.into_output().map_err(|e| self.not_started(e))
     }
 
     /// Runs it on our own terminal and returns its exit status, 128 + n for signal n.
     pub fn interactive(&self, host: &Host) -> Result<i32> {
         host.require_live(&self.shown())?;
-        let mut expression = duct::cmd(&self.program, &self.args).unchecked();
-        for (name, value) in &self.env {
-            expression = expression.env(name, value);
-        }
-        let output = expression.run().map_err(|e| self.not_started(e))?;
+        let output = self.in_environment().run().map_err(|e| self.not_started(e))?;
         Ok(output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)))
     }
 
@@ -156,16 +172,22 @@ impl Command {
     }
 
     fn expression(&self) -> duct::Expression {
-        let mut expression = duct::cmd(&self.program, &self.args).unchecked().before_spawn(|command| {
+        let expression = self.in_environment().before_spawn(|command| {
             command.process_group(0);
             Ok(())
         });
-        for (name, value) in &self.env {
-            expression = expression.env(name, value);
-        }
         match &self.stdin {
             Some(input) => expression.stdin_bytes(input.clone()),
             None => expression.stdin_null(),
+        }
+    }
+
+    fn in_environment(&self) -> duct::Expression {
+        let expression = duct::cmd(&self.program, &self.args).unchecked();
+        let own = self.env.iter().cloned();
+        match self.clean {
+            true => expression.full_env(own),
+            false => own.fold(expression.env("PATH", search_path()), |e, (name, value)| e.env(name, value)),
         }
     }
 
@@ -283,10 +305,21 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Whether a program of this name is on PATH.
-pub fn on_path(program: &str) -> bool {
+/// PATH, and where administrators' programs are: a plain `su` leaves those out.
+fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    for dir in ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from) {
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    std::env::join_paths(dirs).unwrap_or(path)
+}
+
+/// Whether a program of this name can be found.
+pub fn on_path(program: &str) -> bool {
+    std::env::split_paths(&search_path()).any(|dir| dir.join(program).is_file())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::users::{self, Owner};
 use super::{Error, Host, Result};
+use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Names the temporary file beside the one that is written; left-overs of a power cut are recognised by it.
 const TEMPORARY_SUFFIX: &str = ".gpucloud-new";
+/// Names a directory that is being removed.
+const DOOMED_SUFFIX: &str = ".gpucloud-removed";
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
@@ -66,6 +69,17 @@ pub fn status(host: &Host, path: &Path) -> Result<Option<Status>> {
     }))
 }
 
+/// The directory at `path`, or the one that a link there points to; `None` where there is neither.
+pub fn directory_status(host: &Host, path: &Path) -> Result<Option<Status>> {
+    let meta = missing_is_none(fs::metadata(host.real(path))).map_err(io("look at", path))?;
+    Ok(meta.filter(fs::Metadata::is_dir).map(|meta| Status {
+        is_dir: true,
+        link: None,
+        mode: meta.mode() & 0o7777,
+        owner: Owner { uid: meta.uid(), gid: meta.gid() },
+    }))
+}
+
 /// Whether anything is at `path`.
 pub fn exists(host: &Host, path: impl AsRef<Path>) -> bool {
     fs::symlink_metadata(host.real(path)).is_ok()
@@ -114,8 +128,13 @@ pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<
 }
 
 fn temporary_for(real: &Path) -> PathBuf {
-    let mut name = real.as_os_str().to_owned();
-    name.push(TEMPORARY_SUFFIX);
+    sibling(real, TEMPORARY_SUFFIX)
+}
+
+/// The path with `suffix` behind its name.
+pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -156,13 +175,25 @@ pub fn make_dir(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Re
     set_permissions(host, path, mode, owner)
 }
 
-/// Gives a path these permissions and this owner.
+/// Gives a directory these permissions and this owner. A link to one is followed where only root could have made it.
 pub fn set_permissions(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
-    let real = host.real(path);
+    let dir = open_dir(host, path).map_err(io("open directory", path))?;
     if let Some(Owner { uid, gid }) = owner {
-        std::os::unix::fs::chown(&real, Some(uid), Some(gid)).map_err(io("give away", path))?;
+        std::os::unix::fs::fchown(&dir, Some(uid), Some(gid)).map_err(io("give away", path))?;
     }
-    fs::set_permissions(&real, fs::Permissions::from_mode(mode)).map_err(io("set the permissions of", path))
+    dir.set_permissions(fs::Permissions::from_mode(mode)).map_err(io("set the permissions of", path))
+}
+
+/// A service could put a link into its own directory, and be given what it points to.
+fn open_dir(host: &Host, path: &Path) -> std::io::Result<fs::File> {
+    use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
+    let real = host.real(path);
+    let follow = is_below_root_owned(&real, host)?;
+    fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY | if follow { 0 } else { O_NOFOLLOW }).open(real)
+}
+
+fn is_below_root_owned(real: &Path, host: &Host) -> std::io::Result<bool> {
+    Ok(!host.is_live() || fs::metadata(real.parent().unwrap_or(real))?.uid() == 0)
 }
 
 /// Makes a symbolic link in one piece, replacing what file or link was there.
@@ -177,6 +208,13 @@ pub fn make_link(host: &Host, path: &Path, target: &Path) -> Result<()> {
     host.write_point()
 }
 
+/// Gives what is at `from` another name on the same filesystem.
+pub fn rename(host: &Host, from: &Path, to: &Path) -> Result<()> {
+    host.write_point()?;
+    fs::rename(host.real(from), host.real(to)).map_err(io("rename", from))?;
+    host.write_point()
+}
+
 /// Removes a file or link, and what a power cut left beside it; nothing there is fine.
 pub fn remove(host: &Host, path: &Path) -> Result<()> {
     host.write_point()?;
@@ -186,17 +224,46 @@ pub fn remove(host: &Host, path: &Path) -> Result<()> {
     host.write_point()
 }
 
-/// Removes a directory with all that is in it; nothing there is fine. Mount points inside are not crossed: then it
-/// fails.
+/// Removes a directory with all that is in it; nothing there is fine. It is renamed first: a kill in the middle leaves no
+/// half of it under its name.
+///
+/// # Errors
+/// Something is mounted inside: that may not be ours.
 pub fn remove_tree(host: &Host, path: &Path) -> Result<()> {
+    refuse_mounts(host, path)?;
     host.write_point()?;
     let real = host.real(path);
-    let Some(meta) = missing_is_none(fs::symlink_metadata(&real)).map_err(io("look at", path))? else {
-        return Ok(());
-    };
-    let removed = if meta.is_dir() { fs::remove_dir_all(&real) } else { fs::remove_file(&real) };
-    missing_is_none(removed).map_err(io("remove", path))?;
+    let doomed = sibling(&real, DOOMED_SUFFIX);
+    remove_all(&doomed).map_err(io("remove", path))?;
+    host.write_point()?;
+    if real.is_dir() && !real.is_symlink() {
+        missing_is_none(fs::rename(&real, &doomed)).map_err(io("rename", path))?;
+        host.write_point()?;
+        remove_all(&doomed).map_err(io("remove", path))?;
+    } else {
+        remove_all(&real).map_err(io("remove", path))?;
+    }
     host.write_point()
+}
+
+fn remove_all(real: &Path) -> std::io::Result<()> {
+    let Some(meta) = missing_is_none(fs::symlink_metadata(real))? else { return Ok(()) };
+    missing_is_none(if meta.is_dir() { fs::remove_dir_all(real) } else { fs::remove_file(real) }).map(drop)
+}
+
+fn refuse_mounts(host: &Host, path: &Path) -> Result<()> {
+    if !host.is_live() {
+        return Ok(());
+    }
+    let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo());
+    let mounts = mounts.map_err(|error| Error::protocol("read the mounts of this process", error))?;
+    match mounts.0.iter().find(|mount| mount.mount_point.starts_with(path)) {
+        None => Ok(()),
+        Some(mount) => {
+            let what = format!("remove {}", path.display());
+            Err(Error::protocol(what, format!("{} is mounted inside: unmount it", mount.mount_point.display())))
+        }
+    }
 }
 
 /// Removes a directory if nothing is in it; returns whether it is gone.
@@ -221,12 +288,17 @@ pub fn remove_empty_tree(host: &Host, path: &Path) -> Result<bool> {
     remove_empty_dir(host, path)
 }
 
-/// Adds `bytes` to the end of a file (0600), and waits until they are on the disk when `sync`.
+/// Adds `bytes` to the end of a file (0600), all or nothing, and waits until they are on the disk when `sync`.
 pub fn append(host: &Host, path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     host.write_point()?;
     let mut options = fs::OpenOptions::new();
     let mut file = options.create(true).append(true).mode(0o600).open(host.real(path)).map_err(io("open", path))?;
-    file.write_all(bytes).map_err(io("write", path))?;
+    let length = file.metadata().map_err(io("look at", path))?.len();
+    if let Err(error) = file.write_all(bytes) {
+        // A full disk took half of it: what comes later must not continue that line.
+        let _ = file.set_len(length);
+        return Err(io("write", path)(error));
+    }
     if sync {
         file.sync_data().map_err(io("sync", path))?;
     }
@@ -244,6 +316,15 @@ pub fn truncate(host: &Host, path: &Path, length: u64) -> Result<()> {
 pub fn copy(host: &Host, from: &Path, path: &Path, mode: u32) -> Result<()> {
     let content = fs::read(from).map_err(io("read", from))?;
     write(host, path, &content, mode, None)
+}
+
+/// Waits for an exclusive lock on a file (0600, made where it is missing); held until dropped.
+pub fn lock(host: &Host, path: &Path) -> Result<Flock<fs::File>> {
+    make_parents(host, path)?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(host.real(path));
+    let file = file.map_err(io("open", path))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("lock", path)(errno.into()))
 }
 
 /// The owner called `user:group` on this host; `None` in a directory that only stands for a host.

@@ -26,6 +26,8 @@ pub struct Container {
     pub root: PathBuf,
     /// Where its console's output goes.
     pub console: PathBuf,
+    /// Whether it is given this machine's KVM.
+    pub kvm: bool,
 }
 
 /// Whether the container runs.
@@ -89,6 +91,7 @@ fn nspawn(container: &Container) -> Command {
         ])
         .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
         .args(["--system-call-filter=add_key keyctl bpf perf_event_open", "--bind=/dev/net/tun"])
+        .args(container.kvm.then_some("--bind=/dev/kvm"))
         .arg(format!("--directory={}", container.root.display()))
         .arg(format!("--machine={}", container.name))
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
@@ -147,12 +150,16 @@ pub fn program<S: AsRef<str>>(host: &Host, name: &str, command: &[S]) -> Result<
     let not_running = || Error::protocol(format!("enter lab {name}"), "it does not run");
     let pid = leader(host, name).ok_or_else(not_running)?;
     let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
-    Ok(Command::new("nsenter")
+    Ok(Command::new("/usr/bin/nsenter")
         .args(["--target", &pid.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--"])
-        .args(["/usr/bin/env", "--ignore-environment", "--chdir=/root", "HOME=/root", "USER=root", "LANG=C.UTF-8"])
-        .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .arg(format!("TERM={terminal}"))
-        .args(command.iter().map(|word| word.as_ref().to_owned())))
+        .args(["/usr/bin/env", "--chdir=/root"])
+        .args(command.iter().map(|word| word.as_ref().to_owned()))
+        .clean_environment()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root")
+        .env("USER", "root")
+        .env("LANG", "C.UTF-8")
+        .env("TERM", terminal))
 }
 
 /// PID 1 of the host, as this machine numbers it.

@@ -198,6 +198,16 @@ impl Sql {
         self.run(&format!("create the database {name}"), &sql)
     }
 
+    /// The names of all databases.
+    pub fn databases(&self) -> Result<Vec<String>, SqlError> {
+        self.query("list the databases", "SHOW DATABASES")
+    }
+
+    /// Brings everything that was committed onto the disk: our configuration leaves up to a second of it in memory.
+    pub fn flush(&self) -> Result<(), SqlError> {
+        self.run("write the databases to the disk", "FLUSH ENGINE LOGS")
+    }
+
     /// Removes a database with everything in it.
     pub fn drop_database(&self, name: &Identifier) -> Result<(), SqlError> {
         self.run(&format!("drop the database {name}"), &format!("DROP DATABASE IF EXISTS `{name}`"))

@@ -1,13 +1,13 @@
 //! What is done inside a lab host: exactly what an administrator does on a real one.
 
-use super::Lab;
+use super::{Lab, network};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::host::command::Command;
 use crate::host::{Host, Observer, files, nspawn};
 use crate::plan::event::{Event, Sink};
-use crate::run::watch::Summary;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,12 @@ impl<'a> Inside<'a> {
         self.lab.root().join(path.trim_start_matches('/'))
     }
 
+    /// `command` as it runs inside, with this machine's proxies.
+    pub fn program<S: AsRef<str>>(&self, command: &[S]) -> crate::host::Result<Command> {
+        let program = nspawn::program(self.host, self.lab.name.as_str(), command)?;
+        Ok(network::proxies(self.lab).into_iter().fold(program, |program, (name, value)| program.env(name, value)))
+    }
+
     /// Copies this program in.
     pub fn take_program(&self) -> Result<(), Failure> {
         let program = std::env::current_exe()
@@ -49,41 +55,41 @@ impl<'a> Inside<'a> {
         Config::load(self.host, &self.real(DEFAULT_PATH))
     }
 
-    /// Takes over the answers in `path`, but for what belongs to the host itself.
-    pub fn take_answers(&self, path: &Path) -> Result<(), Failure> {
-        let own = self.answers()?;
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let config = Config { host: own.host, ..Config::load(self.host, &path)? };
-        Ok(files::write(self.host, &self.real(DEFAULT_PATH), config.render().as_bytes(), 0o644, None)?)
+    /// Changes the answers.
+    pub fn change_answers(&self, change: impl FnOnce(Config) -> Result<Config, Failure>) -> Result<(), Failure> {
+        let text = change(self.answers()?)?.render();
+        Ok(files::write(self.host, &self.real(DEFAULT_PATH), text.as_bytes(), 0o644, None)?)
     }
 
     /// Runs a program inside.
     pub fn run(&self, command: &[&str]) -> Result<(), Failure> {
-        Ok(nspawn::program(self.host, self.lab.name.as_str(), command)?.run(self.host)?)
+        Ok(self.program(command)?.run(self.host)?)
     }
 
     /// `apply`, shown in `display`.
     pub fn apply(&self, display: Arc<dyn Sink>, jobs: u16) -> Result<(), Failure> {
-        let relay = Arc::new(Relay { display, summary: Mutex::default() });
+        let relay = Arc::new(Relay { display, failure: Mutex::default() });
         let host = self.host.observed(relay.clone());
         let jobs = jobs.to_string();
-        let command = ["gpucloud-install", "--progress", "json", "--yes", "--jobs", &jobs, "apply"];
-        let result = nspawn::program(&host, self.lab.name.as_str(), &command)?.run(&host);
-        let summary = relay.summary.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (summary.failures.into_iter().next(), result) {
-            (Some(failure), _) => Err(self.told_from_inside(failure)),
-            (None, Err(error)) => Err(self.told_from_inside(error.into())),
-            (None, Ok(())) => Ok(()),
+        let command = ["gpucloud-install", "--json", "--progress", "json", "--yes", "--jobs", &jobs, "apply"];
+        let code = self.program(&command)?.exit_code(&host)?;
+        if code == 0 {
+            return Ok(());
         }
+        let said = relay.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let said = said.unwrap_or_else(|| Failure::new("the installation ended without a word", "", ""));
+        Err(self.told_from_inside(said, ExitStatus::from_code(u8::try_from(code).unwrap_or(1))))
     }
 
-    fn told_from_inside(&self, failure: Failure) -> Failure {
-        let next = format!(
-            "gpucloud-install lab up --name {} goes on; lab shell {} looks inside",
-            self.lab.name, self.lab.name
-        );
-        Failure { what: format!("inside lab {}: {}", self.lab.name, failure.what), next, ..failure }
-            .with(ExitStatus::Midway)
+    fn told_from_inside(&self, failure: Failure, status: ExitStatus) -> Failure {
+        let name = &self.lab.name;
+        let next = match status {
+            ExitStatus::Refused | ExitStatus::Usage => {
+                format!("{}; then: gpucloud-install lab up --name {name}", failure.next)
+            }
+            _ => format!("gpucloud-install lab up --name {name} goes on; lab shell {name} looks inside"),
+        };
+        Failure { what: format!("inside lab {name}: {}", failure.what), next, ..failure }.with(status)
     }
 
     /// Waits until the cloud inside is healthy; `false` when there is no complete one.
@@ -91,7 +97,7 @@ impl<'a> Inside<'a> {
         if !files::exists(self.host, self.real(crate::config::APPLIED_PATH)) {
             return Ok(false);
         }
-        let status = nspawn::program(self.host, self.lab.name.as_str(), &["gpucloud-install", "status"])?;
+        let status = self.program(&["gpucloud-install", "status"])?;
         let healthy =
             self.host.wait_until("a healthy cloud in the lab", HEALTHY_LIMIT, Duration::from_millis(500), || {
                 Ok(status.output(self.host)?.status.success())
@@ -103,17 +109,24 @@ impl<'a> Inside<'a> {
     }
 }
 
-/// Turns the JSON lines of a run inside into events here.
+/// Turns the JSON lines of a run inside into events here, and keeps the error of its last document.
 struct Relay {
     display: Arc<dyn Sink>,
-    summary: Mutex<Summary>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A document that ends with an error.
+#[derive(serde::Deserialize)]
+struct Document {
+    error: Failure,
 }
 
 impl Observer for Relay {
     fn line(&self, text: &str) {
         if let Ok(event) = serde_json::from_str::<Event>(text) {
-            self.summary.lock().unwrap_or_else(PoisonError::into_inner).add(&event);
             self.display.event(&event);
+        } else if let Ok(document) = serde_json::from_str::<Document>(text) {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(document.error);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Makes labs and takes them away: two plans, each with its own journal.
 
-use super::{DIRECTORY, Lab, steps};
+use super::{DIRECTORY, Lab, base, steps};
 use crate::action::ActionId;
 use crate::exit::ExitStatus;
 use crate::facts::Facts;
@@ -8,11 +8,15 @@ use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, files};
 use crate::plan::event::{Event, Sink};
-use crate::plan::journal::Journal;
+use crate::plan::journal::{Journal, JournalError};
 use crate::plan::runner::Runner;
 use crate::plan::{Plan, Step, undo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long another command may work on what all labs share: it makes a base image.
+const BUSY_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Makes everything of a lab that is missing, its root from `source`; a lab that runs is left alone.
 pub fn make(
@@ -24,12 +28,11 @@ pub fn make(
     jobs: usize,
 ) -> Result<(), Failure> {
     crate::run::worker::stop_on_signal(host)?;
-    if !files::exists(host, lab.root()) {
-        run(host, &shared_journal(), steps::shared(lab.system), sink, jobs)?;
-    } else {
-        run(host, &shared_journal(), steps::shared(lab.system).into_iter().skip(2).collect(), sink, jobs)?;
+    let mut shared = steps::shared();
+    if source == base::dir(lab.system) && !files::exists(host, lab.root()) {
+        shared.push(steps::image(lab.system));
     }
-    lab.note(host, &lab.dir())?;
+    run(host, &shared_journal(), shared, sink, jobs)?;
     run(host, &own_journal(lab), steps::own(lab, source, facts, host)?, sink, jobs)
 }
 
@@ -42,8 +45,18 @@ fn own_journal(lab: &Lab) -> PathBuf {
     Path::new(DIRECTORY).join("journals").join(lab.name.as_str())
 }
 
+/// Waits while another command for labs works on the same journal.
+fn open(host: &Host, dir: &Path, what: &str) -> Result<Journal, Failure> {
+    let mut opened = None;
+    host.wait_until("the end of another lab command", BUSY_LIMIT, Duration::from_millis(200), || {
+        opened = Some(Journal::open(host, dir, what));
+        Ok(!matches!(opened, Some(Err(JournalError::Busy { .. }))))
+    })?;
+    Ok(opened.unwrap_or_else(|| Journal::open(host, dir, what))?)
+}
+
 fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
-    let journal = Journal::open(host, dir, "lab up")?;
+    let journal = open(host, dir, "lab up")?;
     let mut plan = Plan::make(steps, host, &journal)?;
     // Images of other systems, and what a restart leaves out, are no orphans.
     plan.orphans.clear();
@@ -65,12 +78,15 @@ fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: us
     }
 }
 
-/// Copies a stopped lab's root to `dir`.
+/// Copies a stopped lab's root to `dir`, which is there only when it is complete.
 pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
-    files::make_parents(host, &dir.join("root"))?;
-    let (from, to) = (lab.root().display().to_string(), dir.join("root").display().to_string());
+    let partial = files::sibling(dir, ".partial");
+    files::remove_tree(host, &partial)?;
+    files::make_parents(host, &partial.join("root"))?;
+    let (from, to) = (lab.root().display().to_string(), partial.join("root").display().to_string());
     Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
-    lab.note(host, dir)
+    lab.note(host, &partial)?;
+    Ok(files::rename(host, &partial, dir)?)
 }
 
 /// Takes labs down; with `purge` also what all labs share. Returns what could not be taken back.
@@ -80,7 +96,7 @@ pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Res
         let title = format!("Take lab {} down", lab.name);
         failed.extend(take_back(host, &own_journal(lab), None, &title, sink)?);
         if failed.is_empty() {
-            files::remove_tree(host, &lab.dir())?;
+            super::forget(host, lab)?;
         }
     }
     if Lab::all(host)?.is_empty() {
@@ -101,7 +117,7 @@ fn take_back(
     title: &str,
     sink: &dyn Sink,
 ) -> Result<Vec<Failure>, Failure> {
-    let mut journal = Journal::open(host, dir, "lab down")?;
+    let mut journal = open(host, dir, "lab down")?;
     let report = match only {
         Some(id) => undo::some(host, &mut journal, &[id], sink),
         None => undo::watched(host, &mut journal, "lab down", title, sink),

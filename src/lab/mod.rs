@@ -28,6 +28,9 @@ use std::path::{Path, PathBuf};
 /// Where everything of labs lies.
 pub const DIRECTORY: &str = "/var/lib/gpucloud-lab";
 
+/// What is remembered of a lab, in its directory.
+const NOTE: &str = "lab.json";
+
 /// What is remembered of a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lab {
@@ -47,9 +50,9 @@ impl Lab {
         lab_dir(self.name.as_str())
     }
 
-    /// The container that it is.
-    pub fn container(&self) -> Container {
-        Container { name: self.name.to_string(), root: self.root(), console: self.dir().join("console.log") }
+    /// The container that it is; with `kvm`, its guests run on this machine's KVM.
+    pub fn container(&self, kvm: bool) -> Container {
+        Container { name: self.name.to_string(), root: self.root(), console: self.dir().join("console.log"), kvm }
     }
 
     /// Its root file system.
@@ -85,12 +88,30 @@ impl Lab {
         notes_in(host, &Path::new(DIRECTORY).join("labs"))
     }
 
-    /// Writes down what is to be remembered.
+    /// Makes a lab of what `choose` decides and writes it down. One terminal at a time: two would choose one address.
+    pub fn claim(host: &Host, choose: impl FnOnce() -> Result<Self, Failure>) -> Result<Self, Failure> {
+        let directory = Path::new(DIRECTORY);
+        files::make_parents(host, directory)?;
+        // Inside are programs that anybody could start, and files that belong to other accounts inside than here.
+        files::make_dir(host, directory, 0o700, None)?;
+        let _lock = files::lock(host, &directory.join("lock"))?;
+        let lab = choose()?;
+        lab.note(host, &lab.dir())?;
+        Ok(lab)
+    }
+
+    /// Writes down in `dir` what is to be remembered.
     pub fn note(&self, host: &Host, dir: &Path) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Failure::new("cannot write a lab's note", e.to_string(), ""))?;
-        Ok(files::write(host, &dir.join("lab.json"), text.as_bytes(), 0o644, None)?)
+        Ok(files::write(host, &dir.join(NOTE), text.as_bytes(), 0o644, None)?)
     }
+}
+
+/// Forgets a lab: it is no longer listed.
+fn forget(host: &Host, lab: &Lab) -> Result<(), Failure> {
+    files::remove(host, &lab.dir().join(NOTE))?;
+    Ok(files::remove_tree(host, &lab.dir())?)
 }
 
 fn lab_dir(name: &str) -> PathBuf {
@@ -130,7 +151,7 @@ fn notes_in(host: &Host, dir: &Path) -> Result<Vec<Lab>, Failure> {
 }
 
 fn read_note(host: &Host, dir: &Path) -> Result<Option<Lab>, Failure> {
-    let path = dir.join("lab.json");
+    let path = dir.join(NOTE);
     let Some(text) = files::read_text(host, &path)? else { return Ok(None) };
     let damaged = |e: serde_json::Error| {
         Failure::new(format!("{} cannot be read", path.display()), e.to_string(), "gpucloud-install lab down")

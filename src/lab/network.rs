@@ -3,8 +3,9 @@
 //! there.
 
 use super::Lab;
+use crate::facts::reach;
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Verdict};
-use crate::host::{Host, Result, links};
+use crate::host::{Host, Result, files, links};
 use ipnet::Ipv4Net;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -66,6 +67,57 @@ pub fn is_configured(lab: &Lab) -> Result<bool> {
     Ok(link.up && links::addresses()?.iter().any(|a| a.link == link.index && a.address == ours))
 }
 
+/// The variables of this machine that name proxies and mirrors, for programs inside. What is inside reaches itself
+/// without a proxy.
+pub fn proxies(lab: &Lab) -> Vec<(String, String)> {
+    let paths_of_this_machine = ["PIP_CERT", "SSL_CERT_FILE"];
+    let names = reach::DOWNLOAD_VARIABLES.iter().filter(|name| !paths_of_this_machine.contains(name));
+    let set = names.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let mut variables: Vec<(String, String)> = set.collect();
+    let has_proxy = variables.iter().any(|(name, _)| name.to_lowercase().ends_with("s_proxy"));
+    for name in ["no_proxy", "NO_PROXY"].into_iter().filter(|_| has_proxy) {
+        let known = variables.iter().position(|(other, _)| other == name).map(|i| variables.remove(i).1);
+        let more = format!("localhost,127.0.0.1,{},{}", lab.address, lab.host_name);
+        variables.push((name.into(), known.map_or(more.clone(), |known| format!("{known},{more}"))));
+    }
+    variables
+}
+
+/// The name servers of this machine, as a lab can ask them: a stub on loopback (systemd-resolved's 127.0.0.53) answers
+/// this machine alone, and writes down which it asks itself.
+pub fn resolv_conf(host: &Host) -> Result<Option<String>> {
+    let known = files::read_text(host, "/etc/resolv.conf")?;
+    if known.as_deref().is_some_and(asks_somebody_else) {
+        return Ok(known);
+    }
+    let behind = files::read_text(host, "/run/systemd/resolve/resolv.conf")?;
+    Ok(behind.filter(|text| asks_somebody_else(text)).or(known))
+}
+
+fn asks_somebody_else(text: &str) -> bool {
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).map(str::trim);
+    servers.filter_map(|server| server.parse::<IpAddr>().ok()).any(|server| !server.is_loopback())
+}
+
 fn find(name: &str) -> Result<Option<links::Link>> {
     Ok(links::links()?.into_iter().find(|link| link.name == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stub_on_loopback_is_not_taken_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let put = |path: &str, text: &str| {
+            files::write(&host, std::path::Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+        };
+        put("/etc/resolv.conf", "# stub\nnameserver 127.0.0.53\noptions edns0\n");
+        put("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n");
+        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.53\n"));
+        put("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.1\n"));
+    }
 }

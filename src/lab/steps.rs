@@ -8,9 +8,9 @@ use crate::action::task::Task;
 use crate::action::undo::{Leaves, Original};
 use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
-use crate::facts::Facts;
+use crate::facts::{Facts, kvm::Kvm};
 use crate::host::command::Command;
-use crate::host::{Host, files, nft, nspawn};
+use crate::host::{Host, files, nft, nspawn, systemd};
 use crate::plan::{Hold, Step};
 use std::path::{Path, PathBuf};
 
@@ -19,22 +19,28 @@ pub fn forwarding() -> ActionId {
     ActionId::new("sysctl", FORWARDING)
 }
 
+/// Reads its files anew only when told.
+const NETWORKD: &str = "systemd-networkd.service";
 const FORWARDING: &str = "net.ipv4.ip_forward";
 /// Files of this machine that a lab needs, or nothing downloads behind a company's proxy.
-const TAKEN_ALONG: [&str; 3] = ["/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"];
-/// Variables that name proxies.
-const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
+const TAKEN_ALONG: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"];
+/// Where apt's proxies are set.
+const APT_SETTINGS: &str = "/etc/apt/apt.conf.d";
 
-/// What all labs share.
-pub fn shared(system: System) -> Vec<Step> {
+/// The packages that labs need, and forwarding: what all labs share.
+pub fn shared() -> Vec<Step> {
     let names = ["systemd-container", "mmdebstrap"].map(str::to_owned).to_vec();
     let packages = Packages { purpose: "lab".into(), names, leaves: Leaves::default() };
     vec![
         Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(packages),
-        Step::new("base-image", "Make the base image").after(&["lab-packages"]).with(base::image(system)),
         Step::new("lab-forwarding", "Let this machine forward")
             .with(Sysctl { key: FORWARDING.into(), value: "1".into() }),
     ]
+}
+
+/// The base image of `system`.
+pub fn image(system: System) -> Step {
+    Step::new("base-image", "Make the base image").after(&["lab-packages"]).with(base::image(system))
 }
 
 /// What belongs to one lab; its root is a copy of `source`.
@@ -44,8 +50,9 @@ pub fn own(lab: &Lab, source: PathBuf, facts: &Facts, host: &Host) -> crate::hos
         settings(lab, host, facts)?.after(&["lab-root"]),
         Step::new("lab-start", "Boot the host")
             .after(&["lab-settings"])
+            .with(unmanaged_link(lab))
             .with(rules(lab))
-            .with(running(lab))
+            .with(running(lab, facts.kvm == Kvm::Works))
             .with(link(lab, facts)),
     ])
 }
@@ -58,10 +65,9 @@ fn root(lab: &Lab, source: PathBuf) -> Task {
         files::remove_tree(host, &partial)?;
         let (from, to) = (source.display().to_string(), partial.display().to_string());
         Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
-        let rename = std::fs::rename(host.real(&partial), host.real(&target));
-        rename.map_err(|source| crate::host::Error::Io { doing: "rename", path: target.clone(), source })
+        files::rename(host, &partial, &target)
     };
-    let undo = Undo::Directory { path: lab.dir(), original: Original::Absent, made: Vec::new(), shared: false };
+    let undo = Undo::Directory { path: lab.root(), original: Original::Absent, made: Vec::new(), shared: false };
     Task::new(ActionId::new("lab-root", &lab.name), "Copy the root file system", probe, work).undone_by(undo)
 }
 
@@ -79,22 +85,42 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
         ("etc/hostname", format!("{}\n", lab.host_name)),
         ("etc/hosts", hosts),
         ("etc/systemd/network/10-host0.network", link),
-        ("etc/systemd/system.conf.d/10-lab.conf", environment()),
     ] {
         step = step.with(File::new(lab.root().join(path), Content::plain(text)));
     }
-    for path in TAKEN_ALONG {
-        if let Some(text) = files::read_text(host, path)? {
-            step = step.with(File::new(lab.root().join(path.trim_start_matches('/')), Content::plain(text)));
-        }
+    for (path, text) in taken_along(host)? {
+        step = step.with(File::new(lab.root().join(path.trim_start_matches('/')), Content::plain(text)));
     }
-    Ok(step.with(networkd(lab)))
+    // A proxy's address may hold a password.
+    let environment = Content::masked(environment(lab), "(proxies of this machine)\n");
+    let path = lab.root().join("etc/systemd/system.conf.d/10-lab.conf");
+    Ok(step.with(File::new(path, environment).access(0o600, "root", "root")).with(networkd(lab)))
 }
 
-/// Proxies for every service, as systemd hands them on.
-fn environment() -> String {
-    let set = PROXIES.iter().filter_map(|name| Some(format!("\"{name}={}\"", std::env::var(name).ok()?)));
+fn taken_along(host: &Host) -> crate::host::Result<Vec<(String, String)>> {
+    let mut taken = Vec::new();
+    taken.extend(network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".to_owned(), text)));
+    let apt = files::list(host, APT_SETTINGS)?.into_iter().map(|name| format!("{APT_SETTINGS}/{name}"));
+    for path in apt.chain(["/etc/apt/apt.conf".to_owned()]) {
+        let text = files::read_text(host, &path)?.filter(|text| text.contains("Proxy"));
+        taken.extend(text.map(|text| (path, text)));
+    }
+    for path in TAKEN_ALONG {
+        taken.extend(files::read_text(host, path)?.map(|text| (path.to_owned(), text)));
+    }
+    Ok(taken)
+}
+
+/// Proxies for every service, as systemd hands them on (systemd-system.conf(5), "DefaultEnvironment").
+fn environment(lab: &Lab) -> String {
+    let set = network::proxies(lab).into_iter().map(|(name, value)| format!("\"{name}={value}\""));
     format!("[Manager]\nDefaultEnvironment={}\n", set.collect::<Vec<_>>().join(" "))
+}
+
+/// systemd ships a network for links of this name: a networkd of this machine would give ours another address.
+fn unmanaged_link(lab: &Lab) -> File {
+    let text = format!("[Match]\nName={}\n\n[Link]\nUnmanaged=yes\n", lab.link());
+    File::new(format!("/run/systemd/network/10-gpucloud-lab-{}.network", lab.name), Content::plain(text))
 }
 
 /// Debian's images leave systemd-networkd off; and its wait for a link would hold the boot up.
@@ -124,10 +150,15 @@ fn rules(lab: &Lab) -> Task {
     Task::new(ActionId::new("nft", table), "Load the lab's NAT rules", probe, work).undone_by(undo)
 }
 
-fn running(lab: &Lab) -> Task {
-    let (lab_again, name) = (lab.container(), lab.name.to_string());
+fn running(lab: &Lab, kvm: bool) -> Task {
+    let (container, name) = (lab.container(kvm), lab.name.to_string());
     let probe = move |host: &Host| Ok(Checked::done_if(nspawn::is_running(host, &name), "boot"));
-    let work = move |host: &Host| nspawn::start(host, &lab_again);
+    let work = move |host: &Host| {
+        if systemd::unit(host, NETWORKD).is_ok_and(|status| status.is_active()) {
+            Command::new("networkctl").arg("reload").run(host)?;
+        }
+        nspawn::start(host, &container)
+    };
     let undo = Undo::Container { name: lab.name.to_string() };
     Task::new(ActionId::new("lab-host", &lab.name), "Boot the host", probe, work).undone_by(undo)
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the journal of an installation lies.
 pub const DIRECTORY: &str = "/var/lib/gpucloud";
+/// Held by a run, beside the journal.
+const LOCK: &str = "journal.lock";
 /// Version of the record format.
 pub const SCHEMA: u32 = 1;
 
@@ -199,7 +201,7 @@ impl Journal {
         if !files::exists(host, &dir) {
             files::make_dir(host, &dir, 0o755, None)?;
         }
-        let lock = lock(host, &dir.join("journal.lock"))?;
+        let lock = lock(host, &dir.join(LOCK))?;
         let mut journal = Self::read(host, dir)?;
         journal.lock = Some(lock);
         journal.drop_torn_line()?;
@@ -208,6 +210,12 @@ impl Journal {
         let run = Record::Run { schema: SCHEMA, version, boot_id: boot_id(host), at, what: what.to_owned() };
         journal.append(&[run], false)?;
         Ok(journal)
+    }
+
+    /// Fails while a run works on the journal in `dir`.
+    pub fn refuse_busy(host: &Host, dir: impl AsRef<Path>) -> Result<(), JournalError> {
+        let path = dir.as_ref().join(LOCK);
+        if files::exists(host, &path) { lock(host, &path).map(drop) } else { Ok(()) }
     }
 
     /// The journal's file.
@@ -263,9 +271,10 @@ impl Journal {
 
     /// Removes journal and blobs: the end of an uninstall.
     pub fn remove(self) -> Result<(), JournalError> {
-        files::remove_tree(&self.host, &self.dir.join("blobs"))?;
+        // A journal without its blobs could restore nothing.
         files::remove(&self.host, &self.path())?;
-        files::remove(&self.host, &self.dir.join("journal.lock"))?;
+        files::remove_tree(&self.host, &self.dir.join("blobs"))?;
+        files::remove(&self.host, &self.dir.join(LOCK))?;
         Ok(())
     }
 

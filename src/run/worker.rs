@@ -57,9 +57,11 @@ fn finished(sink: &dyn Sink, outcome: &Outcome) {
     sink.event(&Event::RunFinished { status, changed, seconds });
 }
 
-/// SIGTERM (from the unit) and SIGINT (from the terminal) ask to stop at the next safe point.
+/// SIGTERM (from the unit), SIGINT (from the terminal) and SIGHUP (a terminal that is closed) ask to stop at the next
+/// safe point.
 pub fn stop_on_signal(host: &Host) -> Result<(), Failure> {
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, host.stop_flag())
             .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
     }

@@ -83,7 +83,12 @@ pub fn wizard() -> Verdict {
         person.send_line("").unwrap();
     }
     person.exp_string("Go ahead?").unwrap();
-    person.send("n").unwrap();
+    let (down, enter) = ("\u{1b}[B", "\r");
+    person.send(&format!("{down}{enter}")).unwrap();
+    person.flush().unwrap();
+    person.exp_string("+++ /etc/nova/nova.conf (planned)").unwrap();
+    person.exp_string("Go ahead?").unwrap();
+    person.send(&format!("{down}{down}{enter}")).unwrap();
     person.flush().unwrap();
     person.exp_string("nothing was changed").unwrap();
     person.exp_eof().unwrap();

@@ -125,18 +125,14 @@ impl Engine for Native {
     }
 
     /// Asked of the database itself: it tells while the APIs are down, too.
-    fn holdings(&self, host: &Host) -> Holdings {
-        if !crate::host::files::exists(host, "/var/lib/mysql/nova_cell1") {
-            return Holdings::Nothing;
+    fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
+        let goes = our_packages.iter().any(|name| name == "mariadb-server");
+        match sql::connect() {
+            Ok(Some(sql)) => count_holdings(&sql, goes),
+            Ok(None) if !crate::host::files::exists(host, "/var/lib/mysql/nova_cell1") => Holdings::Nothing,
+            Ok(None) => Holdings::Unknown("MariaDB, which knows it, does not run: systemctl start mariadb".into()),
+            Err(error) => Holdings::Unknown(error.to_string()),
         }
-        let sql = match sql::connect() {
-            Ok(Some(sql)) => sql,
-            Ok(None) => {
-                return Holdings::Unknown("MariaDB, which knows it, does not run: systemctl start mariadb".into());
-            }
-            Err(error) => return Holdings::Unknown(error.to_string()),
-        };
-        count_holdings(&sql)
     }
 
     fn farewell(&self, config: &Config) -> Vec<String> {
@@ -156,23 +152,29 @@ fn prober(config: &Config, secrets: &Secrets, session: Option<SharedSession>) ->
         .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
 }
 
-fn count_holdings(sql: &sql::Sql) -> Holdings {
-    let questions =
-        [("nova_cell1", "instances", "deleted = 0", "instance"), ("glance", "images", "deleted = 0", "image")];
+/// With `server_goes`, other databases of the server count too.
+fn count_holdings(sql: &sql::Sql, server_goes: bool) -> Holdings {
+    match held(sql, server_goes) {
+        Ok(found) if found.is_empty() => Holdings::Nothing,
+        Ok(found) => Holdings::Some(found),
+        Err(error) => Holdings::Unknown(error.to_string()),
+    }
+}
+
+fn held(sql: &sql::Sql, server_goes: bool) -> Result<Vec<String>, sql::SqlError> {
     let mut found = Vec::new();
-    for (database, table, condition, what) in questions {
-        let count = Identifier::new(database).and_then(|database| {
-            let table = Identifier::new(table)?;
-            if sql.table_exists(&database, &table)? { sql.count(&database, &table, condition) } else { Ok(0) }
-        });
-        match count {
-            Ok(0) => {}
-            Ok(1) => found.push(format!("1 {what}")),
-            Ok(n) => found.push(format!("{n} {what}s")),
-            Err(error) => return Holdings::Unknown(error.to_string()),
+    for (database, table, what) in [("nova_cell1", "instances", "instance"), ("glance", "images", "image")] {
+        let (database, table) = (Identifier::new(database)?, Identifier::new(table)?);
+        let exists = sql.table_exists(&database, &table)?;
+        match if exists { sql.count(&database, &table, "deleted = 0")? } else { 0 } {
+            0 => {}
+            1 => found.push(format!("1 {what}")),
+            n => found.push(format!("{n} {what}s")),
         }
     }
-    if found.is_empty() { Holdings::Nothing } else { Holdings::Some(found) }
+    let others = sql.databases()?.into_iter().filter(|name| server_goes && !foundation::is_ours(name));
+    found.extend(others.map(|name| format!("the database {name}")));
+    Ok(found)
 }
 
 fn python_finding(version: Option<&str>) -> Finding {
@@ -258,6 +260,10 @@ impl<'a> Recipe<'a> {
         let service = self.service(id)?;
         let mut actions: Vec<Box<dyn Action>> = Vec::new();
         let mut inputs = service.inputs.clone();
+        if service.unit_file.as_ref().is_some_and(|file| file.exec.starts_with(VENV)) {
+            // New packages: what runs still has the old ones in memory.
+            inputs.push(python::packages_stamp());
+        }
         if service.unit_file.is_some() {
             let path = format!("/etc/systemd/system/{}", service.unit);
             actions.push(Box::new(File::new(&path, self.unit_text(service)?)));
@@ -305,9 +311,9 @@ impl<'a> Recipe<'a> {
             .with(File::new("/etc/systemd/system/gpucloud.target", target))
             .with(Enabled { unit: "gpucloud.target".into() })
             .with(Started::new("gpucloud.target"))
+            .with(task::sync())
             .with(self.healthy())
             .with(packages::tidy())
-            .with(task::sync())
             .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))
     }
 

@@ -94,14 +94,22 @@ const COMPUTE: Group = Group {
         "systemd-machined.service",
     ],
     paths: &[
-        "/var/lib/libvirt",
+        "/var/lib/libvirt/qemu",
+        "/var/lib/libvirt/dnsmasq",
+        "/var/lib/libvirt/swtpm",
         "/var/log/libvirt",
         "/var/cache/libvirt",
         "/etc/apparmor.d/local/abstractions",
+    ],
+    // Images of machines that are not ours may lie there.
+    shells: &[
+        "/var/lib/libvirt",
         "/var/lib/machines",
         "/var/lib/portables",
+        "/etc/libvirt",
+        "/etc/xml",
+        "/etc/apparmor.d",
     ],
-    shells: &["/etc/libvirt", "/etc/xml", "/etc/apparmor.d"],
     // novnc makes an account called nova.
     accounts: &["libvirt-qemu", "libvirt", "nova", "polkitd", "_ssh", "rdma", "dnsmasq", "tss", "swtpm"],
     links: &["virbr0"],

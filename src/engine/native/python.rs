@@ -2,7 +2,7 @@
 
 use super::{Recipe, VENV};
 use crate::action::symlink::Link;
-use crate::action::task::{Restartable, Task};
+use crate::action::task::{self, Clears, Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::facts::reach;
 use crate::host::command::Command;
@@ -80,14 +80,23 @@ fn make_environment(host: &Host) -> Result<()> {
     uv_command(host)?.args(["venv", "--quiet", "--clear", "--python", "/usr/bin/python3", VENV]).run(host)
 }
 
+fn packages_id() -> ActionId {
+    ActionId::new("python", "packages")
+}
+
+/// Changes with the packages of the environment.
+pub(super) fn packages_stamp() -> PathBuf {
+    task::stamp_path(&packages_id())
+}
+
 fn sync() -> Task {
-    let id = ActionId::new("python", "packages");
+    let id = packages_id();
     // uv takes what it was killed in the middle of for complete, in the environment and in its cache.
     let clear = |host: &Host| {
         files::remove_tree(host, Path::new(CACHE))?;
         make_environment(host)
     };
-    let work = Restartable { work: sync_environment, clear }.noting(&id);
+    let work = Restartable { work: sync_environment, clear, clears: Clears::Always }.noting(&id);
     let probe = works("/opt/gpucloud/venv/bin/nova-compute");
     Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work)
 }

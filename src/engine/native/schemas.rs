@@ -7,7 +7,7 @@ use super::Recipe;
 use super::foundation::secret;
 use super::python::{lock_version, program};
 use crate::action::symlink::Link;
-use crate::action::task::{Restartable, Task};
+use crate::action::task::{Clears, Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
 use crate::host::command::Command;
@@ -47,7 +47,11 @@ fn tables(databases: &'static [&'static str], table: &'static str, make: fn(&Hos
     let first = databases[0];
     let id = ActionId::new("schema", first);
     let clear = move |_: &Host| databases.iter().try_for_each(|name| make_anew(name));
-    let work = Restartable { work: make, clear }.noting(&id);
+    let work = move |host: &Host| {
+        make(host)?;
+        Ok(sql::server()?.flush()?)
+    };
+    let work = Restartable { work, clear, clears: Clears::BeforeFirstSuccess }.noting(&id);
     let probe = move |_: &Host| has_table(first, table);
     Task::once(id, format!("Make the tables of {}", databases.join(", ")), &lock_version(), probe, work)
         .asking_the_running_system()
