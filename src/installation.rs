@@ -108,7 +108,11 @@ impl Installation {
             .iter()
             .flat_map(|service| service.listens.iter().map(|listen| (listen.port, service.id)))
             .collect();
-        let taken = self.facts.listeners.iter().filter_map(|listener| {
+        let shared = |unit: &Option<String>| {
+            let unit = unit.as_deref().filter(|_| self.config.host.share_services);
+            unit.is_some_and(|unit| services.iter().any(|service| service.unit == unit))
+        };
+        let taken = self.facts.listeners.iter().filter(|listener| !shared(&listener.unit)).filter_map(|listener| {
             let (port, id) = wanted.iter().find(|(port, _)| *port == listener.port)?;
             let who = listener.program.as_deref().unwrap_or("an unknown program");
             let what = format!("port {port}, which {id} needs, is taken by {who}");

@@ -67,6 +67,19 @@ fn plan_text(profile_name: &str) -> String {
     lines.join("\n")
 }
 
+/// The program itself, without root: `plan --sysroot`.
+#[test]
+fn a_captured_tree_is_planned_from_the_command_line() {
+    let (_dir, host) = captured();
+    let text = profile::answers("workstation", &facts(&host)).unwrap().render();
+    files::write(&host, Path::new("/etc/gpucloud/gpucloud.toml"), text.as_bytes(), 0o644, None).unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_gpucloud-install"));
+    let output = program.arg("--sysroot").arg(host.real("/")).args(["--json", "plan"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(plan["pending"].as_u64().unwrap() > 100, "{}", plan["pending"]);
+}
+
 #[test]
 fn the_plan_of_a_workstation() {
     insta::assert_snapshot!(plan_text("workstation"));

@@ -2,9 +2,11 @@
 
 use super::undo::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
+use crate::config::secrets::MASK;
 use crate::content::Content;
 use crate::host::users::{self, Owner};
 use crate::host::{Host, Result, files};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Permission bits and owner of a file or directory.
@@ -78,12 +80,14 @@ impl File {
         })
     }
 
-    /// The old content is shown only where it is ours or everybody's to read: it may hold secrets we do not know.
+    /// Of a file that not everybody may read, old values are not shown: they may be secrets that we do not know (any
+    /// more). Of one that is not ours, nothing is.
     fn diff(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> String {
         let readable = files::status(host, &self.path).ok().flatten().is_some_and(|status| status.mode & 0o004 != 0);
-        let old = match before {
+        let old = match before.map(String::from_utf8_lossy) {
             None => String::new(),
-            Some(bytes) if readable || past.undo.is_some() => host.mask(&String::from_utf8_lossy(bytes)),
+            Some(text) if readable => host.mask(&text),
+            Some(text) if past.undo.is_some() => self.without_old_values(host, &text),
             Some(_) => "(content that only root may read)\n".into(),
         };
         similar::TextDiff::from_lines(old.as_str(), self.content.shown())
@@ -91,6 +95,19 @@ impl File {
             .context_radius(2)
             .header(&format!("{} (now)", self.path.display()), &format!("{} (planned)", self.path.display()))
             .to_string()
+    }
+}
+
+impl File {
+    fn without_old_values(&self, host: &Host, old: &str) -> String {
+        let real = String::from_utf8_lossy(self.content.real());
+        let same: HashSet<&str> = real.lines().collect();
+        let shown = |line: &str| match line.find(['=', ':']) {
+            _ if same.contains(line) => host.mask(line),
+            Some(end) => format!("{} {MASK}", &line[..=end]),
+            None => MASK.to_owned(),
+        };
+        old.lines().map(|line| shown(line) + "\n").collect()
     }
 }
 

@@ -199,6 +199,11 @@ impl Undo {
         }
     }
 
+    /// The file or link that changes when it is taken back.
+    pub fn path(&self) -> Option<&Path> {
+        if let Undo::Path { path, .. } = self { Some(path) } else { None }
+    }
+
     /// Takes it back. May be repeated after having been killed.
     pub fn run(&self, host: &Host, past: &Past, originals: &Originals) -> Result<Undone> {
         match self {

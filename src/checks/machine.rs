@@ -99,13 +99,15 @@ fn data_size(s: &Subject) -> Finding {
     Finding::warn("storage", what, "1 TB is recommended; on LVM: lvextend -r -l +100%FREE VOLUME")
 }
 
-/// NVIDIA's device ids grow with the generation: 0x2200 is the first of Ampere's GeForce 30 series (GA102).
-const FIRST_SUPPORTED_DEVICE: u16 = 0x2200;
+/// NVIDIA's device ids grow with the generation, but for 0x20xx, which is Ampere's first (A100, A30) before Turing's last
+/// (0x21xx): 0x2200 is the first of the GeForce 30 series (GA102). (pci.ids)
+fn is_new_enough(device: &str) -> bool {
+    u16::from_str_radix(device, 16).is_ok_and(|id| id >= 0x2200 || (0x2080..0x2100).contains(&id))
+}
 
 pub(super) fn gpu(s: &Subject) -> Vec<Finding> {
     let cards: Vec<_> = s.facts.displays.iter().filter(|display| display.vendor == NVIDIA).collect();
-    let new_enough = |device: &str| u16::from_str_radix(device, 16).is_ok_and(|id| id >= FIRST_SUPPORTED_DEVICE);
-    let usable = cards.iter().filter(|card| new_enough(&card.device)).count();
+    let usable = cards.iter().filter(|card| is_new_enough(&card.device)).count();
     vec![match (cards.len(), usable) {
         (0, _) => Finding::warn(
             "gpu",
@@ -122,11 +124,13 @@ pub(super) fn gpu(s: &Subject) -> Vec<Finding> {
 }
 
 pub(super) fn virtualization(s: &Subject) -> Vec<Finding> {
-    let (id, virt) = ("virtualization", s.config.compute.virt);
+    let (id, virt) = (super::VIRTUALIZATION, s.config.compute.virt);
     let firmware = "switch on VT-x or AMD-V in the firmware, and load the module: modprobe kvm_intel or kvm_amd";
     vec![match (&s.facts.kvm, virt) {
-        (Kvm::Works, Virt::Qemu) => Finding::pass(id, "KVM works, but compute.virt says emulation"),
-        (Kvm::Works, _) => Finding::pass(id, "KVM works: a small machine was run on it"),
+        (Kvm::Works, Virt::Qemu) => {
+            Finding::pass(id, "instances are emulated, because compute.virt says so; KVM would work")
+        }
+        (Kvm::Works, _) => Finding::pass(id, "instances run on KVM: a small machine was run on it"),
         (other, Virt::Kvm) => {
             Finding::stop(id, "compute.virt says \"kvm\", but KVM does not work", firmware).seen(format!("{other:?}"))
         }
@@ -140,9 +144,6 @@ pub(super) fn clock(_: &Subject) -> Vec<Finding> {
     if now.as_second() >= RELEASED {
         return Vec::new();
     }
-    vec![Finding::stop(
-        "clock",
-        format!("the clock says {now}, before this release was made"),
-        "set it: timedatectl set-ntp true",
-    )]
+    let what = format!("the clock says {now}, before this release was made");
+    vec![Finding::stop("clock", what, super::network::SET_CLOCK)]
 }

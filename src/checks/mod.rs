@@ -1,6 +1,6 @@
 //! Checks: findings drawn from facts by pure functions. `plan`, `apply`, `doctor` and the wizard share them.
 //!
-//! A new check is one function in the file of its subject and its line in [`CHECKS`]; what it draws from comes from
+//! A new check is one function in the file of its subject and its line in one of the two lists below; what it draws from comes from
 //! `facts/`, perhaps from a new field there.
 
 mod machine;
@@ -10,6 +10,9 @@ mod software;
 use crate::config::Config;
 use crate::facts::{Facts, reach::Server};
 use crate::finding::{Finding, Level};
+
+/// Id of the finding that tells how instances run: on KVM, or emulated.
+pub const VIRTUALIZATION: &str = "virtualization";
 
 /// What checks draw from.
 pub struct Subject<'a> {
@@ -31,25 +34,25 @@ impl Subject<'_> {
 /// A check: one look at the subject, any number of findings.
 type Check = fn(&Subject) -> Vec<Finding>;
 
-/// All checks that do not belong to an engine, in the order in which they are shown.
-const CHECKS: &[Check] = &[
+/// Checks that draw from files: a captured tree is enough.
+const OF_FILES: &[Check] = &[
     machine::system,
-    machine::systemd,
     machine::memory,
-    machine::storage,
     machine::gpu,
-    machine::virtualization,
-    machine::clock,
-    network::address,
     network::host_name,
     software::other_clouds,
     software::shared_services,
     software::own_databases,
 ];
 
-/// Runs them all.
+/// Checks that draw from what only a running system can tell.
+const OF_THE_RUNNING_SYSTEM: &[Check] =
+    &[machine::systemd, machine::storage, machine::virtualization, machine::clock, network::address];
+
+/// Runs all that do not belong to an engine.
 pub fn run(subject: &Subject) -> Vec<Finding> {
-    CHECKS.iter().flat_map(|check| check(subject)).collect()
+    let of_the_running_system = OF_THE_RUNNING_SYSTEM.iter().filter(|_| subject.facts.live);
+    OF_FILES.iter().chain(of_the_running_system).flat_map(|check| check(subject)).collect()
 }
 
 /// Whether the servers of downloads answer.

@@ -41,17 +41,32 @@ pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
     vec![Finding::stop("host-name", what, format!("hostnamectl set-hostname {wanted}, or correct host.name"))]
 }
 
+/// More than this, and certificates and package indexes are refused sooner or later.
+const CLOCK_LIMIT_SECONDS: i64 = 5 * 60;
+/// What to do about a wrong clock.
+pub(super) const SET_CLOCK: &str = "set it: timedatectl set-ntp true";
+
 pub(super) fn servers(servers: &[Server]) -> Vec<Finding> {
     if servers.is_empty() {
         return Vec::new();
     }
-    let problems: Vec<Finding> =
+    let mut findings: Vec<Finding> =
         servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?))).map(finding).collect();
-    if problems.is_empty() {
-        vec![Finding::pass("servers", format!("{} download servers answer", servers.len()))]
-    } else {
-        problems
+    if findings.is_empty() {
+        findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
     }
+    findings.extend(clock(servers));
+    findings
+}
+
+fn clock(servers: &[Server]) -> Option<Finding> {
+    let (server, ahead) = servers.iter().find_map(|server| Some((server, server.clock_ahead?)))?;
+    if ahead.abs() <= CLOCK_LIMIT_SECONDS {
+        return Some(Finding::pass("clock", format!("the clock agrees with that of {}", server.host)));
+    }
+    let (minutes, side) = (ahead.abs() / 60, if ahead > 0 { "behind" } else { "ahead of" });
+    let what = format!("this machine's clock is {minutes} minutes {side} that of {}", server.host);
+    Some(Finding::stop("clock", what, SET_CLOCK))
 }
 
 fn finding((server, problem): (&Server, &Problem)) -> Finding {

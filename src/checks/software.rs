@@ -36,6 +36,14 @@ pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
     if shared.is_empty() {
         return Vec::new();
     }
+    if shared.iter().any(|(name, _)| name == "rabbitmq-server") {
+        let next = "remove it, or use another machine";
+        return vec![Finding::stop(
+            "own-services",
+            "a RabbitMQ of your own is here: the cloud would rename its node",
+            next,
+        )];
+    }
     let names: Vec<String> = shared.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let seen = names.join(", ");
     vec![if s.config.host.share_services {

@@ -1,13 +1,14 @@
 use super::*;
 use crate::config::Virt;
 use crate::config::tests::sample;
-use crate::facts::reach::Problem;
+use crate::facts::reach::{Problem, Server};
 use crate::facts::{hardware, kvm::Kvm, network, os, pci, software, storage};
 
 fn facts() -> Facts {
     let filesystem =
         |below: &str| storage::Filesystem { below: below.into(), size: 2 << 40, free: 1 << 40, writable: true };
     Facts {
+        live: true,
         os: os::Os {
             id: "debian".into(),
             version: "12".into(),
@@ -133,8 +134,45 @@ fn a_dead_name_server_is_told_from_a_closed_port() {
         host: "mirror.example".into(),
         port: 80,
         problem: Some(problem),
+        clock_ahead: None,
     };
     let servers = [server(Problem::Unresolved("x".into())), server(Problem::Unreachable("y".into()))];
     let found: Vec<String> = reach(&servers).into_iter().map(|f| f.what).collect();
     assert!(found[0].contains("cannot be resolved") && found[1].contains("does not answer"), "{found:?}");
+}
+
+#[test]
+fn a_clock_that_differs_from_a_servers_is_told_by_how_much() {
+    let server = |ahead| Server {
+        purpose: "packages".into(),
+        host: "mirror.example".into(),
+        port: 80,
+        problem: None,
+        clock_ahead: Some(ahead),
+    };
+    assert_eq!(worst(&reach(&[server(20)])), Level::Pass);
+    let findings = reach(&[server(-3600)]);
+    assert_eq!(worst(&findings), Level::Stop);
+    assert!(findings.iter().any(|f| f.what == "this machine's clock is 60 minutes ahead of that of mirror.example"));
+}
+
+#[test]
+fn amperes_first_cards_are_new_enough_and_turings_are_not() {
+    for (device, expected) in
+        [("20b0", Level::Pass), ("2684", Level::Pass), ("2182", Level::Warn), ("1eb8", Level::Warn)]
+    {
+        let mut facts = facts();
+        facts.displays[0].device = device.into();
+        let config = sample();
+        let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+        assert_eq!(worst(&machine::gpu(&subject)), expected, "{device}");
+    }
+}
+
+#[test]
+fn a_captured_tree_is_not_judged_by_what_it_cannot_tell() {
+    let facts = Facts { live: false, network: network::Network::default(), kvm: Kvm::NoDevice, ..facts() };
+    let config = sample();
+    let findings = run(&Subject { facts: &facts, config: &config, our_packages: &[] });
+    assert!(findings.iter().all(|f| !["address", "storage", VIRTUALIZATION].contains(&f.id)), "{findings:?}");
 }

@@ -1,6 +1,7 @@
 //! `apply`: makes the machine what the answers say, or watches a run that is going on.
 
 use super::Session;
+use crate::checks;
 use crate::cli::Apply;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -85,8 +86,11 @@ fn ask_to_go_ahead(session: &Session, plan: &Plan) -> Result<(), Failure> {
 /// Shows what is grave among `findings`; what stops, stops.
 pub(super) fn refuse_stops(session: &Session, findings: &[Finding]) -> Result<(), Failure> {
     let grave: Vec<Finding> = findings.iter().filter(|finding| finding.level > Level::Pass).cloned().collect();
-    if !grave.is_empty() {
-        session.ui.say(text::findings(&grave));
+    // How instances will run is told in any case.
+    let told = |finding: &&Finding| finding.level > Level::Pass || finding.id == checks::VIRTUALIZATION;
+    let told: Vec<Finding> = findings.iter().filter(told).cloned().collect();
+    if !told.is_empty() {
+        session.ui.say(text::findings(&told));
     }
     match grave.into_iter().find(|finding| finding.level == Level::Stop) {
         None => Ok(()),

@@ -19,6 +19,8 @@ use serde::Serialize;
 /// Everything known of a machine.
 #[derive(Debug, Clone, Serialize)]
 pub struct Facts {
+    /// Whether the running system was asked; in a captured tree filesystems, network, KVM and listeners are unknown.
+    pub live: bool,
     /// Distribution, kernel, name.
     pub os: os::Os,
     /// Processors and memory.
@@ -41,6 +43,7 @@ impl Facts {
     /// Looks at everything but the outside network (see [`reach`], which takes its time).
     pub fn gather(host: &Host) -> Result<Self> {
         Ok(Self {
+            live: host.is_live(),
             os: os::read(host)?,
             hardware: hardware::read(host)?,
             storage: storage::read(host)?,

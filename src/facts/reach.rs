@@ -35,6 +35,8 @@ pub struct Server {
     pub port: u16,
     /// Why it cannot be reached; `None` when it can.
     pub problem: Option<Problem>,
+    /// By how many seconds its clock is ahead of ours, where it said so.
+    pub clock_ahead: Option<i64>,
 }
 
 /// Why a server cannot be reached.
@@ -47,24 +49,29 @@ pub enum Problem {
     Unreachable(String),
 }
 
-/// Tries every server of the machine's settings, all at once. A proxy stands for all of them.
+/// A server to be tried.
+struct Target {
+    purpose: &'static str,
+    url: String,
+}
+
+/// Tries every server of the machine's settings, all at once. Behind a proxy, it is the proxy that is tried.
 pub fn probe(host: &Host) -> Result<Vec<Server>> {
-    let targets = match proxy(host)? {
-        Some((name, port)) => vec![("everything (a proxy)".to_owned(), name, port)],
-        None => servers(host)?,
-    };
+    let targets = targets(host)?;
     Ok(std::thread::scope(|scope| {
-        let tries: Vec<_> = targets.into_iter().map(|target| scope.spawn(|| attempt(target))).collect();
-        tries.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        let tries: Vec<_> = targets.iter().map(|target| scope.spawn(|| attempt(target))).collect();
+        tries.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
     }))
 }
 
-fn attempt((purpose, host, port): (String, String, u16)) -> Server {
+fn attempt(target: &Target) -> Option<Server> {
+    let (host, port) = host_and_port(&target.url)?;
     let problem = match (host.as_str(), port).to_socket_addrs() {
         Err(error) => Some(Problem::Unresolved(error.to_string())),
         Ok(addresses) => connect(addresses.collect()),
     };
-    Server { purpose, host, port, problem }
+    let clock_ahead = if problem.is_none() { clock_ahead(&target.url) } else { None };
+    Some(Server { purpose: target.purpose.to_owned(), host, port, problem, clock_ahead })
 }
 
 fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
@@ -78,26 +85,50 @@ fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
     Some(Problem::Unreachable(last))
 }
 
-fn proxy(host: &Host) -> Result<Option<(String, u16)>> {
-    let names = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"];
-    let from_environment = names.iter().find_map(|name| std::env::var(name).ok());
-    if let Some(url) = from_environment.filter(|url| !url.is_empty() && host.is_live()) {
-        return Ok(host_and_port(&url));
-    }
-    Ok(None)
+/// Only without TLS, which a wrong clock breaks: any answer of an HTTP server has its date (RFC 9110, 6.6.1).
+fn clock_ahead(url: &str) -> Option<i64> {
+    let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false).proxy(None);
+    let answer = ureq::Agent::from(config.build()).head(url).call();
+    let answer = url.starts_with("http://").then_some(answer)?.ok()?;
+    let date = jiff::fmt::rfc2822::parse(answer.headers().get("date")?.to_str().ok()?).ok()?;
+    Some(date.timestamp().as_second() - jiff::Timestamp::now().as_second())
 }
 
-fn servers(host: &Host) -> Result<Vec<(String, String, u16)>> {
-    let mut found = Vec::new();
-    for url in apt_urls(host)? {
-        found.extend(host_and_port(&url).map(|(name, port)| ("packages of the distribution".to_owned(), name, port)));
+fn targets(host: &Host) -> Result<Vec<Target>> {
+    if let Some(url) = proxy(host) {
+        return Ok(vec![Target { purpose: "everything (a proxy)", url }]);
     }
-    if let Some(url) = pip_index(host)? {
-        found.extend(host_and_port(&url).map(|(name, port)| ("OpenStack's packages".to_owned(), name, port)));
-    }
+    let mut found: Vec<(&'static str, String)> = match apt_proxy(host)? {
+        Some(url) => vec![("packages of the distribution (apt's proxy)", url)],
+        None => apt_urls(host)?.into_iter().map(|url| ("packages of the distribution", url)).collect(),
+    };
+    found.extend(pip_index(host)?.map(|url| ("OpenStack's packages", url)));
     found.sort();
-    found.dedup();
-    Ok(found)
+    found.dedup_by_key(|(purpose, url)| (*purpose, host_and_port(url)));
+    Ok(found.into_iter().map(|(purpose, url)| Target { purpose, url }).collect())
+}
+
+/// The proxy of the environment, in whichever case it is written.
+fn proxy(host: &Host) -> Option<String> {
+    let names = DOWNLOAD_VARIABLES
+        .iter()
+        .filter(|name| name.to_lowercase().ends_with("s_proxy") || name.to_lowercase() == "http_proxy");
+    names.filter(|_| host.is_live()).find_map(|name| std::env::var(name).ok()).filter(|url| !url.is_empty())
+}
+
+/// The proxy in apt's own settings: `Acquire::http::Proxy "http://...";` (apt.conf(5)).
+fn apt_proxy(host: &Host) -> Result<Option<String>> {
+    let dir = Path::new("/etc/apt/apt.conf.d");
+    let mut paths = vec![Path::new("/etc/apt/apt.conf").to_owned()];
+    paths.extend(files::list(host, dir)?.into_iter().map(|name| dir.join(name)));
+    for path in paths {
+        let text = files::read_text(host, path)?.unwrap_or_default();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("//") && line.contains("Proxy"));
+        if let Some(url) = lines.filter_map(|line| line.split('"').nth(1)).find(|url| url.contains("://")) {
+            return Ok(Some(url.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Addresses in one-line and deb822 sources.
@@ -113,8 +144,11 @@ pub fn apt_urls(host: &Host) -> Result<Vec<String>> {
 }
 
 fn urls_in(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
-    let words = lines.flat_map(str::split_whitespace);
+    // A stanza of the newer form can be switched off as a whole (sources.list(5), "Enabled").
+    let off = |stanza: &&str| !stanza.lines().any(|line| line.to_lowercase().replace(' ', "") == "enabled:no");
+    let lines = text.split("\n\n").filter(off).flat_map(str::lines).map(str::trim);
+    let words =
+        lines.filter(|line| line.starts_with("deb ") || line.starts_with("URIs:")).flat_map(str::split_whitespace);
     words.filter(|word| word.starts_with("http://") || word.starts_with("https://")).map(str::to_owned).collect()
 }
 
@@ -149,6 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_is_switched_off_is_not_tried() {
+        let text = "Enabled: no\nURIs: http://old.example/debian\n\nURIs: http://new.example/debian\n";
+        assert_eq!(urls_in(text), ["http://new.example/debian"]);
+    }
+
+    #[test]
+    fn apts_own_proxy_is_tried_in_the_place_of_its_servers() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+        put("/etc/apt/sources.list", "deb http://mirror.example/debian bookworm main\n");
+        put("/etc/apt/apt.conf.d/90proxy", "// none\nAcquire::http::Proxy \"http://proxy.example:3128\";\n");
+        let urls: Vec<String> = targets(&host).unwrap().into_iter().map(|target| target.url).collect();
+        assert_eq!(urls, ["http://proxy.example:3128"]);
+    }
+
+    #[test]
     fn a_url_gives_name_and_port() {
         assert_eq!(host_and_port("https://u:p@mirror.example:8443/x"), Some(("mirror.example".into(), 8443)));
         assert_eq!(host_and_port("http://mirror.example/x"), Some(("mirror.example".into(), 80)));
@@ -156,9 +207,8 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_told_from_a_server_that_is_silent() {
-        let server = attempt(("x".into(), "no-such-name.invalid".into(), 80));
-        assert!(matches!(server.problem, Some(Problem::Unresolved(_))));
-        let server = attempt(("x".into(), "127.0.0.1".into(), 1));
-        assert!(matches!(server.problem, Some(Problem::Unreachable(_))));
+        let problem = |url: &str| attempt(&Target { purpose: "x", url: url.into() }).unwrap().problem;
+        assert!(matches!(problem("http://no-such-name.invalid/"), Some(Problem::Unresolved(_))));
+        assert!(matches!(problem("http://127.0.0.1:1/"), Some(Problem::Unreachable(_))));
     }
 }

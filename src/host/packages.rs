@@ -8,8 +8,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const STATUS: &str = "/var/lib/dpkg/status";
-/// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer).
-const LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
+/// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer). For the last one, which
+/// `apt-get update` takes, apt itself never waits.
+const LOCKS: [&str; 3] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", LISTS_LOCK];
+const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 /// How long to wait for another program's lock: an unattended upgrade of a kernel takes minutes.
 const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// A package index older than this is fetched again before packages are installed.
@@ -92,8 +94,14 @@ pub fn refresh_index(host: &Host) -> Result<()> {
     if index_age(host).is_some_and(|age| age < INDEX_AGE) {
         return Ok(());
     }
-    wait_for_lock(host)?;
-    apt_get().arg("update").args(["-o", "APT::Update::Error-Mode=any"]).run(host)
+    loop {
+        wait_for_lock(host)?;
+        match apt_get().arg("update").args(["-o", "APT::Update::Error-Mode=any"]).run(host) {
+            // Somebody was quicker.
+            Err(Error::Failed { tail, .. }) if tail.contains(LISTS_LOCK) => {}
+            result => return result,
+        }
+    }
 }
 
 fn index_age(host: &Host) -> Option<Duration> {

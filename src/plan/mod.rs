@@ -10,7 +10,7 @@ pub mod journal;
 pub mod runner;
 pub mod undo;
 
-use crate::action::{Action, ActionId, Checked, Lifetime, WhenOrphaned};
+use crate::action::{Action, ActionId, Checked, Lifetime, Undo, WhenOrphaned};
 use crate::failure::Failure;
 use crate::host::{Host, Result};
 use journal::{Entry, Journal};
@@ -159,6 +159,8 @@ pub struct Orphan {
     pub id: ActionId,
     /// What taking it back means; `None`: it stays, because it carries data.
     pub undo: Option<String>,
+    /// The file that changes when it is taken back.
+    path: Option<PathBuf>,
 }
 
 /// What `apply` will do.
@@ -216,7 +218,7 @@ impl Plan {
         validate(&steps)?;
         let orphans = orphans(&steps, journal);
         let mut planned = check_all(steps, host, journal)?;
-        mark_restarts(&mut planned);
+        mark_restarts(&mut planned, orphans.iter().filter_map(|orphan| orphan.path.clone()));
         skip_idle_helpers(&mut planned);
         Ok(Self { steps: planned, orphans })
     }
@@ -258,7 +260,8 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
         .map(|(id, entry)| {
             let goes = is_left_over(entry) || entry.when_orphaned == WhenOrphaned::Undo;
             let undo = goes.then(|| entry.describe_undo());
-            Orphan { id: id.clone(), undo }
+            let path = entry.past.undo.as_ref().filter(|_| goes).and_then(Undo::path).map(Path::to_owned);
+            Orphan { id: id.clone(), undo, path }
         })
         .collect();
     orphans.reverse();
@@ -325,8 +328,8 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
 }
 
 /// A running unit whose configuration this plan changes will be restarted: say so.
-fn mark_restarts(planned: &mut [PlannedStep]) {
-    let changing = changing_paths(planned);
+fn mark_restarts(planned: &mut [PlannedStep], going: impl Iterator<Item = PathBuf>) {
+    let changing: Vec<PathBuf> = changing_paths(planned).into_iter().chain(going).collect();
     for step in planned {
         for (action, planned) in step.step.actions.iter().zip(&mut step.actions) {
             let cause = action.inputs().iter().find(|input| changing.iter().any(|path| path.starts_with(input)));

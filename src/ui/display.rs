@@ -72,7 +72,7 @@ impl Sink for Lines {
     fn event(&self, event: &Event) {
         let line = if self.json { serde_json::to_string(event).ok() } else { self.line(event) };
         if let Some(line) = line {
-            eprintln!("{line}");
+            super::line(std::io::stderr(), &line);
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The only place that prints: documents on standard output, everything for a person on standard error when a
 //! document is wanted.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 pub mod display;
 pub mod prompt;
 pub mod text;
@@ -10,7 +8,7 @@ pub mod text;
 use crate::cli::{Global, Progress};
 use crate::failure::Failure;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// How this program talks.
@@ -45,7 +43,7 @@ impl Ui {
 
     /// Prose: standard output, or standard error beside a document.
     pub fn say(&self, text: impl AsRef<str>) {
-        if self.json { eprintln!("{}", text.as_ref()) } else { println!("{}", text.as_ref()) }
+        if self.json { line(std::io::stderr(), text.as_ref()) } else { line(std::io::stdout(), text.as_ref()) }
     }
 
     /// The document of `command`, with `fields` behind its head.
@@ -57,19 +55,18 @@ impl Ui {
         if let (Some(document), Value::Object(fields)) = (document.as_object_mut(), fields) {
             document.extend(fields);
         }
-        println!("{document}");
+        line(std::io::stdout(), &document.to_string());
     }
 
     /// A failure: what, evidence, next. With `--json` also as a document.
     pub fn failure(&self, command: &str, failure: &Failure) {
         self.document(command, json!({"error": failure}));
-        eprintln!("{} {}", text::red("error:"), failure.what);
-        for line in failure.evidence.lines() {
-            eprintln!("  {}", text::dim(line));
-        }
+        let mut lines = vec![format!("{} {}", text::red("error:"), failure.what)];
+        lines.extend(failure.evidence.lines().map(|evidence| format!("  {}", text::dim(evidence))));
         if !failure.next.is_empty() {
-            eprintln!("{} {}", text::cyan("next:"), failure.next);
+            lines.push(format!("{} {}", text::cyan("next:"), failure.next));
         }
+        line(std::io::stderr(), &lines.join("\n"));
     }
 
     /// What shows a run here.
@@ -84,6 +81,11 @@ impl Ui {
 
     /// Output of a program that is passed on unchanged.
     pub fn raw(&self, text: &str) {
-        print!("{text}");
+        line(std::io::stdout(), text.trim_end_matches('\n'));
     }
+}
+
+/// A reader that went away (`| head`) must end neither a run nor its journal: what cannot be printed is dropped.
+fn line(mut out: impl Write, text: &str) {
+    let _ = writeln!(out, "{text}");
 }
