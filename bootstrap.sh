@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # From a checkout to the running program: ./bootstrap.sh [ARGS]. Without ARGS the program's wizard starts.
 #
-# Builds and installs /usr/local/bin/gpucloud-install where the one that is there is missing or older than the sources,
-# then becomes it. Needs root (asks sudo for it). Everything it says goes to standard error.
+# Takes /usr/local/bin/gpucloud-install where it was built from these very sources; else installs the one that lies beside
+# this script or was built here; else builds it. Then it becomes that program. Needs root (asks sudo for it). Everything
+# it says goes to standard error.
 set -euo pipefail
 
 ME=$(readlink -f -- "${BASH_SOURCE[0]}")
 readonly ME HERE=${ME%/*}
 readonly BUILT=$HERE/target/release/gpucloud-install
+readonly BESIDE=$HERE/gpucloud-install
 readonly INSTALLED=/usr/local/bin/gpucloud-install
-readonly SOURCES=("$HERE"/{src,templates,profiles,Cargo.toml,Cargo.lock})
+readonly SOURCES=(src templates profiles Cargo.toml Cargo.lock)
 readonly BUILD_PACKAGES=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev)
 # Rust of the distribution, compiler and cargo. Debian 12 has a new one as rustc-web only, for its browsers.
 readonly RUST_PACKAGES=("rustc cargo" "rustc-web cargo-web")
@@ -24,11 +26,15 @@ main() {
     version=$(from_manifest version)
     needed_rust=$(from_manifest rust-version)
     become_root "$@"
-    if is_current "$BUILT"; then
-        cmp --silent "$BUILT" "$INSTALLED" 2>/dev/null || install_program
-    elif ! is_current "$INSTALLED"; then
-        build
-        install_program
+    export GPUCLOUD_SOURCES
+    GPUCLOUD_SOURCES=$(hash_of_sources)
+    if ! is_of_these_sources "$INSTALLED"; then
+        if is_of_this_version "$BESIDE"; then
+            install_program "$BESIDE"
+        else
+            is_of_these_sources "$BUILT" || build
+            install_program "$BUILT"
+        fi
     fi
     exec "$INSTALLED" "$@"
 }
@@ -62,17 +68,28 @@ become_root() {
     exec sudo "${options[@]}" -- bash "$ME" "$@"
 }
 
-# Whether this program runs, has our version, and no source is newer than it.
-is_current() {
-    [[ -x $1 ]] || return
-    [[ $("$1" --version </dev/null 2>/dev/null) == "gpucloud-install $version" ]] || return
-    [[ -z $(find "${SOURCES[@]}" -newer "$1" -print -quit) ]]
+# Names the sources: the program says it with its version (src/cli.rs).
+hash_of_sources() {
+    cd "$HERE"
+    find "${SOURCES[@]}" -type f -print0 | LC_ALL=C sort --zero-terminated | xargs -0 sha256sum | sha256sum | cut -c 1-12
+}
+
+is_of_these_sources() {
+    [[ $(version_of "$1") == "gpucloud-install $version (sources $GPUCLOUD_SOURCES)" ]]
+}
+
+is_of_this_version() {
+    [[ $(version_of "$1") == "gpucloud-install $version"* ]]
+}
+
+version_of() {
+    if [[ -f $1 && -x $1 ]]; then "$1" --version </dev/null 2>/dev/null; fi
 }
 
 install_program() {
     local new=$INSTALLED.new.$$
     mkdir -p -- "${INSTALLED%/*}"
-    if ! { install --mode=755 -- "$BUILT" "$new" && sync -- "$new" && mv -fT -- "$new" "$INSTALLED"; }; then
+    if ! { install --mode=755 -- "$1" "$new" && sync -- "$new" && mv -fT -- "$new" "$INSTALLED"; }; then
         rm -f -- "$new"
         die $FAILED "$INSTALLED cannot be written" "make room or mount it writable, then: $again"
     fi
@@ -114,7 +131,7 @@ home_of() {
 }
 
 as_builder() {
-    local words=(env "--chdir=$HERE" "HOME=$home" "PATH=${rust_directory:+$rust_directory:}$PATH")
+    local words=(env "--chdir=$HERE" "GPUCLOUD_SOURCES=$GPUCLOUD_SOURCES" "HOME=$home" "PATH=${rust_directory:+$rust_directory:}$PATH")
     if [[ -z ${RUSTUP_HOME:-} && $rust_directory == */.cargo/bin ]]; then
         # Root may build with a person's toolchain: rustup would look for it in root's home.
         words+=("RUSTUP_HOME=${rust_directory%/.cargo/bin}/.rustup")

@@ -5,12 +5,24 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-started=$SECONDS
-part() {
-    printf '\n== %s (after %d s)\n' "$1" "$((SECONDS - started))"
+part=
+times=
+begin() {
+    local seconds=$((SECONDS - since))
+    if [ -n "$part" ]; then times+=$(printf '%5d s  %s' "$seconds" "$part")$'\n'; fi
+    part=$1 since=$SECONDS
+    if [ -n "$part" ]; then printf '\n== %s\n' "$part"; fi
+}
+since=$SECONDS
+# The runner's own summary is the last thing that is printed: the times stand before its part.
+print_times() {
+    begin ''
+    printf '\nparts so far:\n%s%5d s  together\n' "$times" "$SECONDS"
 }
 
 packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 procps python3-venv util-linux bsdutils shellcheck)
+# Ubuntu has its browser as a snap only: there, the browser test is counted as ignored.
+if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then packages+=(chromium chromium-driver); fi
 install_packages() {
     local missing=()
     for package in "${packages[@]}"; do
@@ -25,19 +37,25 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
-part "packages"
+begin "packages"
 if command -v apt-get >/dev/null; then install_packages; fi
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 command -v cargo >/dev/null || { echo "cargo is missing: install rustup, or the distribution's cargo 1.88 or newer" >&2; exit 1; }
 
-part "formatting"
+begin "formatting"
 cargo fmt --all --check
-part "lints"
+begin "lints"
 cargo clippy --locked --all-targets --quiet -- -D warnings
 shellcheck bootstrap.sh test.sh .ci/run benches/install.sh
-part "unit tests and interrupted runs"
+begin "unit tests and interrupted runs"
 cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock
-if [ "${1:-}" = --fast ]; then exit 0; fi
-part "whole installations"
+if [ "${1:-}" = --fast ]; then
+    print_times
+    exit
+fi
+begin "building what lab hosts run"
 cargo build --locked --quiet --examples
+cargo test --locked --quiet --test lab --no-run
+print_times
+printf '\n== whole installations\n'
 cargo test --locked --test lab

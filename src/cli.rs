@@ -4,6 +4,7 @@ use crate::config::EngineName;
 use crate::systems::LabSystem;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,8 @@ pub const CONFIG_VARIABLE: &str = "GPUCLOUD_CONFIG";
 
 /// Install a private GPU cloud on this machine: planned, resumable, undoable.
 #[derive(Debug, Parser)]
-#[command(name = "gpucloud-install", bin_name = "gpucloud-install", version, max_term_width = 80, after_help = EXAMPLES)]
+#[command(name = "gpucloud-install", bin_name = "gpucloud-install", version = version(), max_term_width = 80)]
+#[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -29,6 +31,15 @@ pub struct Cli {
     /// What to do; without it: ask, plan, apply.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// The version, and of which sources where `bootstrap.sh` built it: it tells by that whether to build again.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let sources = option_env!("GPUCLOUD_SOURCES").map(|hash| format!(" (sources {hash})"));
+        format!("{}{}", env!("CARGO_PKG_VERSION"), sources.unwrap_or_default())
+    });
+    &VERSION
 }
 
 /// Options of every command.

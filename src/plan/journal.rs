@@ -215,7 +215,7 @@ impl Journal {
     /// Fails while a run works on the journal in `dir`.
     pub fn refuse_busy(host: &Host, dir: impl AsRef<Path>) -> Result<(), JournalError> {
         let path = dir.as_ref().join(LOCK);
-        if files::exists(host, &path) { lock(host, &path).map(drop) } else { Ok(()) }
+        if files::exists(host, &path) { try_lock(host, &path).map(drop) } else { Ok(()) }
     }
 
     /// The journal's file.
@@ -359,19 +359,18 @@ fn migrate(value: serde_json::Value) -> serde_json::Value {
 }
 
 fn lock(host: &Host, path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
-    let real = host.real(path);
-    let mut options = std::fs::OpenOptions::new();
-    let file =
-        options.create(true).truncate(false).read(true).write(true).open(&real).map_err(|source| host::Error::Io {
-            doing: "open",
-            path: path.to_owned(),
-            source,
-        })?;
-    let mut lock =
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Busy { holder: holder(&real) })?;
     use std::io::Write;
+    let mut lock = try_lock(host, path)?;
     let _ = lock.set_len(0).and_then(|()| write!(lock, "process {}", std::process::id()));
     Ok(lock)
+}
+
+fn try_lock(host: &Host, path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
+    let real = host.real(path);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).read(true).write(true).open(&real);
+    let file = file.map_err(|source| host::Error::Io { doing: "open", path: path.to_owned(), source })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Busy { holder: holder(&real) })
 }
 
 fn holder(lock: &Path) -> Option<String> {
