@@ -50,7 +50,7 @@ pub const ANSWERS: &[Answer] = &[
     },
     Answer {
         key: "host.share_services",
-        meaning: "true: use a MariaDB, RabbitMQ, libvirt or Open vSwitch that was here before; false: stop instead",
+        meaning: "true: use a MariaDB, memcached, libvirt or Open vSwitch that was here before; false: stop instead",
         on_change: OnChange::Live,
     },
     Answer {
