@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Fail
         return work(session);
     }
     if run::is_going_on(&session.host) {
-        return attach(session);
+        return if options.detach { leave(session) } else { attach(session) };
     }
     let installation = Installation::load(&session.host, &session.global.config)?;
     if !prepare(session, &installation)? {
@@ -107,11 +107,13 @@ pub(super) fn go(session: &Session, options: &Apply, installation: &Installation
         return foreground(session, installation);
     }
     run::start(&session.host, &session.global.config, session.global.jobs)?;
-    if options.detach {
-        session.ui.say("The run has begun; gpucloud-install apply watches it.");
-        return Ok(ExitStatus::Done);
-    }
-    watch(session)
+    if options.detach { leave(session) } else { watch(session) }
+}
+
+fn leave(session: &Session) -> Result<ExitStatus, Failure> {
+    session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it.");
+    session.ui.document("apply", json!({"detached": true}));
+    Ok(ExitStatus::Done)
 }
 
 /// A display that also adds up.

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, files, systemd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The unit in which a run works.
 pub const UNIT: &str = "gpucloud-run.service";
@@ -17,16 +18,28 @@ pub const UNIT: &str = "gpucloud-run.service";
 pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
 /// What the run, and its continuation after a boot, need of the environment in which it was asked for.
 pub const ENVIRONMENT: &str = "/var/lib/gpucloud/run.environment";
+/// How long a run may take to come to a safe point.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Held while a run is being started: two terminals may ask at once.
 const START_LOCK: &str = "/run/gpucloud/start.lock";
 /// One log for each run that changed something.
 pub const LOGS: &str = "/var/log/gpucloud";
 
-/// Whether a run is going on in its unit.
+/// Whether a run is going on in its unit. One that is being stopped is waited for.
 pub fn is_going_on(host: &Host) -> bool {
-    let going =
-        |status: systemd::UnitStatus| matches!(status.active.as_str(), "active" | "activating" | "deactivating");
-    systemd::is_booted(host) && systemd::unit(host, UNIT).is_ok_and(going)
+    let mut state = state(host);
+    let end = Instant::now() + STOP_LIMIT;
+    while state == "deactivating" && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(100));
+        state = self::state(host);
+    }
+    matches!(state.as_str(), "active" | "activating")
+}
+
+/// What systemd calls the state of the run's unit; empty where there is no systemd.
+fn state(host: &Host) -> String {
+    let asked = systemd::is_booted(host).then(|| systemd::unit(host, UNIT).ok()).flatten();
+    asked.map(|status| status.active).unwrap_or_default()
 }
 
 /// Starts a run in its unit: it outlives the terminal, and is killed as a whole. One that another terminal has started
@@ -47,7 +60,7 @@ pub fn start(host: &Host, config: &Path, jobs: u16) -> Result<(), Failure> {
             "--collect",
             &format!("--unit={UNIT}"),
             "--property=KillMode=control-group",
-            "--property=TimeoutStopSec=120",
+            &format!("--property=TimeoutStopSec={}", STOP_LIMIT.as_secs()),
             &format!("--property=EnvironmentFile={ENVIRONMENT}"),
             "--",
         ])

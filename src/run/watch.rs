@@ -89,7 +89,8 @@ pub fn follow(host: &Host, display: &dyn Sink, interrupted: &AtomicBool) -> Resu
         // Asking systemd costs a process: once a second is enough.
         if asked.elapsed() > ASK {
             asked = Instant::now();
-            gone_since = if super::is_going_on(host) { None } else { gone_since.or(Some(asked)) };
+            let there = matches!(super::state(host).as_str(), "active" | "activating" | "deactivating");
+            gone_since = if there { None } else { gone_since.or(Some(asked)) };
         }
         if gone_since.is_some_and(|since| since.elapsed() > GRACE) {
             return Err(killed(host));
