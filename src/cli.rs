@@ -201,6 +201,9 @@ pub struct LabUp {
     /// Engine of its cloud
     #[arg(long, value_enum)]
     pub engine: Option<EngineName>,
+    /// Let its instances run on this machine's KVM; without, they are emulated
+    #[arg(long)]
+    pub kvm: bool,
     /// Only make the host: no cloud
     #[arg(long)]
     pub no_install: bool,

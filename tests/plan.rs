@@ -301,6 +301,36 @@ fn a_unit_whose_file_will_change_is_shown_as_later() {
 }
 
 #[test]
+fn a_closing_step_runs_behind_every_change_and_never_without_one() {
+    let (_dir, host) = host();
+    let steps = || {
+        let tidy = Task::new(
+            ActionId::new("tidy", "left"),
+            "Tidy",
+            |host| Ok(Checked::done_if(!files::exists(host, "/left"), "remove")),
+            |host| files::remove(host, Path::new("/left")),
+        );
+        let leaves = Task::new(
+            ActionId::new("task", "leaves"),
+            "Leave something",
+            |host| Ok(Checked::done_if(files::exists(host, "/made"), "make")),
+            |host| {
+                files::write(host, Path::new("/left"), b"", 0o644, None)?;
+                files::write(host, Path::new("/made"), b"", 0o644, None)
+            },
+        );
+        vec![
+            Step::new("work", "W").with(leaves),
+            Step::new("finish", "F").after(&["work"]).closing().with(tidy.at_runtime()),
+        ]
+    };
+    apply(&host, steps()).unwrap();
+    assert_eq!(text(&host, "/left"), None);
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    assert_eq!(Plan::make(steps(), &host, &journal).unwrap().pending(), 0);
+}
+
+#[test]
 fn what_is_only_for_the_run_is_left_out_when_nobody_needs_it() {
     let (_dir, host) = host();
     let steps = || {

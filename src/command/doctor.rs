@@ -54,10 +54,13 @@ fn verdict(worst: Level) -> &'static str {
     }
 }
 
-/// What apply would change on a machine that was applied is damage.
+/// What apply would change on a machine that was applied is damage; what it would only look at again is not.
 fn damage(installation: &Installation) -> Result<Vec<Finding>, Failure> {
     let plan = installation.plan(&installation.journal()?)?;
-    let pending = plan.steps.into_iter().flat_map(|step| step.actions).filter(|action| action.is_pending());
+    let pending = plan.steps.into_iter().flat_map(|step| {
+        let only_again = move |checked: &Checked| step.step.closing && matches!(checked, Checked::Later(_));
+        step.actions.into_iter().filter(move |action| action.is_pending() && !only_again(&action.checked))
+    });
     let finding = |action: crate::plan::PlannedAction| {
         let detail = match action.checked {
             Checked::Needed(change) => change.summary,

@@ -73,7 +73,7 @@ fn new(session: &Session, options: &LabUp) -> Result<Lab, Failure> {
     let network = network::probe(&session.host)?;
     Lab::claim(&session.host, || {
         let address = lab::free_address(&session.host, &network)?;
-        Ok(Lab { host_name: name.to_string(), name, system, address })
+        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm })
     })
 }
 

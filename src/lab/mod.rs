@@ -42,6 +42,9 @@ pub struct Lab {
     pub address: Ipv4Addr,
     /// Name of the machine inside.
     pub host_name: String,
+    /// Whether its guests run on this machine's KVM.
+    #[serde(default)]
+    pub kvm: bool,
 }
 
 impl Lab {
@@ -50,9 +53,10 @@ impl Lab {
         lab_dir(self.name.as_str())
     }
 
-    /// The container that it is; with `kvm`, its guests run on this machine's KVM.
-    pub fn container(&self, kvm: bool) -> Container {
-        Container { name: self.name.to_string(), root: self.root(), console: self.dir().join("console.log"), kvm }
+    /// The container that it is.
+    pub fn container(&self) -> Container {
+        let console = self.dir().join("console.log");
+        Container { name: self.name.to_string(), root: self.root(), console, kvm: self.kvm }
     }
 
     /// Its root file system.

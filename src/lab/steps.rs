@@ -8,7 +8,7 @@ use crate::action::task::Task;
 use crate::action::undo::{Leaves, Original};
 use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
-use crate::facts::{Facts, kvm::Kvm};
+use crate::facts::Facts;
 use crate::host::command::Command;
 use crate::host::{Host, files, nft, nspawn, systemd};
 use crate::plan::{Hold, Step};
@@ -52,7 +52,7 @@ pub fn own(lab: &Lab, source: PathBuf, facts: &Facts, host: &Host) -> crate::hos
             .after(&["lab-settings"])
             .with(unmanaged_link(lab))
             .with(rules(lab))
-            .with(running(lab, facts.kvm == Kvm::Works))
+            .with(running(lab))
             .with(link(lab, facts)),
     ])
 }
@@ -150,8 +150,8 @@ fn rules(lab: &Lab) -> Task {
     Task::new(ActionId::new("nft", table), "Load the lab's NAT rules", probe, work).undone_by(undo)
 }
 
-fn running(lab: &Lab, kvm: bool) -> Task {
-    let (container, name) = (lab.container(kvm), lab.name.to_string());
+fn running(lab: &Lab) -> Task {
+    let (container, name) = (lab.container(), lab.name.to_string());
     let probe = move |host: &Host| Ok(Checked::done_if(nspawn::is_running(host, &name), "boot"));
     let work = move |host: &Host| {
         if systemd::unit(host, NETWORKD).is_ok_and(|status| status.is_active()) {

@@ -68,6 +68,8 @@ pub struct Step {
     pub holds: Vec<Hold>,
     /// Where it runs.
     pub role: Role,
+    /// Whether it looks again at what has no lasting trace, whenever anything before it changes something.
+    pub closing: bool,
     /// What it does.
     pub actions: Vec<Box<dyn Action>>,
 }
@@ -81,6 +83,7 @@ impl Step {
             after: Vec::new(),
             holds: Vec::new(),
             role: Role::Control,
+            closing: false,
             actions: Vec::new(),
         }
     }
@@ -100,6 +103,12 @@ impl Step {
     /// Belongs to the hypervisor's side.
     pub fn on_compute(mut self) -> Self {
         self.role = Role::Compute;
+        self
+    }
+
+    /// Tidies up and waits for health behind every change.
+    pub fn closing(mut self) -> Self {
+        self.closing = true;
         self
     }
 
@@ -220,6 +229,7 @@ impl Plan {
         let mut planned = check_all(steps, host, journal)?;
         mark_restarts(&mut planned, orphans.iter().filter_map(|orphan| orphan.path.clone()));
         skip_idle_helpers(&mut planned);
+        mark_closing(&mut planned);
         Ok(Self { steps: planned, orphans })
     }
 
@@ -335,6 +345,20 @@ fn mark_restarts(planned: &mut [PlannedStep], going: impl Iterator<Item = PathBu
             let cause = action.inputs().iter().find(|input| changing.iter().any(|path| path.starts_with(input)));
             if let (Some(path), Checked::Done) = (cause, &planned.checked) {
                 planned.checked = Checked::Later(format!("again, because {} changes", path.display()));
+            }
+        }
+    }
+}
+
+/// What the closing step saw is not what it will find once others have changed something.
+fn mark_closing(planned: &mut [PlannedStep]) {
+    if planned.iter().all(|step| step.pending() == 0) {
+        return;
+    }
+    for step in planned.iter_mut().filter(|step| step.step.closing) {
+        for (action, planned) in step.step.actions.iter().zip(&mut step.actions) {
+            if action.lifetime() == Lifetime::Runtime && planned.checked == Checked::Done {
+                planned.checked = Checked::Later("again, behind the changes before it".into());
             }
         }
     }

@@ -308,6 +308,7 @@ impl<'a> Recipe<'a> {
         };
         Ok(Step::new("finish", "See that the cloud is healthy")
             .after(last)
+            .closing()
             .with(File::new("/etc/systemd/system/gpucloud.target", target))
             .with(Enabled { unit: "gpucloud.target".into() })
             .with(Started::new("gpucloud.target"))
