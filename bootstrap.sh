@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # From a checkout to the running program: ./bootstrap.sh [ARGS]. Without ARGS the program's wizard starts.
+# ./bootstrap.sh --package makes a Debian package instead, for machines without a toolchain; the last line it prints is
+# the package's path.
 #
 # Takes /usr/local/bin/gpucloud-install where it was built from these very sources; else installs the one that lies beside
 # this script or was built here; else builds it. Then it becomes that program. Needs root (asks sudo for it). Everything
@@ -28,6 +30,11 @@ main() {
     become_root "$@"
     export GPUCLOUD_SOURCES
     GPUCLOUD_SOURCES=$(hash_of_sources)
+    if [[ ${1:-} == --package ]]; then
+        is_of_these_sources "$BUILT" || build
+        make_package
+        return
+    fi
     if ! is_of_these_sources "$INSTALLED"; then
         if is_of_this_version "$BESIDE"; then
             install_program "$BESIDE"
@@ -94,6 +101,37 @@ install_program() {
         die $FAILED "$INSTALLED cannot be written" "make room or mount it writable, then: $again"
     fi
     say "installed $INSTALLED"
+}
+
+# A binary package of what was built; it depends on what dpkg-shlibdeps(1) finds in the program.
+make_package() {
+    install_packages dpkg-dev
+    local architecture tree package depends
+    architecture=$(dpkg --print-architecture)
+    tree=$HERE/target/package
+    package=$HERE/target/gpucloud-install_${version}_$architecture.deb
+    rm -rf -- "$tree"
+    install -D --mode=755 -- "$BUILT" "$tree/usr/bin/gpucloud-install"
+    install -D --mode=644 -t "$tree/usr/share/doc/gpucloud-install" -- "$HERE"/{README.md,LICENSE-MIT,LICENSE-APACHE}
+    mkdir -p -- "$tree/debian" "$tree/DEBIAN"
+    : >"$tree/debian/control"
+    depends=$(cd "$tree" && dpkg-shlibdeps -O usr/bin/gpucloud-install 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
+    rm -r -- "$tree/debian"
+    cat >"$tree/DEBIAN/control" <<EOF
+Package: gpucloud-install
+Version: $version
+Architecture: $architecture
+Maintainer: The founders of gpucloud-install <maintainers@example.org>
+Depends: $depends
+Section: admin
+Priority: optional
+Description: installs a private GPU cloud (OpenStack) on one machine
+ It asks a few questions, shows what it will change, asks once more, and
+ installs. Every change is written to a journal first and can be taken back.
+EOF
+    dpkg-deb --root-owner-group --build "$tree" "$package" >&2 ||
+        die $FAILED "the package cannot be made, see above" "mend that, then: $again"
+    printf '%s\n' "$package"
 }
 
 build() {

@@ -97,8 +97,13 @@ const HINTS: &[(&str, &str)] = &[
         "Unable to locate package",
         "a package source is missing: compare /etc/apt/sources.list* with docs/platforms.md, then: apt-get update",
     ),
+    ("DO NOT MATCH THE HASHES", "a download was altered or is incomplete; try again: gpucloud-install apply"),
     ("hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
     ("Hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
+    (
+        "Packages need to be removed",
+        "a package of your own is in the way: see above which; remove it yourself, then: gpucloud-install apply",
+    ),
     ("package lock", "end the program that holds the lock or wait for it, then: gpucloud-install apply"),
     (
         "Address already in use",

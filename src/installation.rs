@@ -100,7 +100,7 @@ impl Installation {
 
     /// Ports of the table that another program has.
     fn port_findings(&self, journal: &Journal) -> Vec<Finding> {
-        if !journal.is_empty() {
+        if !journal.is_empty() || self.facts.software.ours.applied {
             return Vec::new();
         }
         let services = self.engine.services(&self.config);

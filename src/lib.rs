@@ -11,10 +11,12 @@
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, undo; the kinds of change
 //! run              a run in its own unit, and terminals that watch it
-//! host             the hands: the only files that change a machine
+//! host             the hands, which alone change a machine
 //! cloud            the OpenStack API
 //! lab              throw-away hosts
 //! ui               everything that is printed
+//! failure, finding, exit   errors with the next command; what checks say; exit statuses
+//! systems, template, content   supported systems; files that land on a host
 //! ```
 
 pub mod action;

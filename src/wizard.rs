@@ -1,5 +1,5 @@
 //! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the first
-//! change. A new question is a function here and its line in [`ask`].
+//! change. A new question is a function here and its line in [`QUESTIONS`].
 
 use crate::config::profile::{self, PROFILES};
 use crate::config::values::UserName;
@@ -7,45 +7,78 @@ use crate::config::{Config, Virt};
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::ui::Ui;
-use crate::ui::prompt::Prompter;
+use crate::ui::prompt::{Answer, Prompter};
 use std::net::Ipv4Addr;
+
+/// What the questions are asked with, and the answers so far.
+struct Interview<'a> {
+    ui: &'a Ui,
+    prompter: &'a dyn Prompter,
+    facts: &'a Facts,
+    config: Config,
+    /// Whether the answers so far are those of an earlier time.
+    again: bool,
+}
+
+/// One question: when it makes sense, and what asks it.
+struct Question {
+    applies: fn(&Interview) -> bool,
+    ask: fn(&mut Interview) -> Result<Answer<()>, Failure>,
+}
+
+const QUESTIONS: &[Question] = &[
+    Question { applies: |interview| !interview.again, ask: ask_profile },
+    Question { applies: |_| true, ask: ask_address },
+    Question { applies: |_| true, ask: ask_virt },
+    Question { applies: |_| true, ask: ask_dashboard },
+    Question { applies: |_| true, ask: ask_workers },
+    Question { applies: |_| true, ask: ask_administrators },
+    Question { applies: |interview| !interview.facts.software.shared.is_empty(), ask: ask_sharing },
+];
 
 /// Asks everything; `earlier` answers are the defaults where there are some.
 pub fn ask(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, earlier: Option<Config>) -> Result<Config, Failure> {
-    let mut config = match earlier {
-        Some(config) => config,
-        None => profile::answers(&ask_profile(ui, prompter)?, facts)?,
-    };
-    ask_address(ui, prompter, facts, &mut config)?;
-    ask_virt(ui, prompter, facts, &mut config)?;
-    ask_dashboard(ui, prompter, &mut config)?;
-    ask_workers(ui, prompter, &mut config)?;
-    ask_administrators(ui, prompter, &mut config)?;
-    ask_sharing(ui, prompter, facts, &mut config)?;
-    Ok(config)
+    let again = earlier.is_some();
+    let config = earlier.map_or_else(|| profile::answers(PROFILES[0].0, facts), Ok)?;
+    let mut interview = Interview { ui, prompter, facts, config, again };
+    let questions: Vec<&Question> = QUESTIONS.iter().filter(|question| (question.applies)(&interview)).collect();
+    ui.say("Enter takes what is offered. Esc goes back; where you type, `<` does. Ctrl-C ends without a change.\n");
+    let mut n = 0;
+    while let Some(question) = questions.get(n) {
+        n = match (question.ask)(&mut interview)? {
+            Answer::Given(()) => n + 1,
+            Answer::Back => n.saturating_sub(1),
+        };
+    }
+    Ok(interview.config)
 }
 
-fn ask_profile(ui: &Ui, prompter: &dyn Prompter) -> Result<String, Failure> {
-    ui.say("A profile sets what the following questions offer first.");
+fn ask_profile(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("A profile sets what the following questions offer first.");
     let names: Vec<String> = PROFILES.iter().map(|(name, text)| format!("{name}: {}", first_comment(text))).collect();
-    let chosen = prompter.select("What is this machine for?", &names, 0)?;
-    Ok(PROFILES[chosen].0.to_owned())
+    let chosen = i.prompter.select("What is this machine for?", &names, 0)?;
+    chosen.try_take(|chosen| {
+        i.config = profile::answers(PROFILES[chosen].0, i.facts)?;
+        Ok(())
+    })
 }
 
 fn first_comment(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']).trim_end_matches('.')
 }
 
-fn ask_address(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, config: &mut Config) -> Result<(), Failure> {
-    ui.say("The cloud's services will answer at this address; it must never change.");
-    let choices = addresses(facts);
+fn ask_address(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("The cloud's services will answer at this address; it must never change.");
+    let choices = addresses(i.facts);
     let labels: Vec<String> =
         choices.iter().map(|(address, link, note)| format!("{address} on {link}{note}")).collect();
-    let default = choices.iter().position(|(address, ..)| *address == config.host.address).unwrap_or(0);
-    let (address, link, _) = &choices[prompter.select("Which address?", &labels, default)?];
-    config.host.address = *address;
-    config.host.interface = link.parse().map_err(|what: String| Failure::usage(what, "choose another link"))?;
-    Ok(())
+    let default = choices.iter().position(|(address, ..)| *address == i.config.host.address).unwrap_or(0);
+    i.prompter.select("Which address?", &labels, default)?.try_take(|chosen| {
+        let (address, link, _) = &choices[chosen];
+        i.config.host.address = *address;
+        i.config.host.interface = link.parse().map_err(|what: String| Failure::usage(what, "choose another link"))?;
+        Ok(())
+    })
 }
 
 fn addresses(facts: &Facts) -> Vec<(Ipv4Addr, String, &'static str)> {
@@ -61,46 +94,44 @@ fn addresses(facts: &Facts) -> Vec<(Ipv4Addr, String, &'static str)> {
     .collect()
 }
 
-fn ask_virt(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, config: &mut Config) -> Result<(), Failure> {
-    let works = facts.kvm == Kvm::Works;
-    let proof = if works {
-        "KVM works here: a small machine was run on it."
-    } else {
-        "KVM does not work here: instances would be emulated."
-    };
-    ui.say(proof);
+fn ask_virt(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say(match i.facts.kvm {
+        Kvm::Works => "KVM works here: a small machine was run on it.",
+        _ => "KVM does not work here: instances would be emulated.",
+    });
     let items = ["automatic: KVM where it works, else emulation", "KVM, or stop", "emulation, ten times slower"]
         .map(str::to_owned);
     let kinds = [Virt::Auto, Virt::Kvm, Virt::Qemu];
-    let default = kinds.iter().position(|kind| *kind == config.compute.virt).unwrap_or(0);
-    config.compute.virt = kinds[prompter.select("How are instances run?", &items, default)?];
-    Ok(())
+    let default = kinds.iter().position(|kind| *kind == i.config.compute.virt).unwrap_or(0);
+    let chosen = i.prompter.select("How are instances run?", &items, default)?;
+    Ok(chosen.take(|chosen| i.config.compute.virt = kinds[chosen]))
 }
 
-fn ask_dashboard(ui: &Ui, prompter: &dyn Prompter, config: &mut Config) -> Result<(), Failure> {
-    ui.say("Horizon shows the cloud in a browser; it takes about 250 MB of memory.");
-    config.cloud.dashboard = prompter.confirm("Install the dashboard?", config.cloud.dashboard)?;
-    Ok(())
+fn ask_dashboard(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("Horizon shows the cloud in a browser; it takes about 250 MB of memory.");
+    let chosen = i.prompter.confirm("Install the dashboard?", i.config.cloud.dashboard)?;
+    Ok(chosen.take(|chosen| i.config.cloud.dashboard = chosen))
 }
 
-fn ask_workers(ui: &Ui, prompter: &dyn Prompter, config: &mut Config) -> Result<(), Failure> {
-    ui.say("Two processes for each API answer quicker when a whole class comes; one saves about 1 GB of memory.");
+fn ask_workers(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("Two processes for each API answer quicker when a whole class comes; one saves about 1 GB of memory.");
     let check = |text: &str| match text.parse::<u8>() {
         Ok(1..=64) => Ok(()),
         _ => Err("a number from 1 to 64".to_owned()),
     };
-    let text = prompter.input("Processes for each API?", &config.cloud.workers.to_string(), &check)?;
-    config.cloud.workers = text.parse().unwrap_or(config.cloud.workers);
-    Ok(())
+    let text = i.prompter.input("Processes for each API?", &i.config.cloud.workers.to_string(), &check)?;
+    Ok(text.take(|text| i.config.cloud.workers = text.parse().unwrap_or(i.config.cloud.workers)))
 }
 
-fn ask_administrators(ui: &Ui, prompter: &dyn Prompter, config: &mut Config) -> Result<(), Failure> {
-    ui.say("These accounts may use the cloud as its administrator (group gpucloud-admin); blank for root alone.");
-    let default: Vec<&str> = config.host.administrators.iter().map(UserName::as_str).collect();
+fn ask_administrators(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("These accounts may use the cloud as its administrator (group gpucloud-admin); blank for root alone.");
+    let default: Vec<&str> = i.config.host.administrators.iter().map(UserName::as_str).collect();
     let check = |text: &str| parse_accounts(text).map(drop);
-    let text = prompter.input("Administrators, separated by blanks?", &default.join(" "), &check)?;
-    config.host.administrators = parse_accounts(&text).map_err(|what| Failure::usage(what, "try again"))?;
-    Ok(())
+    let text = i.prompter.input("Administrators, separated by blanks?", &default.join(" "), &check)?;
+    text.try_take(|text| {
+        i.config.host.administrators = parse_accounts(&text).map_err(|what| Failure::usage(what, "try again"))?;
+        Ok(())
+    })
 }
 
 fn parse_accounts(text: &str) -> Result<Vec<UserName>, String> {
@@ -114,15 +145,101 @@ fn parse_accounts(text: &str) -> Result<Vec<UserName>, String> {
     names.collect()
 }
 
-fn ask_sharing(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, config: &mut Config) -> Result<(), Failure> {
-    if facts.software.shared.is_empty() {
-        return Ok(());
+fn ask_sharing(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    let names: Vec<&str> = i.facts.software.shared.iter().map(|(name, _)| name.as_str()).collect();
+    let here = names.join(", ");
+    i.ui.say(format!("Already here: {here}. The cloud would put its own databases and settings into them."));
+    let chosen = i.prompter.confirm("May the cloud use them?", i.config.host.share_services)?;
+    Ok(chosen.take(|chosen| i.config.host.share_services = chosen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use std::cell::RefCell;
+
+    /// Answers from a list; `None` goes back. An empty text takes the default.
+    struct Script(RefCell<std::vec::IntoIter<Option<&'static str>>>, RefCell<Vec<String>>);
+
+    impl Script {
+        fn of(answers: Vec<Option<&'static str>>) -> Self {
+            Self(RefCell::new(answers.into_iter()), RefCell::default())
+        }
+
+        fn next(&self, question: &str) -> Option<&'static str> {
+            self.1.borrow_mut().push(question.to_owned());
+            self.0.borrow_mut().next().unwrap()
+        }
     }
-    let names: Vec<&str> = facts.software.shared.iter().map(|(name, _)| name.as_str()).collect();
-    ui.say(format!(
-        "Already here: {}. The cloud would put its own databases and settings into them.",
-        names.join(", ")
-    ));
-    config.host.share_services = prompter.confirm("May the cloud use them?", config.host.share_services)?;
-    Ok(())
+
+    impl Prompter for Script {
+        fn select(&self, question: &str, _: &[String], default: usize) -> Result<Answer<usize>, Failure> {
+            Ok(Answer::from(self.next(question).map(|text| text.parse().unwrap_or(default))))
+        }
+
+        fn input(
+            &self,
+            question: &str,
+            default: &str,
+            check: &dyn Fn(&str) -> Result<(), String>,
+        ) -> Result<Answer<String>, Failure> {
+            let text = self.next(question).map(|text| if text.is_empty() { default } else { text });
+            text.iter().for_each(|text| check(text).unwrap());
+            Ok(Answer::from(text.map(str::to_owned)))
+        }
+
+        fn confirm(&self, question: &str, default: bool) -> Result<Answer<bool>, Failure> {
+            Ok(Answer::from(self.next(question).map(|text| if text.is_empty() { default } else { text == "y" })))
+        }
+    }
+
+    fn facts() -> (tempfile::TempDir, Facts) {
+        use crate::facts::network::{DefaultRoute, Network, Nic, NicAddress};
+        let dir = tempfile::tempdir().unwrap();
+        let address = NicAddress { address: "192.0.2.10".parse().unwrap(), prefix_len: 24, dynamic: false };
+        let nic = Nic {
+            name: "eno1".into(),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            driver: None,
+            kind: None,
+            addresses: vec![address],
+        };
+        let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None });
+        let facts = Facts::gather(&Host::at(dir.path())).unwrap();
+        let mut os = facts.os.clone();
+        os.host_name = "gpubox".into();
+        (dir, Facts { os, network: Network { nics: vec![nic], default_route }, ..facts })
+    }
+
+    fn ui() -> Ui {
+        use clap::Parser;
+        Ui::new(&crate::cli::Cli::parse_from(["gpucloud-install", "--json"]).global)
+    }
+
+    #[test]
+    fn going_back_asks_again_and_the_later_answer_counts() {
+        let (_dir, facts) = facts();
+        let script = Script::of(vec![Some("1"), Some(""), Some("2"), None, Some("0"), Some("n"), Some("3"), Some("")]);
+        let config = ask(&ui(), &script, &facts, None).unwrap();
+        assert_eq!((config.compute.virt, config.cloud.dashboard, config.cloud.workers), (Virt::Auto, false, 3));
+        let asked = script.1.borrow();
+        assert_eq!(asked.iter().filter(|question| *question == "How are instances run?").count(), 2);
+    }
+
+    #[test]
+    fn back_at_the_first_question_asks_it_again() {
+        let (_dir, facts) = facts();
+        let earlier = profile::answers("lab", &facts).unwrap();
+        let script = Script::of(vec![None, Some(""), Some(""), Some(""), Some(""), Some("")]);
+        assert_eq!(ask(&ui(), &script, &facts, Some(earlier.clone())).unwrap(), earlier);
+    }
+
+    #[test]
+    fn there_are_at_most_eight_questions() {
+        assert!(QUESTIONS.len() <= 8);
+    }
 }

@@ -8,7 +8,7 @@ mod common;
 use common::{Silent, Tree, apply, steps_of, undo_all};
 use gpucloud::action::directory::Directory;
 use gpucloud::action::file::File;
-use gpucloud::action::symlink::Link;
+use gpucloud::action::symlink::Symlink;
 use gpucloud::action::sysctl::Sysctl;
 use gpucloud::action::task::Task;
 use gpucloud::action::{ActionId, Checked, Undo};
@@ -55,8 +55,8 @@ fn steps() -> Vec<Step> {
             .with(Directory::new("/srv").access(0o755, "root", "root")),
         Step::new("others", "others")
             .after(&["files"])
-            .with(Link::new("/etc/link", "/elsewhere"))
-            .with(Link::new("/etc/fresh/link", "/elsewhere"))
+            .with(Symlink::new("/etc/link", "/elsewhere"))
+            .with(Symlink::new("/etc/fresh/link", "/elsewhere"))
             .with(File::new("/etc/replaced", Content::plain("new\n")))
             .with(Sysctl { key: "net.x".into(), value: "1".into() })
             .with(Task::new(ActionId::new("task", "made"), "make", made, make).undone_by(undo))

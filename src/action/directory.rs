@@ -1,5 +1,5 @@
-//! A directory with permissions and owner. What the services put into it later is data: it goes with the directory,
-//! when that was not there before us.
+//! A directory with permissions and owner. Taken back, it goes with all that services put into it, when it was not
+//! there before us.
 
 use super::file::Access;
 use super::undo::Original;
@@ -91,5 +91,9 @@ impl Action for Directory {
 
     fn changes(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }

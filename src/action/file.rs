@@ -1,4 +1,5 @@
-//! A file with its content, permissions and owner; the directories above it are made when missing.
+//! A file with its content, permissions and owner; the directories above it are made when missing. One that somebody
+//! edited since is kept beside it (`undo.rs` tells which, and under which name).
 
 use super::undo::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
@@ -159,6 +160,10 @@ impl Action for File {
 
     fn changes(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }
 

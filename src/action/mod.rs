@@ -190,8 +190,13 @@ pub trait Action: Send + Sync {
         None
     }
 
-    /// The file or directory that it changes, for [`Action::inputs`] of others.
+    /// The file, directory or stamp that it changes, for [`Action::inputs`] of others.
     fn changes(&self) -> Option<&Path> {
         None
+    }
+
+    /// Whether it does no more than write a path: neighbours of that kind share one sync of the journal.
+    fn is_quick(&self) -> bool {
+        false
     }
 }

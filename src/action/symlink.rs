@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// Make a symbolic link.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct Symlink {
     path: PathBuf,
     target: PathBuf,
 }
 
-impl Link {
+impl Symlink {
     /// A link at `path` to `target`.
     pub fn new(path: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), target: target.into() }
     }
 }
 
-impl Action for Link {
+impl Action for Symlink {
     fn id(&self) -> ActionId {
         ActionId::new("link", self.path.display())
     }
@@ -47,5 +47,9 @@ impl Action for Link {
 
     fn changes(&self) -> Option<&Path> {
         Some(&self.path)
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 }

@@ -21,6 +21,7 @@ pub struct Task {
     undo: Undo,
     lifetime: Lifetime,
     inputs: Vec<PathBuf>,
+    changes: Option<PathBuf>,
     live: bool,
 }
 
@@ -40,6 +41,7 @@ impl Task {
             undo: Undo::Nothing,
             lifetime: Lifetime::Installed,
             inputs: Vec::new(),
+            changes: None,
             live: false,
         }
     }
@@ -68,6 +70,12 @@ impl Task {
         self
     }
 
+    /// The directory that it fills, for what depends on that.
+    pub fn filling(mut self, path: impl Into<PathBuf>) -> Self {
+        self.changes = Some(path.into());
+        self
+    }
+
     /// Done once for each `version` (a lock file's hash): a stamp remembers it, and `also` must hold, so that damage
     /// behind the stamp's back is seen.
     pub fn once(
@@ -92,7 +100,8 @@ impl Task {
             files::write(host, &stamp_again, stamp_text(host, &version_again).as_bytes(), 0o600, None)?;
             files::remove(host, &begun_path(&stamp_again))
         };
-        Self::new(id, description, probe, work)
+        let changes = Some(stamp_path(&id));
+        Self { changes, ..Self::new(id, description, probe, work) }
     }
 }
 
@@ -150,9 +159,9 @@ fn begun_path(stamp: &Path) -> PathBuf {
 /// Newer than every stamp whose work is surely on the disk.
 const SYNCED: &str = "/var/lib/gpucloud/stamps/synced";
 
-/// A stamp is: version, then the boot in which the work was done.
+/// A stamp is: version, the boot in which the work was done, and when: work that was repeated leaves another one.
 fn stamp_text(host: &Host, version: &str) -> String {
-    format!("{version}\n{}\n", boot_id(host))
+    format!("{version}\n{}\n{}\n", boot_id(host), jiff::Timestamp::now())
 }
 
 /// Whether the work behind a stamp outlived a power cut: done in this boot, or before the disk was last synced.
@@ -222,5 +231,9 @@ impl Action for Task {
 
     fn inputs(&self) -> &[PathBuf] {
         &self.inputs
+    }
+
+    fn changes(&self) -> Option<&Path> {
+        self.changes.as_deref()
     }
 }

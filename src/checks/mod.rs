@@ -1,7 +1,7 @@
 //! Checks: findings drawn from facts by pure functions. `plan`, `apply`, `doctor` and the wizard share them.
 //!
-//! A new check is one function in the file of its subject and its line in one of the two lists below; what it draws from comes from
-//! `facts/`, perhaps from a new field there.
+//! A new check is one function in the file of its subject and its line in [`OF_FILES`] or [`OF_THE_RUNNING_SYSTEM`];
+//! what it draws from comes from `facts/`, perhaps from a new field there.
 
 mod machine;
 mod network;
@@ -27,7 +27,14 @@ pub struct Subject<'a> {
 impl Subject<'_> {
     /// Whether an installation has begun here: then its own room on the disk is taken already.
     pub fn is_begun(&self) -> bool {
-        !self.our_packages.is_empty()
+        !self.our_packages.is_empty() || self.facts.software.ours.applied
+    }
+}
+
+impl Subject<'_> {
+    fn journal_is_lost(&self) -> bool {
+        let ours = self.facts.software.ours;
+        ours.applied && !ours.journal
     }
 }
 
@@ -43,6 +50,7 @@ const OF_FILES: &[Check] = &[
     software::other_clouds,
     software::shared_services,
     software::own_databases,
+    software::lost,
 ];
 
 /// Checks that draw from what only a running system can tell.

@@ -31,8 +31,9 @@ pub(super) fn own_databases(s: &Subject) -> Vec<Finding> {
 }
 
 pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
-    let own = s.facts.software.shared.iter().filter(|(name, _)| !s.our_packages.contains(name));
-    let shared: Vec<_> = own.collect();
+    // Without a journal nobody can tell whose they are: they were taken for ours when the cloud was made.
+    let known = |name: &String| s.our_packages.contains(name) || s.journal_is_lost();
+    let shared: Vec<_> = s.facts.software.shared.iter().filter(|(name, _)| !known(name)).collect();
     if shared.is_empty() {
         return Vec::new();
     }
@@ -57,4 +58,26 @@ pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
         let next = "remove them, or say share_services = true under [host] to let the cloud use them";
         Finding::stop("own-services", "services of your own would be used by the cloud", next).seen(seen)
     }]
+}
+
+/// What a cloud that stands cannot do without, or not be removed without.
+pub(super) fn lost(s: &Subject) -> Vec<Finding> {
+    let ours = s.facts.software.ours;
+    if !ours.applied {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    if !ours.secrets {
+        let what =
+            "the passwords of this cloud are lost (secrets.toml); new ones can be made, the old ones cannot be told";
+        let next = "gpucloud-install apply makes new ones and restarts what uses them; clients take /etc/openstack/clouds.yaml";
+        findings.push(Finding::warn("secrets", what, next));
+    }
+    if !ours.journal {
+        let what =
+            "the journal of this cloud is lost: what was here before it cannot be told any more, and not put back";
+        let next = "the cloud works on; put /var/lib/gpucloud back from a backup, or keep in mind that uninstall removes nothing";
+        findings.push(Finding::warn("journal", what, next));
+    }
+    findings
 }

@@ -1,3 +1,5 @@
+//! Each check against facts that it must judge.
+
 use super::*;
 use crate::config::Virt;
 use crate::config::tests::sample;

@@ -60,10 +60,15 @@ impl ApiError {
         matches!(self, ApiError::Refused { status: 404, .. })
     }
 
+    /// Whether the service does not take our password, or our token.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, ApiError::Refused { status: 401, .. })
+    }
+
     /// Whether another login may help: the token is no longer taken (it expired, or Keystone's keys changed), or its
     /// catalog is older than the service that was asked for.
     fn may_be_an_old_session(&self) -> bool {
-        matches!(self, ApiError::Refused { status: 401, .. } | ApiError::NoService(_))
+        self.is_unauthorized() || matches!(self, ApiError::NoService(_))
     }
 }
 

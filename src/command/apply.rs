@@ -12,7 +12,7 @@ use crate::plan::event::{Event, Sink};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::run::watch::{self, Summary, Watched};
 use crate::run::{self, worker};
-use crate::ui::prompt::{Prompter, Terminal};
+use crate::ui::prompt::{Answer, Prompter, Terminal};
 use crate::ui::text;
 use serde_json::json;
 use std::sync::atomic::AtomicBool;
@@ -76,8 +76,8 @@ fn ask_to_go_ahead(session: &Session, plan: &Plan) -> Result<(), Failure> {
     let items = ["yes", "show every change first", "no"].map(str::to_owned);
     loop {
         match Terminal::new().select("Go ahead?", &items, 0)? {
-            0 => return Ok(()),
-            1 => session.ui.say(text::plan(plan, true)),
+            Answer::Given(0) => return Ok(()),
+            Answer::Given(1) => session.ui.say(text::plan(plan, true)),
             _ => return Err(Failure::declined()),
         }
     }
@@ -160,7 +160,7 @@ fn ask_to_stop(session: &Session) -> Result<bool, Failure> {
         return Ok(false);
     }
     let items = ["leave: it goes on without this terminal", "stop it at the next safe point"].map(str::to_owned);
-    Ok(Terminal::new().select("The run is going on.", &items, 0)? == 1)
+    Ok(Terminal::new().select("The run is going on.", &items, 0)? == Answer::Given(1))
 }
 
 fn conclude(session: &Session, summary: &Summary) -> Result<ExitStatus, Failure> {

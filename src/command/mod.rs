@@ -84,10 +84,10 @@ impl Session {
         if !self.ui.is_interactive() {
             return Err(Failure::usage("there is no terminal to ask on", "add --yes"));
         }
-        use crate::ui::prompt::{Prompter, Terminal};
+        use crate::ui::prompt::{Answer, Prompter, Terminal};
         match Terminal::new().confirm(question, default)? {
-            true => Ok(()),
-            false => Err(Failure::declined()),
+            Answer::Given(true) => Ok(()),
+            _ => Err(Failure::declined()),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `uninstall`: takes back everything that the journal knows.
+//! `uninstall`: takes back everything that the journal knows. It refuses where users have something in the cloud; what
+//! counts as that, each engine says ([`Engine::holdings`]).
 
 use super::Session;
 use crate::cli::Uninstall;

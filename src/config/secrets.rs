@@ -1,5 +1,5 @@
-//! Secrets: made here, kept in one 0600 file, never printed. Which there are, each engine says
-//! ([`crate::engine::Engine`]); all of them are masked in whatever a program prints (`host/mod.rs`).
+//! Secrets: made here, kept in one 0600 file, never printed. Which there are, each engine says (`SECRETS` in its
+//! `mod.rs`); all of them are masked in whatever a program prints (`host/mod.rs`).
 
 use crate::failure::Failure;
 use crate::host::{Host, files};

@@ -3,6 +3,11 @@
 use crate::host::{Host, Result, files, packages};
 use serde::Serialize;
 
+/// The answers of the last complete apply, the passwords and the journal (`config/`, `plan/journal.rs`).
+const APPLIED: &str = "/var/lib/gpucloud/applied.toml";
+const SECRETS: &str = "/etc/gpucloud/secrets.toml";
+const JOURNAL: &str = "/var/lib/gpucloud/journal.jsonl";
+
 /// What is here already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Software {
@@ -14,6 +19,19 @@ pub struct Software {
     pub databases: Vec<String>,
     /// Version of `python3`, "3.11.2".
     pub python: Option<String>,
+    /// What an earlier apply left.
+    pub ours: Ours,
+}
+
+/// What an earlier apply left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct Ours {
+    /// An apply was complete once.
+    pub applied: bool,
+    /// The journal, which uninstall goes by.
+    pub journal: bool,
+    /// The passwords.
+    pub secrets: bool,
 }
 
 /// Packages whose service the cloud would share with whoever installed it.
@@ -53,6 +71,11 @@ pub fn read(host: &Host) -> Result<Software> {
         clouds: clouds.map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect(),
         databases: databases(host)?,
         python: installed.get("python3").map(|version| upstream_version(version)),
+        ours: Ours {
+            applied: files::exists(host, APPLIED),
+            journal: files::exists(host, JOURNAL),
+            secrets: files::exists(host, SECRETS),
+        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! systemd-nspawn: a container with a systemd of its own, started (with its options), entered, stopped.
 //!
-//! It starts in a control group of its own: two containers in one group share the groups of units with the same name,
-//! and each stops the other's. Where systemd is PID 1 of this machine, the unit it starts in is that group; elsewhere
+//! Each starts in a control group of its own. In one group, two containers would share the groups of units with the
+//! same name, and each would stop the other's. Where systemd is PID 1 of this machine, a unit is that group; elsewhere
 //! we make one.
 
 use super::command::Command;

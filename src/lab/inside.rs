@@ -1,4 +1,5 @@
-//! What is done inside a lab host: exactly what an administrator does on a real one.
+//! What is done inside a lab host: exactly what an administrator does on a real one. (What a lab takes along from this
+//! machine, such as name servers and certificates, is in `steps.rs`.)
 
 use super::{Lab, network};
 use crate::config::{Config, DEFAULT_PATH};

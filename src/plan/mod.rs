@@ -337,17 +337,31 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
     Ok(PlannedAction { id, description: action.describe(), checked })
 }
 
-/// A running unit whose configuration this plan changes will be restarted: say so.
+/// What reads something that this plan changes is done again, although it looks done now: say so. What changes by that
+/// may have readers of its own.
 fn mark_restarts(planned: &mut [PlannedStep], going: impl Iterator<Item = PathBuf>) {
-    let changing: Vec<PathBuf> = changing_paths(planned).into_iter().chain(going).collect();
+    let going: Vec<PathBuf> = going.collect();
+    loop {
+        let changing: Vec<PathBuf> = changing_paths(planned).into_iter().chain(going.iter().cloned()).collect();
+        if !mark_readers(planned, &changing) {
+            return;
+        }
+    }
+}
+
+/// Whether any was marked.
+fn mark_readers(planned: &mut [PlannedStep], changing: &[PathBuf]) -> bool {
+    let mut any = false;
     for step in planned {
         for (action, planned) in step.step.actions.iter().zip(&mut step.actions) {
             let cause = action.inputs().iter().find(|input| changing.iter().any(|path| path.starts_with(input)));
             if let (Some(path), Checked::Done) = (cause, &planned.checked) {
                 planned.checked = Checked::Later(format!("again, because {} changes", path.display()));
+                any = true;
             }
         }
     }
+    any
 }
 
 /// What the closing step saw is not what it will find once others have changed something.

@@ -268,7 +268,7 @@ impl<'a> Execution<'a> {
         // All of them: what was done when the plan was made may be undone by what the run did meanwhile.
         let actions: Vec<&dyn Action> = planned.step.actions.iter().map(AsRef::as_ref).collect();
         let mut changed = 0;
-        for group in actions.chunk_by(|a, b| a.changes().is_some() && b.changes().is_some()) {
+        for group in actions.chunk_by(|a, b| a.is_quick() && b.is_quick()) {
             if let Err(end) = self.do_group(&host, &id, group, &mut changed) {
                 return (changed, Some(end));
             }

@@ -1,4 +1,7 @@
 //! A run: the worker does it in a unit of its own and writes its events to a file; terminals only watch that file.
+//!
+//! What a run, and its continuation after a boot, take along of the terminal that asked for it (the answer file,
+//! proxies) is chosen here, in [`passed_on`].
 
 pub mod watch;
 pub mod worker;

@@ -16,6 +16,9 @@ const LAB: &str = "t1";
 
 type Verdict = Result<(), Failed>;
 
+pub mod damage;
+mod wrong;
+
 static MACHINE_BEFORE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 static HOST_BEFORE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 static SAMPLER: OnceLock<Sampler> = OnceLock::new();
@@ -39,17 +42,12 @@ pub fn wrong_answers() -> Verdict {
     installer(LAB, &["init", "--profile", "nosuch"]).expect(2);
     installer(LAB, &["init", "--profile", "lab"]).expect(0);
     installer(LAB, &["init"]).expect(3);
-    let good = read(LAB, "/etc/gpucloud/gpucloud.toml");
-    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("workers =", "workrs ="));
-    let failed = installer(LAB, &["plan", "--json"]).expect(2);
-    assert!(failed.json()["error"]["what"].as_str().unwrap().contains("did you mean `workers`"), "{}", failed.out);
-    write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("10.78.", "10.79."));
-    let refused = installer(LAB, &["apply", "--yes"]).expect(3);
-    assert!(refused.err.contains("is not an address of this machine"), "{}", refused.err);
-    write(LAB, "/etc/gpucloud/gpucloud.toml", &good);
-    let unasked = installer(LAB, &["apply"]).expect(2);
-    assert!(unasked.err.contains("add --yes"), "{}", unasked.err);
-    nothing_changed()
+    wrong::answers(LAB)
+}
+
+pub fn unfit_machines() -> Verdict {
+    wrong::machines(LAB)?;
+    wrong::taken_port(LAB)
 }
 
 fn nothing_changed() -> Verdict {
@@ -297,28 +295,6 @@ fn world_readable() -> Vec<(std::path::PathBuf, String)> {
     found
 }
 
-pub fn damage() -> Verdict {
-    write(LAB, "/etc/nova/nova.conf", "");
-    std::fs::remove_file(root(LAB).join("etc/systemd/system/gpucloud-placement.service"))?;
-    let found = installer(LAB, &["doctor", "--json"]).expect(1).json();
-    let text = found.to_string();
-    assert!(text.contains("file:/etc/nova/nova.conf") && text.contains("gpucloud-placement.service"), "{text}");
-    installer(LAB, &["apply", "--yes"]).expect(0);
-    installer(LAB, &["doctor"]).expect(0);
-    Ok(())
-}
-
-/// One package of ours, and another that only its dependents know: apt refuses to work until both are back.
-pub fn removed_packages() -> Verdict {
-    inside(LAB, &["dpkg", "--purge", "--force-depends", "novnc", "libslirp0"]).expect(0);
-    let found = installer(LAB, &["doctor", "--json"]).expect(1);
-    assert!(found.out.contains("packages:compute"), "{}", found.out);
-    installer(LAB, &["apply", "--yes"]).expect(0);
-    inside(LAB, &["apt-get", "check"]).expect(0);
-    installer(LAB, &["doctor"]).expect(0);
-    Ok(())
-}
-
 fn main_process(unit: &str) -> String {
     inside(LAB, &["systemctl", "show", "--property=MainPID", unit]).out
 }
@@ -384,11 +360,15 @@ pub fn reboot() -> Verdict {
     Ok(())
 }
 
+/// The second host serves for what must not happen to the first.
 pub fn side_by_side() -> Verdict {
     let keystone = main_process("gpucloud-keystone.service");
     ours(&["lab", "up", "--name", "t2", "--no-install", "--yes"]).expect(0);
     let addresses = |lab| inside(lab, &["hostname", "-I"]).expect(0).out;
     assert_ne!(addresses(LAB), addresses("t2"));
+    installer("t2", &["init", "--profile", "lab"]).expect(0);
+    wrong::held_lock("t2")?;
+    wrong::own_services("t2")?;
     ours(&["lab", "down", "t2", "--yes"]).expect(0);
     assert_eq!(main_process("gpucloud-keystone.service"), keystone);
     installer(LAB, &["status"]).expect(0);

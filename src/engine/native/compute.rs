@@ -1,7 +1,7 @@
 //! libvirt, nova-compute, the network agent, consoles.
 
 use super::Recipe;
-use super::python::{program, site_packages};
+use super::python::{packages_stamp, program, site_packages};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
@@ -52,6 +52,7 @@ fn libvirt_module() -> Task {
             .try_for_each(|name| files::make_link(host, &packages.join(name), &Path::new(SYSTEM_MODULES).join(name)))
     };
     Task::new(ActionId::new("python", "libvirt"), "Link libvirt's Python module", probe, work)
+        .depending_on(vec![packages_stamp()])
 }
 
 fn system_modules(host: &Host) -> Result<Vec<String>> {

@@ -1,6 +1,6 @@
 //! Horizon.
 
-use super::python::{lock_version, program, site_packages};
+use super::python::{lock_version, packages_stamp, program, site_packages};
 use super::{ACCOUNT, Recipe};
 use crate::action::directory::Directory;
 use crate::action::task::Task;
@@ -47,6 +47,7 @@ fn settings_link() -> Task {
         None => Ok(()),
     };
     Task::new(ActionId::new("horizon", "settings"), "Show Horizon its settings", probe, work)
+        .depending_on(vec![packages_stamp()])
 }
 
 fn local_dir(host: &Host) -> Result<Option<PathBuf>> {

@@ -1,14 +1,17 @@
 //! Accounts, secrets, directories, configuration.
 
 use super::{ACCOUNT, Recipe};
+use crate::action::Action;
 use crate::action::account::{Member, SystemGroup, SystemUser};
 use crate::action::directory::Directory;
 use crate::action::file::File;
+use crate::action::symlink::Symlink;
 use crate::action::task::STAMPS;
 use crate::config::secrets;
 use crate::content::Content;
 use crate::failure::Failure;
 use crate::plan::Step;
+use std::path::Path;
 
 /// Members may read the administrator's password of the cloud.
 pub const ADMIN_GROUP: &str = "gpucloud-admin";
@@ -57,7 +60,7 @@ pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
 
 fn prepare(recipe: &Recipe) -> Result<Step, Failure> {
     let mut step = Step::new("prepare", "Make accounts and directories")
-        .with(own_program()?)
+        .with_all([own_program()?])
         .with(SystemGroup { name: ADMIN_GROUP.into() })
         .with(SystemUser { name: ACCOUNT.into(), home: "/var/lib/gpucloud".into() })
         .with(Directory::new("/etc/gpucloud").shared())
@@ -70,13 +73,22 @@ fn prepare(recipe: &Recipe) -> Result<Step, Failure> {
     Ok(step)
 }
 
-/// This program itself, where units and the continuation after a boot find it.
-fn own_program() -> Result<File, Failure> {
+/// Where units and the continuation after a boot find this program.
+const OWN_PROGRAM: &str = "/usr/local/bin/gpucloud-install";
+/// Where a package of the distribution's kind puts it.
+const PACKAGED_PROGRAM: &str = "/usr/bin/gpucloud-install";
+
+/// This program itself; a link where it came in a package, which then keeps it up to date.
+fn own_program() -> Result<Box<dyn Action>, Failure> {
+    let running = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    if running == Path::new(PACKAGED_PROGRAM) {
+        return Ok(Box::new(Symlink::new(OWN_PROGRAM, PACKAGED_PROGRAM)));
+    }
     // Also right when the file was replaced while we run.
     let bytes = std::fs::read("/proc/self/exe")
         .map_err(|e| Failure::new("cannot read this program", e.to_string(), "start it by its full path"))?;
     let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
-    Ok(File::new("/usr/local/bin/gpucloud-install", Content::masked(bytes, shown)).access(0o755, "root", "root"))
+    Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
 }
 
 fn configure(recipe: &Recipe) -> Result<Step, Failure> {

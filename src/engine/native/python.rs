@@ -1,7 +1,7 @@
 //! OpenStack's Python packages: uv, one virtual environment, exactly the lock.
 
 use super::{Recipe, VENV};
-use crate::action::symlink::Link;
+use crate::action::symlink::Symlink;
 use crate::action::task::{self, Clears, Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::facts::reach;
@@ -35,7 +35,7 @@ pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
             .after(&["uv"])
             .with(environment())
             .with(sync())
-            .with(Link::new("/usr/local/bin/openstack", format!("{VENV}/bin/openstack"))),
+            .with(Symlink::new("/usr/local/bin/openstack", format!("{VENV}/bin/openstack"))),
         Step::new("byte-code", "Compile OpenStack's packages").after(&["python-packages"]).with(byte_code()),
     ]
 }
@@ -73,7 +73,8 @@ fn uv_command(host: &Host) -> Result<Command> {
 fn environment() -> Task {
     let id = ActionId::new("python", "environment");
     // The link to the interpreter breaks when the distribution's Python changes: `exists` follows it.
-    Task::once(id, "Make the virtual environment", "1", works("/opt/gpucloud/venv/bin/python"), make_environment)
+    let probe = works("/opt/gpucloud/venv/bin/python");
+    Task::once(id, "Make the virtual environment", "1", probe, make_environment).filling(VENV)
 }
 
 fn make_environment(host: &Host) -> Result<()> {
@@ -98,7 +99,7 @@ fn sync() -> Task {
     };
     let work = Restartable { work: sync_environment, clear, clears: Clears::Always }.noting(&id);
     let probe = works("/opt/gpucloud/venv/bin/nova-compute");
-    Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work)
+    Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work).depending_on(vec![VENV.into()])
 }
 
 fn sync_environment(host: &Host) -> Result<()> {
@@ -121,10 +122,11 @@ fn byte_code() -> Task {
         let compiled = site_packages(host)?.is_some_and(|dir| files::exists(host, dir.join("nova/__pycache__")));
         Ok(Checked::done_if(compiled, "compile"))
     };
-    Task::once(id, "Compile OpenStack's packages", &lock_version(), any, |host| {
+    let work = |host: &Host| {
         let compile = ["-m", "compileall", "-q", "-x", "/tests?/", "-j", "1", "/opt/gpucloud/venv/lib"];
         Command::new(format!("{VENV}/bin/python")).args(compile).run(host)
-    })
+    };
+    Task::once(id, "Compile OpenStack's packages", &lock_version(), any, work).depending_on(vec![packages_stamp()])
 }
 
 /// Where the environment keeps its packages; its name holds Python's version.

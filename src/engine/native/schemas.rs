@@ -6,7 +6,7 @@
 use super::Recipe;
 use super::foundation::secret;
 use super::python::{lock_version, program};
-use crate::action::symlink::Link;
+use crate::action::symlink::Symlink;
 use crate::action::task::{Clears, Restartable, Task};
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
@@ -27,13 +27,16 @@ pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> 
             placement,
         )),
         step("image-schema", "Make Glance's tables")
-            .with(Link::new("/etc/glance/glance-api-paste.ini", "/opt/gpucloud/venv/etc/glance/glance-api-paste.ini"))
+            .with(Symlink::new(
+                "/etc/glance/glance-api-paste.ini",
+                "/opt/gpucloud/venv/etc/glance/glance-api-paste.ini",
+            ))
             .with(tables(&["glance"], "images", glance)),
         step("compute-schema", "Make Nova's tables and cells")
-            .with(Link::new("/etc/nova/api-paste.ini", "/opt/gpucloud/venv/etc/nova/api-paste.ini"))
+            .with(Symlink::new("/etc/nova/api-paste.ini", "/opt/gpucloud/venv/etc/nova/api-paste.ini"))
             .with(tables(&["nova_cell1", "nova_api", "nova_cell0"], "services", nova)),
         step("network-schema", "Make Neutron's tables")
-            .with(Link::new("/etc/neutron/api-paste.ini", "/opt/gpucloud/venv/etc/neutron/api-paste.ini"))
+            .with(Symlink::new("/etc/neutron/api-paste.ini", "/opt/gpucloud/venv/etc/neutron/api-paste.ini"))
             .with(tables(&["neutron"], "networks", neutron)),
     ])
 }

@@ -1,0 +1,124 @@
+//! What happens to a cloud that stands: found by `doctor` in words, mended by `apply`.
+
+use super::{LAB, Verdict};
+use crate::machine::{inside, installer, read, root, write};
+
+/// A way to damage a cloud.
+struct Damage {
+    /// What was done, for a failed test.
+    what: &'static str,
+    /// Done inside.
+    command: &'static [&'static str],
+    /// What `doctor` must name.
+    found: &'static str,
+}
+
+const DAMAGES: &[Damage] = &[
+    Damage {
+        what: "a unit is deleted",
+        command: &["rm", "/etc/systemd/system/gpucloud-placement.service"],
+        found: "file:/etc/systemd/system/gpucloud-placement.service",
+    },
+    Damage {
+        what: "a unit is edited",
+        command: &["sed", "-i", "s/^Restart=.*/Restart=no/", "/etc/systemd/system/gpucloud-glance-api.service"],
+        found: "file:/etc/systemd/system/gpucloud-glance-api.service",
+    },
+    Damage {
+        what: "a unit is masked",
+        command: &["systemctl", "mask", "--now", "memcached.service"],
+        found: "unit:memcached.service",
+    },
+    Damage {
+        what: "a unit is disabled and stopped",
+        command: &["systemctl", "disable", "--now", "gpucloud-nova-conductor.service"],
+        found: "unit:gpucloud-nova-conductor.service",
+    },
+    Damage {
+        what: "a configuration file is emptied",
+        command: &["truncate", "--size=0", "/etc/nova/nova.conf"],
+        found: "file:/etc/nova/nova.conf",
+    },
+    Damage {
+        what: "a database user is dropped",
+        command: &["mariadb", "--execute", "DROP USER 'glance'@'127.0.0.1'"],
+        found: "database-user:glance",
+    },
+    Damage {
+        what: "the endpoints of a service are deleted",
+        command: &[
+            "mariadb",
+            "--execute",
+            "DELETE e FROM keystone.endpoint e JOIN keystone.service s ON s.id = e.service_id WHERE s.type = 'image'",
+        ],
+        found: "endpoints:image",
+    },
+    Damage {
+        what: "two packages are removed by force",
+        command: &["dpkg", "--purge", "--force-depends", "novnc", "libslirp0"],
+        found: "packages:compute",
+    },
+    Damage {
+        what: "the interpreter's link is broken",
+        command: &["ln", "-sfn", "/usr/bin/python3.99", "/opt/gpucloud/venv/bin/python"],
+        found: "python:environment",
+    },
+];
+
+/// All at once, as a bad day would have it; each is named.
+pub fn found_and_mended() -> Verdict {
+    for damage in DAMAGES {
+        inside(LAB, damage.command).expect(0);
+    }
+    let found = installer(LAB, &["doctor", "--json"]).expect(1).json();
+    let findings = found["findings"].as_array().unwrap();
+    for Damage { what, found, .. } in DAMAGES {
+        let named = |finding: &&serde_json::Value| finding["what"].as_str().unwrap().starts_with(&format!("{found}:"));
+        let finding = findings.iter().find(named).ok_or(format!("{what}: {found} is not found"))?;
+        assert_eq!(finding["level"], "stop", "{what}");
+    }
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    installer(LAB, &["doctor"]).expect(0);
+    inside(LAB, &["apt-get", "check"]).expect(0);
+    inside(LAB, &["test", "-d", "/opt/gpucloud/venv/lib/python3.13/site-packages/nova/__pycache__"]).expect(0);
+    let kept = read(LAB, "/etc/systemd/system/gpucloud-glance-api.service.gpucloud-kept");
+    assert!(kept.contains("Restart=no"), "the edit is lost");
+    std::fs::remove_file(root(LAB).join("etc/systemd/system/gpucloud-glance-api.service.gpucloud-kept"))?;
+    Ok(())
+}
+
+fn admin_password() -> String {
+    let text = read(LAB, "/etc/gpucloud/secrets.toml");
+    text.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap().to_owned()
+}
+
+/// New ones are made, everything that uses them follows; the old ones are gone.
+pub fn lost_secrets() -> Verdict {
+    let before = admin_password();
+    std::fs::remove_file(root(LAB).join("etc/gpucloud/secrets.toml"))?;
+    let found = installer(LAB, &["doctor"]).expect(1).out;
+    assert!(found.contains("the passwords of this cloud are lost"), "{found}");
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    assert_ne!(admin_password(), before);
+    installer(LAB, &["doctor"]).expect(0);
+    inside(LAB, &["openstack", "--os-cloud", "gpucloud", "token", "issue"]).expect(0);
+    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0);
+    Ok(())
+}
+
+/// The cloud goes on; what cannot be rebuilt is said, and nothing is taken for somebody else's.
+pub fn lost_journal() -> Verdict {
+    let path = "/var/lib/gpucloud/journal.jsonl";
+    let journal = read(LAB, path);
+    std::fs::remove_file(root(LAB).join(path.trim_start_matches('/')))?;
+    let found = installer(LAB, &["doctor"]).expect(0).out;
+    assert!(found.contains("the journal of this cloud is lost"), "{found}");
+    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0);
+    write(LAB, path, &journal);
+    inside(LAB, &["chmod", "600", path]).expect(0);
+    let found = installer(LAB, &["doctor"]).expect(0).out;
+    assert!(!found.contains("is lost"), "{found}");
+    Ok(())
+}

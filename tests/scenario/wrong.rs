@@ -1,0 +1,154 @@
+//! Wrong input and unfit machines: message, exit status, and that nothing changed.
+
+use super::{HOST_BEFORE, Verdict};
+use crate::machine::{Done, difference, inside, installer, read, root, tree, write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
+
+fn nothing_changed(lab: &str) {
+    let changed = difference(HOST_BEFORE.get().unwrap(), &tree(lab));
+    assert!(changed.is_empty(), "{changed:#?}");
+    assert!(!root(lab).join("var/lib/gpucloud").exists());
+}
+
+/// Refused with `code` and these words, on a machine that stays as it was.
+fn refused(lab: &str, what: &str, done: Done, code: i32, words: &[&str]) {
+    assert_eq!(done.code, code, "{what}: output: {}\nerrors: {}", done.out, done.err);
+    for word in words.iter().chain(&["next:"]) {
+        assert!(done.err.contains(word) || done.out.contains(word), "{what}: no `{word}` in\n{}{}", done.out, done.err);
+    }
+    nothing_changed(lab);
+}
+
+/// Texts that are wrong by themselves: exit status 2.
+pub fn answers(lab: &str) -> Verdict {
+    let good = read(lab, ANSWERS);
+    let cases = [
+        ("an unknown key", "workers =", "workrs =", "did you mean `workers`"),
+        ("an address that is none", "address = \"", "address = \"999.", "address"),
+        ("a link name with a blank", "interface = \"host0\"", "interface = \"host 0\"", "is not a link name"),
+        ("a number that is too large", "workers = 1", "workers = 1000", "workers"),
+        ("a word that is none of the choices", "virt = \"auto\"", "virt = \"xen\"", "virt"),
+        ("a missing bracket", "[cloud]", "[cloud", "line"),
+        ("an account with a colon", "administrators = []", "administrators = [\"a:b\"]", "is not an account name"),
+    ];
+    for (what, from, to, word) in cases {
+        assert!(good.contains(from), "{what}: {good}");
+        write(lab, ANSWERS, &good.replace(from, to));
+        refused(lab, what, installer(lab, &["apply", "--yes"]), 2, &[word, ANSWERS]);
+    }
+    write(lab, ANSWERS, &good);
+    for (what, secret, word) in [
+        ("a short password", "admin = \"short1\"", "at least 8 characters"),
+        ("a password that a shell would read", "admin = \"abc$(id)defgh\"", "letters and digits only"),
+        ("a password without quotes", "admin = 12345678", "line 1"),
+    ] {
+        write(lab, "/etc/gpucloud/secrets.toml", secret);
+        let done = installer(lab, &["apply", "--yes"]);
+        let value = secret.split(['"', ' ']).find(|part| part.len() > 5 && !part.contains("admin")).unwrap();
+        assert!(!done.err.contains(value) && !done.out.contains(value), "{what}: it is shown: {}", done.err);
+        refused(lab, what, done, 2, &[word]);
+    }
+    std::fs::remove_file(root(lab).join("etc/gpucloud/secrets.toml"))?;
+    Ok(())
+}
+
+/// A file that stands for another machine, put back afterwards.
+fn with_file<T>(lab: &str, path: &str, text: &str, work: impl FnOnce() -> T) -> T {
+    let real = root(lab).join(path.trim_start_matches('/'));
+    let before = std::fs::read(&real).ok();
+    std::fs::create_dir_all(real.parent().unwrap()).unwrap();
+    std::fs::write(&real, text).unwrap();
+    let result = work();
+    match before {
+        Some(before) => std::fs::write(&real, before).unwrap(),
+        None => std::fs::remove_file(&real).unwrap(),
+    }
+    result
+}
+
+/// Machines that cannot be used as they are: exit status 3.
+pub fn machines(lab: &str) -> Verdict {
+    let apply = || installer(lab, &["apply", "--yes"]);
+    let good = read(lab, ANSWERS);
+    write(lab, ANSWERS, &good.replace("10.78.", "10.79."));
+    refused(lab, "somebody else's address", apply(), 3, &["is not an address of this machine"]);
+    write(lab, ANSWERS, &good.replace(&format!("name = \"{lab}\""), "name = \"other\""));
+    refused(lab, "another host name", apply(), 3, &["hostnamectl set-hostname other"]);
+    write(lab, ANSWERS, &good);
+
+    let release = "ID=ubuntu\nVERSION_ID=\"18.04\"\nPRETTY_NAME=\"Ubuntu 18.04 LTS\"\n";
+    let done = with_file(lab, "/usr/lib/os-release", release, apply);
+    refused(lab, "an old system", done, 3, &["Ubuntu 18.04 LTS is not supported", "Debian 13"]);
+    inside(lab, &["mkdir", "-p", "/opt/stack/devstack"]).expect(0);
+    let done = apply();
+    inside(lab, &["rm", "-r", "/opt/stack"]).expect(0);
+    refused(lab, "an older DevStack", done, 3, &["traces of DevStack"]);
+
+    let done = with_file(lab, "/etc/resolv.conf", "nameserver 127.0.0.1\n", apply);
+    refused(lab, "no name server", done, 3, &["cannot be resolved", "/etc/resolv.conf"]);
+    let done = inside(lab, &["env", "https_proxy=http://127.0.0.1:9", "gpucloud-install", "apply", "--yes"]);
+    refused(lab, "a proxy that is not there", done, 3, &["127.0.0.1 port 9", "proxy"]);
+    inside(lab, &["ip", "link", "set", "host0", "down"]).expect(0);
+    let done = apply();
+    inside(lab, &["ip", "link", "set", "host0", "up"]).expect(0);
+    inside(lab, &["networkctl", "reconfigure", "host0"]).expect(0);
+    refused(lab, "no network", done, 3, &[]);
+
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "gpucloud-install", "apply", "--yes"];
+    refused(lab, "no root", inside(lab, &nobody), 3, &["needs root", "sudo gpucloud-install apply --yes"]);
+    refused(lab, "no terminal", installer(lab, &["apply"]), 2, &["add --yes"]);
+    Ok(())
+}
+
+/// A port that another program has: program and port are named.
+pub fn taken_port(lab: &str) -> Verdict {
+    let mut server = Command::new(crate::machine::program())
+        .args(["lab", "exec", lab, "--", "python3", "-c"])
+        .arg("import socket,time\ns=socket.create_server(('0.0.0.0',9292))\nprint('ready',flush=True)\ntime.sleep(60)")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    let done = installer(lab, &["apply", "--yes"]);
+    server.kill()?;
+    server.wait()?;
+    inside(lab, &["pkill", "python3"]);
+    refused(lab, "a taken port", done, 3, &["port 9292, which glance-api needs, is taken by python3"]);
+    Ok(())
+}
+
+/// Services of the administrator's own. Changes the host: the last of its kind.
+pub fn own_services(lab: &str) -> Verdict {
+    inside(lab, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install memcached >/dev/null 2>&1"]).expect(0);
+    let done = installer(lab, &["apply", "--yes"]).expect(3);
+    assert!(done.err.contains("memcached") && done.err.contains("share_services = true"), "{}", done.err);
+    let good = read(lab, ANSWERS);
+    write(lab, ANSWERS, &good.replace("share_services = false", "share_services = true"));
+    let plan = installer(lab, &["plan"]).expect(0);
+    assert!(plan.out.contains("will use services that were here before"), "{}", plan.out);
+    write(lab, ANSWERS, &good);
+    Ok(())
+}
+
+/// Somebody holds dpkg's lock: waited for, with the name.
+pub fn held_lock(lab: &str) -> Verdict {
+    let hold = "import fcntl,time\nf=open('/var/lib/dpkg/lock-frontend','w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',flush=True)\ntime.sleep(8)";
+    let mut holder = Command::new(crate::machine::program())
+        .args(["lab", "exec", lab, "--", "python3", "-c", hold])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line)?;
+    installer(lab, &["apply", "--yes", "--detach"]).expect(0);
+    holder.wait()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let events = inside(lab, &["cat", "/run/gpucloud/events.jsonl"]).out;
+    inside(lab, &["systemctl", "stop", "gpucloud-run.service"]).expect(0);
+    assert!(events.contains("waiting for the package lock, held by python3"), "{events}");
+    Ok(())
+}
