@@ -212,7 +212,7 @@ mod tests {
         let facts = Facts::gather(&Host::at(dir.path())).unwrap();
         let mut os = facts.os.clone();
         os.host_name = "gpubox".into();
-        (dir, Facts { os, network: Network { nics: vec![nic], default_route }, ..facts })
+        (dir, Facts { os, network: Network { nics: vec![nic], default_route, ..Network::default() }, ..facts })
     }
 
     fn ui() -> Ui {

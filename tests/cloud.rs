@@ -11,20 +11,23 @@ use gpucloud::host::{Host, files};
 use gpucloud::installation::Installation;
 use std::path::Path;
 
-/// A captured Ubuntu 24.04 with nothing on it.
+/// A copy of a captured Ubuntu 24.04 with nothing on it.
 fn captured() -> (tempfile::TempDir, Host) {
     let dir = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ubuntu-24.04"), dir.path());
     let host = Host::at(dir.path());
-    let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
-    put(
-        "/etc/os-release",
-        "ID=ubuntu\nVERSION_ID=\"24.04\"\nPRETTY_NAME=\"Ubuntu 24.04.3 LTS\"\nVERSION_CODENAME=noble\n",
-    );
-    put("/etc/hostname", "gpubox\n");
-    put("/proc/meminfo", include_str!("fixtures/server/proc/meminfo"));
-    put("/proc/cpuinfo", "processor : 0\nvendor_id : AuthenticAMD\nmodel name : EPYC\nflags : svm\n");
-    put("/var/lib/dpkg/status", "Package: python3\nStatus: install ok installed\nVersion: 3.12.3-0ubuntu2\n");
     (dir, host)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
 }
 
 fn facts(host: &Host) -> Facts {
@@ -39,8 +42,8 @@ fn facts(host: &Host) -> Facts {
         kind: None,
         addresses: vec![address],
     };
-    let network =
-        Network { nics: vec![nic], default_route: Some(DefaultRoute { interface: "eno1".into(), gateway: None }) };
+    let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None });
+    let network = Network { nics: vec![nic], default_route, ..Network::default() };
     Facts { network, ..Facts::gather(host).unwrap() }
 }
 

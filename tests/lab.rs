@@ -52,6 +52,7 @@ fn main() {
         trial("nothing_is_doubled_and_everything_is_healthy", scenario::nothing_doubled),
         trial("the_hands_speak_to_real_servers", scenario::hands),
         trial("a_second_apply_changes_nothing", scenario::second_apply),
+        trial("documents_are_as_they_are_documented", scenario::documents::of_a_standing_cloud),
         trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
         browser_trial("the_administrator_logs_in_with_a_browser", scenario::dashboard),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),

@@ -47,6 +47,7 @@ const OF_FILES: &[Check] = &[
     machine::memory,
     machine::gpu,
     network::host_name,
+    network::filters,
     software::other_clouds,
     software::shared_services,
     software::own_databases,

@@ -21,13 +21,28 @@ pub(super) fn address(s: &Subject) -> Vec<Finding> {
     }
     if found.dynamic {
         let what = format!("{address} is from DHCP: when the lease changes, every endpoint is wrong");
-        return vec![Finding::warn(
-            "address",
-            what,
-            "give this machine a fixed address, or a reservation in the DHCP server",
-        )];
+        let place = s.facts.network.settings.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default();
+        let next = format!("give this machine a fixed address{place}, or a reservation in the DHCP server");
+        return vec![Finding::warn("address", what, next)];
     }
     vec![Finding::pass("address", format!("{address} on {} is fixed", nic.name))]
+}
+
+/// Packet filters of others; ours comes with the network room.
+pub(super) fn filters(s: &Subject) -> Vec<Finding> {
+    let finding = |name: &&str| match *name {
+        "ufw" => Finding::warn(
+            "packet-filter",
+            "ufw is on: other machines reach neither dashboard nor APIs",
+            format!("open what they need: ufw allow in on {} to any port 8080 proto tcp", s.config.host.interface),
+        ),
+        other => Finding::warn(
+            "packet-filter",
+            format!("{other} drops what this machine should forward: instances would not reach the world"),
+            "let it forward: docs/platforms.md; or remove it from this machine",
+        ),
+    };
+    s.facts.network.filters.iter().map(finding).collect()
 }
 
 pub(super) fn host_name(s: &Subject) -> Vec<Finding> {

@@ -46,6 +46,8 @@ fn facts() -> Facts {
                 }],
             }],
             default_route: None,
+            settings: None,
+            filters: Vec::new(),
         },
         displays: vec![pci::Display {
             address: "0000:41:00.0".into(),

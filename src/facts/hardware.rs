@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn memory_is_in_bytes_and_unknown_without_proc() {
-        let fixture = Host::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/server"));
+        let fixture = Host::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ubuntu-24.04"));
         assert_eq!(read(&fixture).unwrap().memory, 131_072_000 * 1024);
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(&Host::at(dir.path())).unwrap().memory, 0);

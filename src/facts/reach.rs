@@ -189,6 +189,12 @@ mod tests {
     }
 
     #[test]
+    fn ubuntus_sources_are_read_without_those_switched_off() {
+        let host = Host::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ubuntu-24.04"));
+        assert_eq!(apt_urls(&host).unwrap(), ["http://archive.ubuntu.example/ubuntu/"]);
+    }
+
+    #[test]
     fn apts_own_proxy_is_tried_in_the_place_of_its_servers() {
         let dir = tempfile::tempdir().unwrap();
         let host = Host::at(dir.path());

@@ -192,6 +192,8 @@ pub fn purge(host: &Host, names: &[String]) -> Result<()> {
 fn apt_get() -> Command {
     Command::new("apt-get")
         .args(["--yes", "--quiet", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=600"])
+        // Ubuntu holds an update back on some machines, and with it what needs its new version.
+        .args(["-o", "APT::Get::Always-Include-Phased-Updates=true"])
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C.UTF-8")
         .env("NEEDRESTART_SUSPEND", "1")

@@ -17,6 +17,7 @@ const LAB: &str = "t1";
 type Verdict = Result<(), Failed>;
 
 pub mod damage;
+pub mod documents;
 mod wrong;
 
 static MACHINE_BEFORE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
@@ -400,7 +401,7 @@ pub fn uninstall() -> Verdict {
         run.kill()?;
         run.wait()?;
     }
-    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    documents::check("uninstall", &installer(LAB, &["uninstall", "--yes", "--json"]).expect(0).json());
     assert_eq!(read(LAB, "/etc/nova/nova.conf.d/own.conf"), "[DEFAULT]\n", "the administrator's own file is gone");
     std::fs::remove_dir_all(root(LAB).join("etc/nova"))?;
     let left = difference(HOST_BEFORE.get().unwrap(), &tree(LAB));
