@@ -4,13 +4,17 @@
 use super::event::{Event, Sink, StepTitle};
 use super::journal::{Journal, JournalError, Record, State};
 use super::{Hold, Plan, PlannedStep, StepId};
-use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Past, Undo};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{self, Host, Observer, boot_id};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long an action waits for what the steps before it should have brought.
+const LATER_LIMIT: Duration = Duration::from_secs(90);
+const LATER_POLL: Duration = Duration::from_millis(300);
 
 /// What became of a run.
 #[derive(Debug, Clone)]
@@ -302,7 +306,7 @@ impl<'a> Execution<'a> {
     fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
         let id = action.id();
         let past = locked(&self.journal).past(&id);
-        match action.check(host, &past)? {
+        match patient_check(host, action, &past)? {
             Checked::Done => Ok(false),
             Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
             Checked::Later(why) => Err(StepEnd::Failed(Failure::new(
@@ -388,6 +392,23 @@ impl<'a> Execution<'a> {
             let _ = self.note(action, Record::Failed { id: action.id(), why: failure.what.clone() }, false);
         }
         StepEnd::Failed(Failure { what: format!("{}: {}", action.describe(), failure.what), ..failure })
+    }
+}
+
+/// What an action waits for is there once the steps before it are done, or shortly after: a service that was restarted
+/// may refuse for a moment.
+fn patient_check(host: &Host, action: &dyn Action, past: &Past) -> host::Result<Checked> {
+    let limit = if host.is_live() { LATER_LIMIT } else { Duration::ZERO };
+    let started = Instant::now();
+    loop {
+        let checked = action.check(host, past)?;
+        let Checked::Later(why) = &checked else { return Ok(checked) };
+        if started.elapsed() >= limit {
+            return Ok(checked);
+        }
+        host.go_on()?;
+        host.progress(started.elapsed().as_secs(), limit.as_secs(), &format!("s waiting: {why}"));
+        std::thread::sleep(LATER_POLL);
     }
 }
 

@@ -48,8 +48,9 @@ const DAMAGES: &[Damage] = &[
         what: "the endpoints of a service are deleted",
         command: &[
             "mariadb",
+            "keystone",
             "--execute",
-            "DELETE e FROM keystone.endpoint e JOIN keystone.service s ON s.id = e.service_id WHERE s.type = 'image'",
+            "DELETE FROM endpoint WHERE service_id IN (SELECT id FROM service WHERE type = 'image')",
         ],
         found: "endpoints:image",
     },
