@@ -60,6 +60,7 @@ fn main() {
         trial("lost_secrets_are_made_anew", scenario::damage::lost_secrets),
         trial("a_lost_journal_is_said_and_harms_nothing", scenario::damage::lost_journal),
         trial("a_changed_answer_restarts_what_reads_it", scenario::changed_answer),
+        trial("a_newer_program_changes_only_what_differs", scenario::newer_program),
         trial("a_changed_fixed_answer_is_refused", scenario::changed_fixed_answer),
         trial("what_users_have_is_not_destroyed", scenario::holdings),
         trial("after_a_reboot_the_cloud_is_healthy", scenario::reboot),

@@ -95,6 +95,17 @@ fn a_second_run_changes_and_writes_nothing() {
     assert!(plan.orphans.is_empty());
 }
 
+/// Frozen when 0.1.0 was made, never changed again: what it can be taken back to must stay what it was.
+#[test]
+fn the_journal_of_0_1_0_is_read_and_means_the_same() {
+    let (_dir, host) = host();
+    let text = include_bytes!("fixtures/journal/0.1.0.jsonl");
+    files::write(&host, &Path::new(DIRECTORY).join("journal.jsonl"), text, 0o600, None).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let undone: Vec<String> = journal.entries().map(|(id, e)| format!("{id}: {}", e.describe_undo())).collect();
+    insta::assert_snapshot!(undone.join("\n"));
+}
+
 #[test]
 fn two_actions_with_one_name_are_a_bug() {
     let (_dir, host) = host();

@@ -87,6 +87,7 @@ impl File {
         let readable = files::status(host, &self.path).ok().flatten().is_some_and(|status| status.mode & 0o004 != 0);
         let old = match before.map(String::from_utf8_lossy) {
             None => String::new(),
+            Some(text) if text.contains('\0') => format!("(a program, {} bytes)\n", text.len()),
             Some(text) if readable => host.mask(&text),
             Some(text) if past.undo.is_some() => self.without_old_values(host, &text),
             Some(_) => "(content that only root may read)\n".into(),

@@ -12,13 +12,13 @@ fn rows() -> Vec<(String, String)> {
     rows.map(|cells| (cells[1].clone(), cells[2].clone())).collect()
 }
 
-/// Whether `value` has `key`; `a[].b`: each element of the list `a`, which must have some, has `b`.
+/// Whether `value` has `key`; `a[].b`: an element of the list `a` has `b`.
 fn has(value: &Value, key: &str) -> bool {
     let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
     let below = |value: &Value| rest.is_none_or(|rest| has(value, rest));
     match first.strip_suffix("[]") {
         None => value.get(first).is_some_and(below),
-        Some(list) => value.get(list).and_then(Value::as_array).is_some_and(|l| !l.is_empty() && l.iter().all(below)),
+        Some(list) => value.get(list).and_then(Value::as_array).is_some_and(|list| list.iter().any(below)),
     }
 }
 

@@ -318,6 +318,22 @@ pub fn changed_answer() -> Verdict {
     Ok(())
 }
 
+/// A newer program over the cloud of an older one: only what differs is changed.
+pub fn newer_program() -> Verdict {
+    let mut newer = std::fs::read(program())?;
+    newer.extend_from_slice(b"another build");
+    std::fs::write(root(LAB).join("root/newer"), newer)?;
+    inside(LAB, &["chmod", "755", "/root/newer"]).expect(0);
+    let plan = inside(LAB, &["/root/newer", "plan", "--json"]).expect(0).json();
+    let actions = plan["steps"].as_array().unwrap().iter().flat_map(|step| step["actions"].as_array().unwrap());
+    let needed: Vec<&str> = actions.filter(|a| a["state"] == "needed").map(|a| a["id"].as_str().unwrap()).collect();
+    assert_eq!(needed, ["file:/usr/local/bin/gpucloud-install"]);
+    let applied = inside(LAB, &["/root/newer", "apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(applied["changed"], 1);
+    installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
+
 pub fn changed_fixed_answer() -> Verdict {
     let good = read(LAB, "/etc/gpucloud/gpucloud.toml");
     write(LAB, "/etc/gpucloud/gpucloud.toml", &good.replace("RegionOne", "RegionTwo"));

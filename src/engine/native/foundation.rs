@@ -99,8 +99,9 @@ fn queue_user(password: Secret) -> Task {
 }
 
 fn rabbitmqctl() -> Command {
-    // It waits for ever where it misses something on standard input.
-    Command::new("rabbitmqctl").arg("--quiet").limit(Duration::from_secs(60))
+    // It waits for ever where it misses something on standard input; with --quiet it misses a password that is there
+    // (RabbitMQ 4.0.5).
+    Command::new("rabbitmqctl").limit(Duration::from_secs(60))
 }
 
 fn queue_login(password: &Secret) -> Result<Checked> {
