@@ -90,15 +90,18 @@ pub enum Command {
     /// Make the machine what the answers say
     Apply(Apply),
     /// Show what is up, layer by layer
+    #[command(after_help = "Example:\n  sudo gpucloud-install status --json | jq .healthy")]
     Status,
     /// Look for what is wrong: machine, pending changes, services
+    #[command(after_help = "Example:\n  sudo gpucloud-install doctor")]
     Doctor,
     /// Take back everything that was changed
     Uninstall(Uninstall),
     /// Show network links and display devices
+    #[command(after_help = "Example:\n  gpucloud-install inventory --json | jq .nics")]
     Inventory,
     /// Throw-away test hosts with a whole cloud in them
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),
 }
 
@@ -163,18 +166,30 @@ pub enum Lab {
     /// Run a program in a host; its output, its exit status
     Exec(LabExec),
     /// Open a shell in a host
+    #[command(after_help = "Example:\n  gpucloud-install lab shell lab")]
     Shell(LabName),
     /// List hosts and snapshots
+    #[command(after_help = "Example:\n  gpucloud-install lab list")]
     List,
     /// Show the state of a host and of its cloud
+    #[command(after_help = "Example:\n  gpucloud-install lab status lab")]
     Status(LabName),
     /// Shut a host down, copy its disk to a snapshot, start it again
+    #[command(after_help = "Example:\n  gpucloud-install lab save lab before-upgrade")]
     Save(LabSnapshot),
-    /// Make a host from a snapshot and start it
+    /// Make a host from a snapshot and start it; it has the address of the host
+    /// that was saved, which must be down
+    #[command(
+        after_help = "Examples:\n  gpucloud-install lab down lab\n  gpucloud-install lab restore before-upgrade lab"
+    )]
     Restore(LabRestore),
     /// Reboot a host and wait until its cloud is healthy
+    #[command(after_help = "Example:\n  gpucloud-install lab reboot lab")]
     Reboot(LabName),
     /// Take a host or a snapshot away without a trace
+    #[command(
+        after_help = "Examples:\n  gpucloud-install lab down lab --yes\n  gpucloud-install lab down --purge --yes"
+    )]
     Down(LabDown),
 }
 
@@ -247,4 +262,28 @@ pub struct LabDown {
     /// All hosts and snapshots, and then the packages and images that labs brought
     #[arg(long, conflicts_with = "name")]
     pub purge: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn each(command: &clap::Command, check: &dyn Fn(&clap::Command)) {
+        check(command);
+        command.get_subcommands().filter(|command| command.get_name() != "help").for_each(|inner| each(inner, check));
+    }
+
+    #[test]
+    fn every_help_teaches_by_an_example_and_fits_80_columns() {
+        let mut program = Cli::command();
+        program.build();
+        each(&program, &|command| {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{} has no example", command.get_name());
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        });
+    }
 }

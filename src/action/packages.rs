@@ -1,6 +1,6 @@
 //! Packages of the distribution. Only what a run added is ever removed.
 
-use super::undo::Leaves;
+use super::undo::{Leaves, Permissions};
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ pub struct Packages {
     pub names: Vec<String>,
     /// What they make while they run, and leave when they are purged.
     pub leaves: Leaves,
+    /// Directories of others whose permissions they change, and leave changed.
+    pub changed_permissions: Vec<PathBuf>,
 }
 
 impl Action for Packages {
@@ -34,10 +36,9 @@ impl Action for Packages {
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(Undo::Packages {
-            added: packages::would_add(host, &self.names)?,
-            leaves: not_there_yet(host, &self.leaves)?,
-        })
+        let leaves =
+            Leaves { permissions: permissions(host, &self.changed_permissions)?, ..not_there_yet(host, &self.leaves)? };
+        Ok(Undo::Packages { added: packages::would_add(host, &self.names)?, leaves })
     }
 
     /// What the list wants today is added to what we already answer for.
@@ -69,7 +70,17 @@ fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
         shells: leaves.shells.iter().filter(|path| !files::exists(host, path)).cloned().collect(),
         accounts: leaves.accounts.iter().filter(|name| !known(name)).cloned().collect(),
         links: leaves.links.iter().filter(|name| !names.contains(name)).cloned().collect(),
+        permissions: Vec::new(),
     })
+}
+
+fn permissions(host: &Host, paths: &[PathBuf]) -> Result<Vec<Permissions>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let status = files::directory_status(host, path)?;
+        found.extend(status.map(|s| Permissions { path: path.clone(), mode: s.mode, owner: s.owner }));
+    }
+    Ok(found)
 }
 
 fn earlier_has(earlier: &Undo, name: &str) -> bool {

@@ -160,6 +160,20 @@ pub struct Leaves {
     /// Network links.
     #[serde(default)]
     pub links: Vec<String>,
+    /// Directories that were there, with the permissions that a package changes and leaves changed.
+    #[serde(default)]
+    pub permissions: Vec<Permissions>,
+}
+
+/// Permissions of a directory before us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// The directory.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub owner: Owner,
 }
 
 /// How an undo went.
@@ -379,6 +393,9 @@ fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Und
     }
     for shell in &leaves.shells {
         files::remove_empty_tree(host, shell)?;
+    }
+    for Permissions { path, mode, owner } in leaves.permissions.iter().filter(|p| files::exists(host, &p.path)) {
+        files::set_permissions(host, path, *mode, Some(*owner))?;
     }
     for link in &leaves.links {
         links::delete_link(link)?;

@@ -40,7 +40,7 @@ impl Lines {
         let mut count = locked(&self.state);
         match event {
             Event::RunStarted { what, steps, .. } => {
-                count.total = steps.len();
+                (count.done, count.total) = (0, steps.len());
                 count.titles = steps.iter().map(|step| (step.step.clone(), step.title.clone())).collect();
                 Some(match steps.len() {
                     1 => format!("{what}: 1 step"),
@@ -144,6 +144,7 @@ impl Sink for Bars {
         match event {
             Event::RunStarted { steps, .. } => {
                 self.overall.set_length(steps.len() as u64);
+                self.overall.set_position(0);
                 self.overall.enable_steady_tick(TICK);
                 let titles = steps.iter().map(|step| (step.step.clone(), step.title.clone()));
                 locked(&self.state).count.titles = titles.collect();

@@ -22,6 +22,7 @@ struct Group {
     shells: &'static [&'static str],
     accounts: &'static [&'static str],
     links: &'static [&'static str],
+    changed_permissions: &'static [&'static str],
 }
 
 const PYTHON: Group = Group {
@@ -33,6 +34,7 @@ const PYTHON: Group = Group {
     shells: &[],
     accounts: &[],
     links: &[],
+    changed_permissions: &[],
 };
 
 const DATABASE: Group = Group {
@@ -43,9 +45,10 @@ const DATABASE: Group = Group {
     units: &["rabbitmq-server.service", "epmd.socket", "epmd.service", "mariadb.service", "memcached.service"],
     // Purging keeps databases, and with them the account.
     paths: &["/var/lib/mysql", "/etc/mysql/debian.cnf", "/var/log/mysql", "/var/lib/rabbitmq", "/var/log/rabbitmq"],
-    shells: &["/etc/mysql", "/etc/rabbitmq"],
+    shells: &["/etc/mysql", "/etc/rabbitmq", "/etc/apparmor.d"],
     accounts: &["mysql", "rabbitmq", "memcache", "epmd"],
     links: &[],
+    changed_permissions: &[],
 };
 
 const NETWORK: Group = Group {
@@ -65,6 +68,7 @@ const NETWORK: Group = Group {
     accounts: &["openvswitch", "haproxy", "uuidd"],
     // Links of the userspace datapath, and of the kernel's, outlive the daemon.
     links: &["br-ex", "br-int", "ovs-netdev", "ovs-system", "genev_sys_6081"],
+    changed_permissions: &[],
 };
 
 const COMPUTE: Group = Group {
@@ -113,6 +117,8 @@ const COMPUTE: Group = Group {
     // novnc makes an account called nova.
     accounts: &["libvirt-qemu", "libvirt", "nova", "polkitd", "_ssh", "rdma", "dnsmasq", "tss", "swtpm"],
     links: &["virbr0"],
+    // polkitd makes it its own, and leaves it so (Debian 12).
+    changed_permissions: &["/usr/share/polkit-1/rules.d"],
 };
 
 pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
@@ -160,6 +166,8 @@ fn install(group: &Group, after: &[&str]) -> Step {
             shells: group.shells.iter().map(PathBuf::from).collect(),
             accounts: owned(group.accounts),
             links: owned(group.links),
+            permissions: Vec::new(),
         },
+        changed_permissions: group.changed_permissions.iter().map(PathBuf::from).collect(),
     })
 }

@@ -1,0 +1,89 @@
+//! A person at a real terminal (a pty) in a host where nothing is installed yet.
+
+use super::{LAB, Verdict};
+use crate::machine::program;
+use rexpect::process::wait::WaitStatus;
+use rexpect::session::PtySession;
+
+/// The wizard's questions, as a person meets them in a lab.
+const QUESTIONS: [&str; 6] = [
+    "What is this machine for?",
+    "Which address?",
+    "How are instances run?",
+    "Install the dashboard?",
+    "Processes for each API?",
+    "Administrators",
+];
+
+/// Starts the program inside, with these variables.
+pub fn person(variables: &str, arguments: &str) -> PtySession {
+    let command = format!(
+        "env TERM=xterm {} lab exec {LAB} -- env {variables} gpucloud-install {arguments}",
+        program().display()
+    );
+    rexpect::spawn(&command, Some(60_000)).unwrap()
+}
+
+fn exit_status(person: &mut PtySession) -> i32 {
+    match person.process().wait().unwrap() {
+        WaitStatus::Exited(_, code) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Which questions come depends on whether there are answers already.
+pub fn questions() -> &'static [&'static str] {
+    if super::root(LAB).join("etc/gpucloud/gpucloud.toml").exists() { &QUESTIONS[1..] } else { &QUESTIONS }
+}
+
+/// Ctrl-C at each question: status 130, the cursor is back, nothing changed.
+pub fn interrupted() -> Verdict {
+    for n in 0..questions().len() {
+        let mut person = person("", "");
+        for question in &questions()[..n] {
+            person.exp_string(question)?;
+            person.send_line("")?;
+        }
+        person.exp_string(questions()[n])?;
+        person.send_control('c')?;
+        let left = person.exp_eof()?;
+        assert!(left.contains("\u{1b}[?25h"), "the cursor stays hidden at {}: {left:?}", questions()[n]);
+        assert!(left.contains("nothing was changed"), "{left:?}");
+        assert_eq!(exit_status(&mut person), 130);
+    }
+    super::nothing_changed()
+}
+
+/// A wrong value is asked for again, Esc and `<` go back, and a no changes nothing.
+pub fn wrong_and_back() -> Verdict {
+    let mut person = person("", "");
+    for question in questions().iter().take_while(|question| !question.starts_with("How are")) {
+        person.exp_string(question)?;
+        person.send_line("")?;
+    }
+    person.exp_string("How are instances run?")?;
+    person.send("\u{1b}")?;
+    person.flush()?;
+    person.exp_string("Which address?")?;
+    person.send_line("")?;
+    person.exp_string("How are instances run?")?;
+    person.send_line("")?;
+    person.exp_string("Install the dashboard?")?;
+    person.send_line("")?;
+    person.exp_string("Processes for each API?")?;
+    person.send_line("a hundred\u{3}")?;
+    let left = person.exp_eof()?;
+    assert!(left.contains("nothing was changed"), "{left:?}");
+    assert_eq!(exit_status(&mut person), 130);
+    super::nothing_changed()
+}
+
+/// No colour and no character beyond ASCII where the terminal wants none.
+pub fn plain() -> Verdict {
+    let mut person = person("NO_COLOR=1 LANG=C LC_ALL=C", "doctor");
+    let said = person.exp_eof()?;
+    assert!(said.is_ascii(), "{said:?}");
+    assert!(!said.contains("\u{1b}[3"), "{said:?}");
+    assert!(said.contains("next:"), "{said:?}");
+    Ok(())
+}
