@@ -2,6 +2,7 @@
 # All tests: installs what they need, then formatting, lints, shell scripts, unit tests, whole installations.
 #   ./test.sh          what continuous integration runs
 #   ./test.sh --fast   without whole installations
+#   ./test.sh --long   with what takes an hour: forty installations, each killed once
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -47,12 +48,18 @@ cargo fmt --all --check
 begin "lints"
 cargo clippy --locked --all-targets --quiet -- -D warnings
 shellcheck bootstrap.sh test.sh .ci/run benches/install.sh
+if command -v cargo-deny >/dev/null; then
+    cargo deny --offline check licenses bans sources
+else
+    echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
+fi
 begin "unit tests and interrupted runs"
 cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock
 if [ "${1:-}" = --fast ]; then
     print_times
     exit
 fi
+if [ "${1:-}" = --long ]; then export GPUCLOUD_TEST_LONG=1; fi
 begin "building what lab hosts run"
 cargo build --locked --quiet --examples
 cargo test --locked --quiet --test lab --no-run

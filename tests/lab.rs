@@ -42,6 +42,13 @@ fn main() {
     let browser_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
         Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || no_browser.is_some())
     };
+    let long = std::env::var_os("GPUCLOUD_TEST_LONG").is_some();
+    if !long {
+        eprintln!("ignored: forty_installations_killed_once_each_go_on: takes an hour; ./test.sh --long");
+    }
+    let long_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
+        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || !long)
+    };
     let trials = vec![
         trial("a_host_boots_in_which_nothing_is_installed", scenario::host_boots),
         trial("wrong_answers_are_refused_and_change_nothing", scenario::wrong_answers),
@@ -73,6 +80,7 @@ fn main() {
         trial("an_uninstall_killed_three_times_leaves_nothing", scenario::uninstall),
         trial("a_run_goes_on_by_itself_after_a_reboot", scenario::goes_on_after_reboot),
         trial("lab_down_leaves_no_trace_on_this_machine", scenario::down),
+        long_trial("forty_installations_killed_once_each_go_on", scenario::long::single_kills),
     ];
     let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);
     conclusion.exit();

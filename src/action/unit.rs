@@ -164,11 +164,14 @@ impl Started {
     fn explain(&self, host: &Host, error: Error) -> Error {
         match error {
             Error::Stopped => error,
-            other => Error::Failed {
-                command: format!("start {}", self.unit),
-                status: other.to_string(),
-                tail: systemd::last_lines(host, &self.unit, EVIDENCE_LINES),
-            },
+            other => {
+                let said = other.evidence().map(|said| format!("{said}\n")).unwrap_or_default();
+                Error::Failed {
+                    command: format!("start {}", self.unit),
+                    status: other.to_string(),
+                    tail: said + &systemd::last_lines(host, &self.unit, EVIDENCE_LINES),
+                }
+            }
         }
     }
 
@@ -241,7 +244,7 @@ impl Action for Started {
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         let hash = inputs_hash(host, &self.inputs)?;
         let mut status = systemd::unit(host, &self.unit)?;
-        if status.needs_reload || status.load == "not-found" {
+        if status.needs_reload || status.load != "loaded" {
             systemd::daemon_reload(host)?;
         }
         let stale = status.is_active() && self.stale(host, &status)?;

@@ -3,7 +3,7 @@
 //! Only `systemctl show` properties are parsed (stable `KEY=value` lines), no human output.
 
 use super::command::Command;
-use super::{Host, Result};
+use super::{Error, Host, Result};
 use std::collections::HashMap;
 
 /// What systemd says of a unit.
@@ -104,12 +104,24 @@ pub fn disable(host: &Host, unit: &str) -> Result<()> {
 
 /// Starts units and waits for them.
 pub fn start(host: &Host, units: &[&str]) -> Result<()> {
-    systemctl().arg("start").args(units.iter().copied()).run(host)
+    loaded(host, systemctl().arg("start").args(units.iter().copied()))
 }
 
 /// Restarts a unit and waits for it.
 pub fn restart(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["restart", unit]).run(host)
+    loaded(host, systemctl().args(["restart", unit]))
+}
+
+/// `command`, once more where another step's reload came between a file of the unit and this command: systemd then
+/// calls the unit one that "failed to load properly" (seen with 257: "Device or resource busy").
+fn loaded(host: &Host, command: Command) -> Result<()> {
+    match command.run(host) {
+        Err(Error::Failed { tail, .. }) if tail.contains("reload service manager") => {
+            daemon_reload(host)?;
+            command.run(host)
+        }
+        result => result,
+    }
 }
 
 /// Stops a unit and waits for it; one that does not exist is fine.

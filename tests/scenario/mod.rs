@@ -18,6 +18,7 @@ type Verdict = Result<(), Failed>;
 
 pub mod damage;
 pub mod documents;
+pub mod long;
 pub mod terminal;
 mod wrong;
 

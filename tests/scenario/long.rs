@@ -1,0 +1,31 @@
+//! What takes too long for every run: `./test.sh --long`.
+
+use super::Verdict;
+use crate::machine::{Random, inside, installer, ours};
+use std::time::Duration;
+
+/// How many installations are killed once each.
+const KILLS: usize = 40;
+/// About as long as an installation takes, in milliseconds; a kill behind its end kills nothing and is counted so.
+const SPAN: u64 = 80_000;
+const LAB: &str = "kill";
+
+/// Each installation is killed once, at a random instant, and then let through.
+pub fn single_kills() -> Verdict {
+    let mut random = Random::seeded();
+    for n in 1..=KILLS {
+        let instant = random.below(SPAN);
+        ours(&["lab", "down", LAB, "--yes"]);
+        ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
+        installer(LAB, &["init", "--profile", "lab"]).expect(0);
+        installer(LAB, &["apply", "--yes", "--detach"]).expect(0);
+        std::thread::sleep(Duration::from_millis(instant));
+        let killed = inside(LAB, &["systemctl", "kill", "--signal=KILL", "gpucloud-run.service"]).code == 0;
+        eprintln!("kill {n} of {KILLS} after {instant} ms: {}", if killed { "killed" } else { "it was done before" });
+        installer(LAB, &["apply", "--yes"]).expect(0);
+        installer(LAB, &["status"]).expect(0);
+        assert_eq!(installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
+    }
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    Ok(())
+}
