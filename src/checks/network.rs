@@ -96,5 +96,11 @@ fn finding((server, problem): (&Server, &Problem)) -> Finding {
             let what = format!("{host} port {port} ({purpose}) does not answer");
             Finding::stop("servers", what, "check firewall and proxy (https_proxy), or use a mirror").seen(why)
         }
+        Problem::Untrusted(why) => {
+            let what = format!("nothing here vouches for {host} ({purpose}): is TLS intercepted, or the clock wrong?");
+            let next = "install your organisation's CA (copy it to /usr/local/share/ca-certificates, then: \
+                        update-ca-certificates), and check `date`";
+            Finding::stop("servers", what, next).seen(why)
+        }
     }
 }

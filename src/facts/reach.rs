@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
+use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
 /// How long one server may take to accept a connection.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -47,12 +48,15 @@ pub enum Problem {
     Unresolved(String),
     /// It has an address, but does not answer.
     Unreachable(String),
+    /// It answers, but nothing on this machine vouches for it: TLS is intercepted, or the clock is wrong.
+    Untrusted(String),
 }
 
 /// A server to be tried.
 struct Target {
     purpose: &'static str,
     url: String,
+    trusted: RootCerts,
 }
 
 /// Tries every server of the machine's settings, all at once. Behind a proxy, it is the proxy that is tried.
@@ -70,8 +74,9 @@ fn attempt(target: &Target) -> Option<Server> {
         Err(error) => Some(Problem::Unresolved(error.to_string())),
         Ok(addresses) => connect(addresses.collect()),
     };
-    let clock_ahead = if problem.is_none() { clock_ahead(&target.url) } else { None };
-    Some(Server { purpose: target.purpose.to_owned(), host, port, problem, clock_ahead })
+    let said = if problem.is_none() { greet(target) } else { Ok(None) };
+    let (clock_ahead, untrusted) = said.map_or_else(|problem| (None, Some(problem)), |ahead| (ahead, None));
+    Some(Server { purpose: target.purpose.to_owned(), host, port, problem: problem.or(untrusted), clock_ahead })
 }
 
 fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
@@ -85,18 +90,38 @@ fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
     Some(Problem::Unreachable(last))
 }
 
-/// Only without TLS, which a wrong clock breaks: any answer of an HTTP server has its date (RFC 9110, 6.6.1).
-fn clock_ahead(url: &str) -> Option<i64> {
-    let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false).proxy(None);
-    let answer = ureq::Agent::from(config.build()).head(url).call();
-    let answer = url.starts_with("http://").then_some(answer)?.ok()?;
-    let date = jiff::fmt::rfc2822::parse(answer.headers().get("date")?.to_str().ok()?).ok()?;
+/// By how much its clock is ahead: any answer of an HTTP server has its date (RFC 9110, 6.6.1).
+fn greet(target: &Target) -> std::result::Result<Option<i64>, Problem> {
+    let tls = TlsConfig::builder().root_certs(target.trusted.clone()).build();
+    let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false);
+    let agent = ureq::Agent::from(config.proxy(None).tls_config(tls).build());
+    match agent.head(&target.url).call() {
+        Ok(answer) => Ok(answer.headers().get("date").and_then(|date| seconds_ahead(date.to_str().ok()?))),
+        Err(error) if error.to_string().contains("certificate") => Err(Problem::Untrusted(error.to_string())),
+        // It does not like to be asked for this: the download will show.
+        Err(_) => Ok(None),
+    }
+}
+
+fn seconds_ahead(date: &str) -> Option<i64> {
+    let date = jiff::fmt::rfc2822::parse(date).ok()?;
     Some(date.timestamp().as_second() - jiff::Timestamp::now().as_second())
 }
 
+/// What pip, uv and apt trust on Debian and Ubuntu.
+fn trusted(host: &Host) -> Result<RootCerts> {
+    let bundle = files::read(host, Path::new("/etc/ssl/certs/ca-certificates.crt"))?.unwrap_or_default();
+    let certificates = ureq::tls::parse_pem(&bundle).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    Ok(RootCerts::from(certificates))
+}
+
 fn targets(host: &Host) -> Result<Vec<Target>> {
+    let trusted = trusted(host)?;
     if let Some(url) = proxy(host) {
-        return Ok(vec![Target { purpose: "everything (a proxy)", url }]);
+        return Ok(vec![Target { purpose: "everything (a proxy)", url, trusted }]);
     }
     let mut found: Vec<(&'static str, String)> = match apt_proxy(host)? {
         Some(url) => vec![("packages of the distribution (apt's proxy)", url)],
@@ -105,7 +130,7 @@ fn targets(host: &Host) -> Result<Vec<Target>> {
     found.extend(pip_index(host)?.map(|url| ("OpenStack's packages", url)));
     found.sort();
     found.dedup_by_key(|(purpose, url)| (*purpose, host_and_port(url)));
-    Ok(found.into_iter().map(|(purpose, url)| Target { purpose, url }).collect())
+    Ok(found.into_iter().map(|(purpose, url)| Target { purpose, url, trusted: trusted.clone() }).collect())
 }
 
 /// The proxy of the environment, in whichever case it is written.
@@ -206,6 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_server_tells_its_time() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 404 Not Found\r\nDate: Fri, 01 Jan 2100 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n",
+                );
+            }
+        });
+        let server = attempt(&Target { purpose: "x", url, trusted: RootCerts::WebPki }).unwrap();
+        assert!(server.problem.is_none() && server.clock_ahead.unwrap() > 365 * 24 * 3600, "{server:?}");
+    }
+
+    #[test]
     fn a_url_gives_name_and_port() {
         assert_eq!(host_and_port("https://u:p@mirror.example:8443/x"), Some(("mirror.example".into(), 8443)));
         assert_eq!(host_and_port("http://mirror.example/x"), Some(("mirror.example".into(), 80)));
@@ -213,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_told_from_a_server_that_is_silent() {
-        let problem = |url: &str| attempt(&Target { purpose: "x", url: url.into() }).unwrap().problem;
+        let target = |url: &str| Target { purpose: "x", url: url.into(), trusted: RootCerts::WebPki };
+        let problem = |url: &str| attempt(&target(url)).unwrap().problem;
         assert!(matches!(problem("http://no-such-name.invalid/"), Some(Problem::Unresolved(_))));
         assert!(matches!(problem("http://127.0.0.1:1/"), Some(Problem::Unreachable(_))));
     }

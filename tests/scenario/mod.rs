@@ -50,7 +50,8 @@ pub fn wrong_answers() -> Verdict {
 
 pub fn unfit_machines() -> Verdict {
     wrong::machines(LAB)?;
-    wrong::taken_port(LAB)
+    wrong::taken_port(LAB)?;
+    wrong::untrusted_server(LAB)
 }
 
 fn nothing_changed() -> Verdict {
@@ -375,6 +376,25 @@ pub fn side_by_side() -> Verdict {
     ours(&["lab", "down", "t2", "--yes"]).expect(0);
     assert_eq!(main_process("gpucloud-keystone.service"), keystone);
     installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
+
+/// A package of our own installs where there is no toolchain, and its program is linked to, not copied.
+pub fn package() -> Verdict {
+    let lab = "t2";
+    let made = Command::new("./bootstrap.sh").arg("--package").stderr(Stdio::null()).output()?;
+    let path = String::from_utf8(made.stdout)?.trim().to_owned();
+    assert!(path.ends_with(".deb"), "{path}");
+    ours(&["lab", "up", "--name", lab, "--no-install", "--yes"]).expect(0);
+    std::fs::remove_file(root(lab).join("usr/local/bin/gpucloud-install"))?;
+    std::fs::copy(path, root(lab).join("root/own.deb"))?;
+    inside(lab, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install /root/own.deb >/dev/null 2>&1"]).expect(0);
+    installer(lab, &["init", "--profile", "lab"]).expect(0);
+    let plan = installer(lab, &["plan", "--json"]).expect(0).out;
+    assert!(plan.contains("link:/usr/local/bin/gpucloud-install"), "{plan}");
+    inside(lab, &["apt-get", "-qq", "-y", "purge", "gpucloud-install"]).expect(0);
+    assert!(!root(lab).join("usr/bin/gpucloud-install").exists());
+    ours(&["lab", "down", lab, "--yes"]).expect(0);
     Ok(())
 }
 

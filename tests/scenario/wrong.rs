@@ -121,6 +121,41 @@ pub fn taken_port(lab: &str) -> Verdict {
     Ok(())
 }
 
+/// A server that nothing on this machine vouches for, as behind a proxy that intercepts TLS.
+pub fn untrusted_server(lab: &str) -> Verdict {
+    let certificate =
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
+    let dir = root(lab).join("root");
+    let (key, cert) = (dir.join("key.pem"), dir.join("cert.pem"));
+    let made = Command::new(certificate[0])
+        .args(&certificate[1..])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .stderr(Stdio::null())
+        .status()?;
+    assert!(made.success());
+    let serve = "import http.server,ssl\ns=http.server.HTTPServer(('127.0.0.1',4443),http.server.SimpleHTTPRequestHandler)\n\
+                 c=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\nc.load_cert_chain('/root/cert.pem','/root/key.pem')\n\
+                 s.socket=c.wrap_socket(s.socket,server_side=True)\nprint('ready',flush=True)\ns.serve_forever()";
+    let mut server = Command::new(crate::machine::program())
+        .args(["lab", "exec", lab, "--", "python3", "-c", serve])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    let apply = ["env", "PIP_INDEX_URL=https://localhost:4443/simple", "gpucloud-install", "apply", "--yes"];
+    let done = inside(lab, &apply);
+    server.kill()?;
+    server.wait()?;
+    inside(lab, &["pkill", "python3"]);
+    refused(lab, "an untrusted server", done, 3, &["nothing here vouches for localhost", "update-ca-certificates"]);
+    Ok(())
+}
+
 /// Services of the administrator's own. Changes the host: the last of its kind.
 pub fn own_services(lab: &str) -> Verdict {
     inside(lab, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install memcached >/dev/null 2>&1"]).expect(0);
