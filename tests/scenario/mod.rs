@@ -371,8 +371,9 @@ pub fn side_by_side() -> Verdict {
     let addresses = |lab| inside(lab, &["hostname", "-I"]).expect(0).out;
     assert_ne!(addresses(LAB), addresses("t2"));
     installer("t2", &["init", "--profile", "lab"]).expect(0);
-    wrong::held_lock("t2")?;
     wrong::own_services("t2")?;
+    wrong::held_lock("t2")?;
+    wrong::broken_mirrors("t2")?;
     ours(&["lab", "down", "t2", "--yes"]).expect(0);
     assert_eq!(main_process("gpucloud-keystone.service"), keystone);
     installer(LAB, &["status"]).expect(0);

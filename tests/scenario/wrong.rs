@@ -156,16 +156,17 @@ pub fn untrusted_server(lab: &str) -> Verdict {
     Ok(())
 }
 
-/// Services of the administrator's own. Changes the host: the last of its kind.
+/// Services of the administrator's own.
 pub fn own_services(lab: &str) -> Verdict {
     inside(lab, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install memcached >/dev/null 2>&1"]).expect(0);
     let done = installer(lab, &["apply", "--yes"]).expect(3);
-    assert!(done.err.contains("memcached") && done.err.contains("share_services = true"), "{}", done.err);
+    assert!(done.out.contains("memcached") && done.err.contains("share_services = true"), "{}{}", done.out, done.err);
     let good = read(lab, ANSWERS);
     write(lab, ANSWERS, &good.replace("share_services = false", "share_services = true"));
     let plan = installer(lab, &["plan"]).expect(0);
     assert!(plan.out.contains("will use services that were here before"), "{}", plan.out);
     write(lab, ANSWERS, &good);
+    inside(lab, &["apt-get", "-qq", "-y", "purge", "--auto-remove", "memcached"]).expect(0);
     Ok(())
 }
 
@@ -185,5 +186,47 @@ pub fn held_lock(lab: &str) -> Verdict {
     let events = inside(lab, &["cat", "/run/gpucloud/events.jsonl"]).out;
     inside(lab, &["systemctl", "stop", "gpucloud-run.service"]).expect(0);
     assert!(events.contains("waiting for the package lock, held by python3"), "{events}");
+    Ok(())
+}
+
+/// A package index on loopback: below /altered a wheel has another content, below /stopping its download ends early.
+const INDEX: &str = r#"
+import http.server
+class Index(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        wheel = 'uv-VERSION-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl'
+        body = b'x' * 5000 if self.path.endswith('.whl') else f'<a href="{wheel}">{wheel}</a>'.encode()
+        stops = self.path.startswith('/stopping') and self.path.endswith('.whl')
+        self.send_response(200)
+        self.send_header('content-type', 'application/octet-stream' if self.path.endswith('.whl') else 'text/html')
+        self.send_header('content-length', str(len(body) * (100 if stops else 1)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_HEAD = do_GET
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 8081), Index)
+print('ready', flush=True)
+server.serve_forever()
+"#;
+
+/// A download that was altered, and one that stops in the middle: stopped midway, in words; the next apply goes on.
+pub fn broken_mirrors(lab: &str) -> Verdict {
+    let lock = include_str!("../../profiles/native/uv.lock");
+    let version = lock.split("==").nth(1).and_then(|rest| rest.split([' ', '\n']).next()).unwrap();
+    let mut server = Command::new(crate::machine::program())
+        .args(["lab", "exec", lab, "--", "python3", "-c", &INDEX.replace("VERSION", version)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    for (path, word) in [("altered", "was altered or is incomplete"), ("stopping", "next:")] {
+        let index = format!("PIP_INDEX_URL=http://127.0.0.1:8081/{path}/simple");
+        let done = inside(lab, &["env", &index, "gpucloud-install", "apply", "--yes"]).expect(4);
+        assert!(done.err.contains(word) && done.err.contains("Install uv"), "{path}: {}", done.err);
+    }
+    server.kill()?;
+    server.wait()?;
+    inside(lab, &["pkill", "python3"]);
     Ok(())
 }
