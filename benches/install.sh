@@ -42,6 +42,7 @@ measure() {
 
 prepare_ours() {
     "$ours" lab exec "$lab" -- gpucloud-install init --profile lab >/dev/null
+    "$ours" lab exec "$lab" -- gpucloud-install plan --json >/tmp/bench-plan.json 2>/dev/null
 }
 
 prepare_one_job() {
@@ -59,7 +60,9 @@ address() {
 }
 
 for _ in $(seq "$runs"); do
-    measure ours "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes apply --foreground
+    measure ours "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes --json apply --foreground
+    grep '^{"' /tmp/bench-ours.log >/tmp/bench-apply.json
+    echo "critical path: $(python3 benches/critical-path.py /tmp/bench-plan.json /tmp/bench-apply.json)"
     # shellcheck disable=SC2016
     measure by-hand "$ours" lab exec "$lab" -- bash -c 'systemd-run --quiet --wait --collect --pipe bash /root/by-hand/install.sh "$(hostname -I | tr -d " ")" /root/by-hand/cfg /root/by-hand/2026.2.lock'
 done

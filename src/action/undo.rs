@@ -100,9 +100,6 @@ pub enum Undo {
         enabled: bool,
         /// Whether it ran before.
         active: bool,
-        /// Whether it was masked before.
-        #[serde(default)]
-        masked: bool,
     },
     /// Set a kernel parameter back.
     Sysctl {
@@ -228,7 +225,7 @@ impl Undo {
             Undo::Group { name } => done(users::remove_group(host, name)),
             Undo::Member { user, group } => done(users::remove_member(host, user, group)),
             Undo::Packages { added, leaves } => remove_packages(host, added, leaves),
-            Undo::Unit { name, enabled, active, masked } => restore_unit(host, name, *enabled, *active, *masked),
+            Undo::Unit { name, enabled, active } => restore_unit(host, name, *enabled, *active),
             Undo::Sysctl { key, value } => done(sysctl::write(host, key, value)),
             Undo::Database { name } => with_sql(|sql| sql.drop_database(&sql::Identifier::new(name)?)),
             Undo::DatabaseUser { name, host } => {
@@ -358,7 +355,7 @@ fn restore_directory(host: &Host, path: &Path, original: &Original, made: &[Path
     Ok(Undone::Restored)
 }
 
-fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool, masked: bool) -> Result<Undone> {
+fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<Undone> {
     let status = systemd::unit(host, name)?;
     if !active {
         systemd::stop(host, name)?;
@@ -368,9 +365,6 @@ fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool, masked: bo
     }
     if status.active == "failed" && !active {
         systemd::reset_failed(host, name)?;
-    }
-    if masked {
-        systemd::mask(host, name)?;
     }
     Ok(Undone::Restored)
 }

@@ -53,7 +53,7 @@ impl Action for Enabled {
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
         let status = systemd::unit(host, &self.unit)?;
         let (enabled, active) = (status.is_enabled(), status.is_active());
-        Ok(Undo::Unit { name: self.unit.clone(), enabled, active, masked: status.load == "masked" })
+        Ok(Undo::Unit { name: self.unit.clone(), enabled, active })
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {

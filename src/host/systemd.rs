@@ -87,11 +87,6 @@ pub fn enable(host: &Host, unit: &str) -> Result<()> {
     systemctl().args(["enable", "--quiet", unit]).run(host)
 }
 
-/// Keeps a unit from being started by anybody.
-pub fn mask(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["mask", "--quiet", unit]).run(host)
-}
-
 /// Takes the mask off a unit.
 pub fn unmask(host: &Host, unit: &str) -> Result<()> {
     systemctl().args(["unmask", "--quiet", unit]).run(host)
