@@ -40,7 +40,7 @@ fn steps() -> Vec<Step> {
     let made = |host: &Host| Ok(Checked::done_if(files::exists(host, "/srv/made"), "make"));
     let make = |host: &Host| files::write(host, Path::new("/srv/made"), b"x", 0o644, None);
     let undo =
-        Undo::Path { path: "/srv/made".into(), original: gpucloud::action::undo::Original::Absent, made: vec![] };
+        Undo::Path { path: "/srv/made".into(), original: gpucloud::action::originals::Original::Absent, made: vec![] };
     let stamped = |_: &Host| Ok(Checked::Done);
     vec![
         Step::new("helper", "only for the run")

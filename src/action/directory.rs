@@ -2,7 +2,7 @@
 //! there before us.
 
 use super::file::Access;
-use super::undo::Original;
+use super::originals::Original;
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};

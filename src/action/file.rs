@@ -1,7 +1,7 @@
 //! A file with its content, permissions and owner; the directories above it are made when missing. One that somebody
-//! edited since is kept beside it (`undo.rs` tells which, and under which name).
+//! edited since is kept beside it (`kept.rs` tells which, and under which name).
 
-use super::undo::{KEPT_SUFFIX, is_edited, keep_if_edited};
+use super::kept::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
 use crate::config::secrets::MASK;
 use crate::content::Content;

@@ -10,6 +10,8 @@ pub mod database;
 pub mod directory;
 pub mod file;
 pub mod identity;
+pub mod kept;
+pub mod originals;
 pub mod packages;
 pub mod symlink;
 pub mod sysctl;
@@ -17,7 +19,8 @@ pub mod task;
 pub mod undo;
 pub mod unit;
 
-pub use undo::{Originals, Undo, Undone};
+pub use originals::Originals;
+pub use undo::{Undo, Undone};
 
 use crate::finding::Finding;
 use crate::host::{Host, Result};

@@ -115,7 +115,7 @@ impl Action for Archives {
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
         let path = PathBuf::from(ARCHIVES);
         let made = files::missing_parents(host, &path);
-        Ok(Undo::Directory { path, original: super::undo::Original::Absent, made, shared: false })
+        Ok(Undo::Directory { path, original: super::originals::Original::Absent, made, shared: false })
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {

@@ -118,7 +118,7 @@ pub struct Restartable<W, C> {
 /// When a try that was cut off is cleared before the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clears {
-    /// While the work was never complete: afterwards it carries data. The work itself sees to it that it is on the disk.
+    /// While the work was never complete: afterwards it carries data. The work itself brings that onto the disk.
     BeforeFirstSuccess,
     /// Always, also where a power cut may have torn what was complete: it can be made again.
     Always,

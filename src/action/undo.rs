@@ -2,44 +2,14 @@
 //! that made it, so also by a newer release. Their format is the journal's, and is migrated with it.
 
 use super::Past;
+use super::kept::keep_if_edited;
+use super::originals::{Original, Originals};
 use crate::host::users::Owner;
 use crate::host::{
     Error, Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-
-/// Suffix of the copy that is kept of a file which the administrator edited.
-pub const KEPT_SUFFIX: &str = ".gpucloud-kept";
-
-/// What was at a path before us.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "was")]
-pub enum Original {
-    /// Nothing.
-    Absent,
-    /// A file; its content is the blob of this hash.
-    File {
-        /// Name of the blob.
-        hash: String,
-        /// Permission bits.
-        mode: u32,
-        /// Numeric owner.
-        owner: Owner,
-    },
-    /// A symbolic link.
-    Link {
-        /// Where it pointed to.
-        target: PathBuf,
-    },
-    /// A directory.
-    Directory {
-        /// Permission bits.
-        mode: u32,
-        /// Numeric owner.
-        owner: Owner,
-    },
-}
 
 /// How one change is taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,49 +258,6 @@ fn restore_path(
     }))
 }
 
-/// Puts an edited file of ours beside itself, so that it can be replaced; returns where to.
-pub fn keep_if_edited(host: &Host, past: &Past, path: &Path) -> Result<Option<PathBuf>> {
-    if !is_edited(host, past, path)? {
-        return Ok(None);
-    }
-    let (Some(content), Some(status)) = (files::read(host, path)?, files::status(host, path)?) else {
-        return Ok(None);
-    };
-    // Permissions of a link say nothing of what it points to.
-    let mode = if status.link.is_some() { 0o600 } else { status.mode };
-    let kept = free_name_for_kept(host, path, &content)?;
-    files::write(host, &kept, &content, mode, host.is_live().then_some(status.owner))?;
-    Ok(Some(kept))
-}
-
-/// `NAME.gpucloud-kept`, or the first with a number behind it that an earlier edit does not have.
-pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<PathBuf> {
-    let first = files::sibling(path, KEPT_SUFFIX);
-    let mut name = first.clone();
-    for number in 2.. {
-        match files::read(host, &name)? {
-            Some(other) if other != content => name = files::sibling(&first, &format!("-{number}")),
-            _ => break,
-        }
-    }
-    Ok(name)
-}
-
-/// Whether a file that we wrote was changed by somebody else since.
-pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
-    let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
-    if past.fingerprints.is_empty() {
-        return Ok(false);
-    }
-    let original = if let Some(Undo::Path { original, .. }) = &past.undo { Some(original) } else { None };
-    if let (Some(now), Some(Original::Link { target })) = (&status.link, original) {
-        return Ok(now != target);
-    }
-    let fingerprint = files::hash(&files::read(host, path)?.unwrap_or_default());
-    let was_there = matches!(original, Some(Original::File { hash, .. }) if *hash == fingerprint);
-    Ok(!was_there && !past.fingerprints.contains(&fingerprint))
-}
-
 fn remove_made(host: &Host, made: &[PathBuf]) -> Result<()> {
     for dir in made.iter().rev() {
         if !files::remove_empty_dir(host, dir)? {
@@ -399,53 +326,4 @@ fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Und
         users::remove_group(host, account)?;
     }
     Ok(Undone::Restored)
-}
-
-/// Contents that were replaced, as 0600 files named by their hash: the journal itself holds only the hash.
-#[derive(Debug, Clone)]
-pub struct Originals {
-    host: Host,
-    dir: PathBuf,
-}
-
-impl Originals {
-    /// The store in `dir` (0700, made on first use).
-    pub fn new(host: &Host, dir: impl Into<PathBuf>) -> Self {
-        Self { host: host.clone(), dir: dir.into() }
-    }
-
-    /// Keeps `content` and returns its name.
-    pub fn put(&self, content: &[u8]) -> Result<String> {
-        let hash = files::hash(content);
-        let path = self.dir.join(&hash);
-        if !files::exists(&self.host, &path) {
-            files::make_parents(&self.host, &self.dir)?;
-            files::make_dir(&self.host, &self.dir, 0o700, None)?;
-            files::write(&self.host, &path, content, 0o600, None)?;
-        }
-        Ok(hash)
-    }
-
-    /// The content called `hash`.
-    pub fn get(&self, hash: &str) -> Result<Vec<u8>> {
-        let path = self.dir.join(hash);
-        files::read(&self.host, &path)?.ok_or_else(|| crate::host::Error::Io {
-            doing: "restore from",
-            path,
-            source: std::io::ErrorKind::NotFound.into(),
-        })
-    }
-
-    /// What is at `path` now, its content kept.
-    pub fn remember(&self, host: &Host, path: &Path) -> Result<Original> {
-        let Some(status) = files::status(host, path)? else { return Ok(Original::Absent) };
-        if let Some(target) = status.link {
-            return Ok(Original::Link { target });
-        }
-        if status.is_dir {
-            return Ok(Original::Directory { mode: status.mode, owner: status.owner });
-        }
-        let content = files::read(host, path)?.unwrap_or_default();
-        Ok(Original::File { hash: self.put(&content)?, mode: status.mode, owner: status.owner })
-    }
 }

@@ -1,7 +1,7 @@
 //! Without a subcommand: wizard, plan, one yes, apply.
 
 use super::{Session, apply};
-use crate::action::undo;
+use crate::action::kept;
 use crate::cli::Apply;
 use crate::config::Config;
 use crate::exit::ExitStatus;
@@ -45,7 +45,7 @@ fn write_answers(session: &Session, config: &Config) -> Result<(), Failure> {
     }
     session.ui.say(format!("Your answers are in {}.", path.display()));
     if let Some(before) = before {
-        let kept = undo::free_name_for_kept(host, path, before.as_bytes())?;
+        let kept = kept::free_name_for_kept(host, path, before.as_bytes())?;
         files::write(host, &kept, before.as_bytes(), 0o644, None)?;
         session.ui.say(format!("What was there before is in {}.", kept.display()));
     }

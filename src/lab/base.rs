@@ -1,7 +1,7 @@
 //! Base images: a minimal Debian made by mmdebstrap, kept for a week, copied for each lab.
 
 use super::{DIRECTORY, System};
-use crate::action::undo::Original;
+use crate::action::originals::Original;
 use crate::action::{ActionId, Checked, Undo, task::Task};
 use crate::facts::reach;
 use crate::host::command::Command;

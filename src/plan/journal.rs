@@ -384,7 +384,7 @@ mod tests {
     fn intent(id: &str, path: &str) -> Record {
         Record::Intent {
             id: ActionId::new("file", id),
-            undo: Undo::Path { path: path.into(), original: crate::action::undo::Original::Absent, made: vec![] },
+            undo: Undo::Path { path: path.into(), original: crate::action::originals::Original::Absent, made: vec![] },
             lifetime: Lifetime::Installed,
             when_orphaned: WhenOrphaned::Undo,
             fingerprint: Some("aa".into()),

@@ -1,0 +1,52 @@
+//! Edited files of ours: which count as edited, and how they are kept beside themselves (`NAME.gpucloud-kept`).
+
+use super::originals::Original;
+use super::{Past, Undo};
+use crate::host::{Host, Result, files};
+use std::path::{Path, PathBuf};
+
+/// Suffix of the copy that is kept of a file which the administrator edited.
+pub const KEPT_SUFFIX: &str = ".gpucloud-kept";
+
+/// Puts an edited file of ours beside itself, so that it can be replaced; returns where to.
+pub fn keep_if_edited(host: &Host, past: &Past, path: &Path) -> Result<Option<PathBuf>> {
+    if !is_edited(host, past, path)? {
+        return Ok(None);
+    }
+    let (Some(content), Some(status)) = (files::read(host, path)?, files::status(host, path)?) else {
+        return Ok(None);
+    };
+    // Permissions of a link say nothing of what it points to.
+    let mode = if status.link.is_some() { 0o600 } else { status.mode };
+    let kept = free_name_for_kept(host, path, &content)?;
+    files::write(host, &kept, &content, mode, host.is_live().then_some(status.owner))?;
+    Ok(Some(kept))
+}
+
+/// `NAME.gpucloud-kept`, or the first with a number behind it that an earlier edit does not have.
+pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<PathBuf> {
+    let first = files::sibling(path, KEPT_SUFFIX);
+    let mut name = first.clone();
+    for number in 2.. {
+        match files::read(host, &name)? {
+            Some(other) if other != content => name = files::sibling(&first, &format!("-{number}")),
+            _ => break,
+        }
+    }
+    Ok(name)
+}
+
+/// Whether a file that we wrote was changed by somebody else since.
+pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
+    let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
+    if past.fingerprints.is_empty() {
+        return Ok(false);
+    }
+    let original = if let Some(Undo::Path { original, .. }) = &past.undo { Some(original) } else { None };
+    if let (Some(now), Some(Original::Link { target })) = (&status.link, original) {
+        return Ok(now != target);
+    }
+    let fingerprint = files::hash(&files::read(host, path)?.unwrap_or_default());
+    let was_there = matches!(original, Some(Original::File { hash, .. }) if *hash == fingerprint);
+    Ok(!was_there && !past.fingerprints.contains(&fingerprint))
+}
