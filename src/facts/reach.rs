@@ -5,7 +5,7 @@
 use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 
@@ -24,6 +24,9 @@ pub const DOWNLOAD_VARIABLES: [&str; 9] = [
     "PIP_CERT",
     "SSL_CERT_FILE",
 ];
+
+/// Those of them that name a proxy.
+pub const PROXY_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"];
 
 /// A server that downloads come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -135,25 +138,29 @@ fn targets(host: &Host) -> Result<Vec<Target>> {
 
 /// The proxy of the environment, in whichever case it is written.
 fn proxy(host: &Host) -> Option<String> {
-    let names = DOWNLOAD_VARIABLES
-        .iter()
-        .filter(|name| name.to_lowercase().ends_with("s_proxy") || name.to_lowercase() == "http_proxy");
-    names.filter(|_| host.is_live()).find_map(|name| std::env::var(name).ok()).filter(|url| !url.is_empty())
+    let names = PROXY_VARIABLES.iter().filter(|_| host.is_live());
+    names.filter_map(|name| std::env::var(name).ok()).find(|url| !url.is_empty())
 }
 
 /// The proxy in apt's own settings: `Acquire::http::Proxy "http://...";` (apt.conf(5)).
 fn apt_proxy(host: &Host) -> Result<Option<String>> {
+    let files = apt_proxy_files(host)?;
+    let lines = files.iter().flat_map(|(_, text)| text.lines()).map(str::trim);
+    let lines = lines.filter(|line| !line.starts_with("//") && line.contains("Proxy"));
+    Ok(lines.filter_map(|line| line.split('"').nth(1)).find(|url| url.contains("://")).map(str::to_owned))
+}
+
+/// Those of apt's settings that name a proxy, with their text.
+pub fn apt_proxy_files(host: &Host) -> Result<Vec<(PathBuf, String)>> {
     let dir = Path::new("/etc/apt/apt.conf.d");
-    let mut paths = vec![Path::new("/etc/apt/apt.conf").to_owned()];
+    let mut paths = vec![PathBuf::from("/etc/apt/apt.conf")];
     paths.extend(files::list(host, dir)?.into_iter().map(|name| dir.join(name)));
+    let mut found = Vec::new();
     for path in paths {
-        let text = files::read_text(host, path)?.unwrap_or_default();
-        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("//") && line.contains("Proxy"));
-        if let Some(url) = lines.filter_map(|line| line.split('"').nth(1)).find(|url| url.contains("://")) {
-            return Ok(Some(url.to_owned()));
-        }
+        let text = files::read_text(host, &path)?.filter(|text| text.contains("Proxy"));
+        found.extend(text.map(|text| (path, text)));
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Addresses in one-line and deb822 sources.

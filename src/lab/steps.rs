@@ -9,7 +9,7 @@ use crate::action::task::Task;
 use crate::action::undo::Leaves;
 use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
-use crate::facts::Facts;
+use crate::facts::{Facts, reach};
 use crate::host::command::Command;
 use crate::host::{Host, files, nft, nspawn, systemd};
 use crate::plan::{Hold, Step};
@@ -25,8 +25,6 @@ const NETWORKD: &str = "systemd-networkd.service";
 const FORWARDING: &str = "net.ipv4.ip_forward";
 /// Files of this machine that a lab needs, or nothing downloads behind a company's proxy.
 const TAKEN_ALONG: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf"];
-/// Where apt's proxies are set.
-const APT_SETTINGS: &str = "/etc/apt/apt.conf.d";
 
 /// The packages that labs need, and forwarding: what all labs share.
 pub fn shared() -> Vec<Step> {
@@ -91,7 +89,7 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
         step = step.with(File::new(lab.root().join(path), Content::plain(text)));
     }
     for (path, text) in taken_along(host)? {
-        step = step.with(File::new(lab.root().join(path.trim_start_matches('/')), Content::plain(text)));
+        step = step.with(File::new(lab.root().join(path.strip_prefix("/").unwrap_or(&path)), Content::plain(text)));
     }
     // A proxy's address may hold a password.
     let environment = Content::masked(environment(lab), "(proxies of this machine)\n");
@@ -99,16 +97,11 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
     Ok(step.with(File::new(path, environment).access(0o600, "root", "root")).with(networkd(lab)))
 }
 
-fn taken_along(host: &Host) -> crate::host::Result<Vec<(String, String)>> {
-    let mut taken = Vec::new();
-    taken.extend(network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".to_owned(), text)));
-    let apt = files::list(host, APT_SETTINGS)?.into_iter().map(|name| format!("{APT_SETTINGS}/{name}"));
-    for path in apt.chain(["/etc/apt/apt.conf".to_owned()]) {
-        let text = files::read_text(host, &path)?.filter(|text| text.contains("Proxy"));
-        taken.extend(text.map(|text| (path, text)));
-    }
+fn taken_along(host: &Host) -> crate::host::Result<Vec<(PathBuf, String)>> {
+    let mut taken = reach::apt_proxy_files(host)?;
+    taken.extend(network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".into(), text)));
     for path in TAKEN_ALONG {
-        taken.extend(files::read_text(host, path)?.map(|text| (path.to_owned(), text)));
+        taken.extend(files::read_text(host, path)?.map(|text| (path.into(), text)));
     }
     Ok(taken)
 }
