@@ -70,6 +70,41 @@ pub fn installer(lab: &str, args: &[&str]) -> Done {
     inside(lab, &all)
 }
 
+/// A Python program inside a lab host, for as long as this value lives.
+pub struct Helper {
+    lab: String,
+    child: std::process::Child,
+}
+
+impl Helper {
+    /// Starts it, and waits until it printed its first line.
+    pub fn start(lab: &str, code: &str) -> Self {
+        let mut child = Command::new(program())
+            .args(["lab", "exec", lab, "--", "python3", "-c", code])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        assert!(!line.is_empty(), "{code} ended at once");
+        Self { lab: lab.to_owned(), child }
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) {
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        inside(&self.lab, &["pkill", "--full", "^python3 -c"]);
+        let _ = self.child.wait();
+    }
+}
+
 pub fn root(lab: &str) -> PathBuf {
     Path::new("/var/lib/gpucloud-lab/labs").join(lab).join("root")
 }

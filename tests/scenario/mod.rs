@@ -51,7 +51,8 @@ pub fn wrong_answers() -> Verdict {
 pub fn unfit_machines() -> Verdict {
     wrong::machines(LAB)?;
     wrong::taken_port(LAB)?;
-    wrong::untrusted_server(LAB)
+    wrong::untrusted_server(LAB)?;
+    wrong::wrong_clock(LAB)
 }
 
 fn nothing_changed() -> Verdict {
@@ -374,6 +375,7 @@ pub fn side_by_side() -> Verdict {
     wrong::own_services("t2")?;
     wrong::held_lock("t2")?;
     wrong::broken_mirrors("t2")?;
+    wrong::full_disk("t2")?;
     ours(&["lab", "down", "t2", "--yes"]).expect(0);
     assert_eq!(main_process("gpucloud-keystone.service"), keystone);
     installer(LAB, &["status"]).expect(0);

@@ -1,7 +1,7 @@
 //! Wrong input and unfit machines: message, exit status, and that nothing changed.
 
 use super::{HOST_BEFORE, Verdict};
-use crate::machine::{Done, difference, inside, installer, read, root, tree, write};
+use crate::machine::{Done, Helper, difference, inside, installer, read, root, tree, write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -97,26 +97,56 @@ pub fn machines(lab: &str) -> Verdict {
     inside(lab, &["networkctl", "reconfigure", "host0"]).expect(0);
     refused(lab, "no network", done, 3, &[]);
 
+    let meminfo = "MemTotal:        3000000 kB\nMemFree:         2000000 kB\nMemAvailable:    2000000 kB\nHugepagesize:       2048 kB\n";
+    write(lab, "/root/meminfo", meminfo);
+    inside(lab, &["mount", "--bind", "/root/meminfo", "/proc/meminfo"]).expect(0);
+    let done = apply();
+    inside(lab, &["umount", "/proc/meminfo"]).expect(0);
+    refused(lab, "too little memory", done, 3, &["2.9 GiB of memory are too few", "at least 8 GiB"]);
+
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "gpucloud-install", "apply", "--yes"];
     refused(lab, "no root", inside(lab, &nobody), 3, &["needs root", "sudo gpucloud-install apply --yes"]);
     refused(lab, "no terminal", installer(lab, &["apply"]), 2, &["add --yes"]);
     Ok(())
 }
 
+/// A clock that is two years off, for the program and everything it starts (libfaketime): named, not "TLS failed".
+pub fn wrong_clock(lab: &str) -> Verdict {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    std::fs::copy(library, root(lab).join("root/libfaketime.so"))?;
+    for (shift, side) in [("-700d", "behind"), ("+700d", "ahead of")] {
+        let faked = ["env", "LD_PRELOAD=/root/libfaketime.so", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+        let shift = format!("FAKETIME={shift}");
+        let apply = [&faked[..], &[&shift, "gpucloud-install", "apply", "--yes"]].concat();
+        refused(lab, &shift, inside(lab, &apply), 3, &["clock", "timedatectl set-ntp true", side]);
+    }
+    Ok(())
+}
+
+/// A disk that fills up in the middle of a run: stopped midway, in words; with room, the next apply goes on.
+pub fn full_disk(lab: &str) -> Verdict {
+    let notes = "/var/lib/gpucloud";
+    inside(lab, &["mkdir", "-p", notes]).expect(0);
+    inside(lab, &["mount", "-t", "tmpfs", "-o", "size=48k,mode=0755", "tmpfs", notes]).expect(0);
+    let done = installer(lab, &["apply", "--yes"]).expect(4);
+    assert!(done.err.contains("No space left on device") && done.err.contains("free space"), "{}", done.err);
+    let journal = read(lab, "/var/lib/gpucloud/journal.jsonl");
+    for line in journal.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("a torn line: {e}: {line}"));
+    }
+    inside(lab, &["mount", "-o", "remount,size=64m", notes]).expect(0);
+    let plan = installer(lab, &["plan", "--json"]).expect(0).json();
+    assert!(plan["pending"].as_u64().unwrap() > 0);
+    Ok(())
+}
+
 /// A port that another program has: program and port are named.
 pub fn taken_port(lab: &str) -> Verdict {
-    let mut server = Command::new(crate::machine::program())
-        .args(["lab", "exec", lab, "--", "python3", "-c"])
-        .arg("import socket,time\ns=socket.create_server(('0.0.0.0',9292))\nprint('ready',flush=True)\ntime.sleep(60)")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    let serve =
+        "import socket,time\ns=socket.create_server(('0.0.0.0',9292))\nprint('ready',flush=True)\ntime.sleep(60)";
+    let server = Helper::start(lab, serve);
     let done = installer(lab, &["apply", "--yes"]);
-    server.kill()?;
-    server.wait()?;
-    inside(lab, &["pkill", "python3"]);
+    drop(server);
     refused(lab, "a taken port", done, 3, &["port 9292, which glance-api needs, is taken by python3"]);
     Ok(())
 }
@@ -139,19 +169,10 @@ pub fn untrusted_server(lab: &str) -> Verdict {
     let serve = "import http.server,ssl\ns=http.server.HTTPServer(('127.0.0.1',4443),http.server.SimpleHTTPRequestHandler)\n\
                  c=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\nc.load_cert_chain('/root/cert.pem','/root/key.pem')\n\
                  s.socket=c.wrap_socket(s.socket,server_side=True)\nprint('ready',flush=True)\ns.serve_forever()";
-    let mut server = Command::new(crate::machine::program())
-        .args(["lab", "exec", lab, "--", "python3", "-c", serve])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    let server = Helper::start(lab, serve);
     let apply = ["env", "PIP_INDEX_URL=https://localhost:4443/simple", "gpucloud-install", "apply", "--yes"];
     let done = inside(lab, &apply);
-    server.kill()?;
-    server.wait()?;
-    inside(lab, &["pkill", "python3"]);
+    drop(server);
     refused(lab, "an untrusted server", done, 3, &["nothing here vouches for localhost", "update-ca-certificates"]);
     Ok(())
 }
@@ -173,15 +194,9 @@ pub fn own_services(lab: &str) -> Verdict {
 /// Somebody holds dpkg's lock: waited for, with the name.
 pub fn held_lock(lab: &str) -> Verdict {
     let hold = "import fcntl,time\nf=open('/var/lib/dpkg/lock-frontend','w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',flush=True)\ntime.sleep(8)";
-    let mut holder = Command::new(crate::machine::program())
-        .args(["lab", "exec", lab, "--", "python3", "-c", hold])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.take().unwrap()), &mut line)?;
+    let holder = Helper::start(lab, hold);
     installer(lab, &["apply", "--yes", "--detach"]).expect(0);
-    holder.wait()?;
+    holder.wait();
     std::thread::sleep(Duration::from_secs(1));
     let events = inside(lab, &["cat", "/run/gpucloud/events.jsonl"]).out;
     inside(lab, &["systemctl", "stop", "gpucloud-run.service"]).expect(0);
@@ -212,21 +227,11 @@ server.serve_forever()
 pub fn broken_mirrors(lab: &str) -> Verdict {
     let lock = include_str!("../../profiles/native/uv.lock");
     let version = lock.split("==").nth(1).and_then(|rest| rest.split([' ', '\n']).next()).unwrap();
-    let mut server = Command::new(crate::machine::program())
-        .args(["lab", "exec", lab, "--", "python3", "-c", &INDEX.replace("VERSION", version)])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)?;
+    let _server = Helper::start(lab, &INDEX.replace("VERSION", version));
     for (path, word) in [("altered", "was altered or is incomplete"), ("stopping", "next:")] {
         let index = format!("PIP_INDEX_URL=http://127.0.0.1:8081/{path}/simple");
         let done = inside(lab, &["env", &index, "gpucloud-install", "apply", "--yes"]).expect(4);
         assert!(done.err.contains(word) && done.err.contains("Install uv"), "{path}: {}", done.err);
     }
-    server.kill()?;
-    server.wait()?;
-    inside(lab, &["pkill", "python3"]);
     Ok(())
 }

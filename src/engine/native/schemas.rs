@@ -12,11 +12,14 @@ use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::sql::{self, Identifier};
-use crate::host::{Host, Result, files};
+use crate::host::{Error, Host, Result, files};
 use crate::plan::Step;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use std::path::Path;
 
 /// What every schema step waits for.
-const BEFORE: &[&str] = &["databases", "python-packages", "configure"];
+const BEFORE: &[&str] = &["databases", "byte-code", "configure"];
 
 pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
     Ok(vec![
@@ -126,20 +129,35 @@ fn keystone_manage(args: &[&str]) -> Command {
 fn identity(recipe: &Recipe) -> std::result::Result<Step, Failure> {
     Ok(step("identity-schema", "Make Keystone's tables, keys and administrator")
         .with(tables(&["keystone"], "project", |host| keystone_manage(&["db_sync"]).run(host)))
-        .with(keys("fernet", "fernet_setup"))
-        .with(keys("credential", "credential_setup"))
+        .with(keys("fernet"))
+        .with(keys("credential"))
         .with(bootstrap(recipe)?))
 }
 
-/// Keystone signs tokens, and encrypts stored credentials, with these.
-fn keys(kind: &'static str, verb: &'static str) -> Task {
-    let first = format!("/etc/keystone/{kind}-keys/1");
+/// Keystone signs tokens, and encrypts stored credentials, with these: key 1 is in use, key 0 the next
+/// (docs.openstack.org/keystone, "Fernet - Frequently Asked Questions"). Written here: `keystone-manage` takes two
+/// seconds for each pair.
+fn keys(kind: &'static str) -> Task {
+    let dir = format!("/etc/keystone/{kind}-keys");
+    let key = |n: u8| Path::new(&dir).join(n.to_string());
+    let (next, first) = (key(0), key(1));
+    let first_again = first.clone();
     let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &first), "make"));
     let work = move |host: &Host| {
-        let account = super::ACCOUNT;
-        keystone_manage(&[verb, "--keystone-user", account, "--keystone-group", account]).run(host)
+        let owner = files::owner(host, super::ACCOUNT, super::ACCOUNT)?;
+        for path in [&next, &first_again] {
+            files::write(host, path, fernet_key()?.as_bytes(), 0o600, owner)?;
+        }
+        Ok(())
     };
     Task::new(ActionId::new("keys", kind), format!("Make Keystone's {kind} keys"), probe, work)
+}
+
+/// 32 random bytes as text (github.com/fernet/spec).
+fn fernet_key() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::protocol("make a random key", error))?;
+    Ok(URL_SAFE.encode(bytes))
 }
 
 /// The administrator, the roles, and Keystone's own entry in the catalog. The password goes in by environment.
