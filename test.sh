@@ -21,7 +21,7 @@ print_times() {
     printf '\nparts so far:\n%s%5d s  together\n' "$times" "$SECONDS"
 }
 
-packages=(gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 openssl procps python3-venv util-linux bsdutils shellcheck)
+packages=(faketime gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 openssl procps python3-venv util-linux bsdutils shellcheck)
 # Ubuntu has its browser as a snap only: there, the browser test is counted as ignored.
 if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then packages+=(chromium chromium-driver); fi
 install_packages() {
@@ -54,7 +54,7 @@ else
     echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
 fi
 begin "unit tests and interrupted runs"
-cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock
+cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock --test network
 if [ "${1:-}" = --fast ]; then
     print_times
     exit

@@ -8,6 +8,7 @@ use crate::action::Undo;
 use crate::checks::{self, Subject};
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
+use crate::config::network::Access;
 use crate::config::secrets::Secrets;
 use crate::engine::service::{Layer, Service};
 use crate::engine::{self, Engine, Order, probe::Prober};
@@ -16,8 +17,10 @@ use crate::facts::{Facts, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
-use crate::plan::Plan;
+use crate::network::guard::Confirmation;
+use crate::network::{self, state::State};
 use crate::plan::journal::{self, Journal};
+use crate::plan::{Plan, Step, StepId};
 use serde::Serialize;
 use std::path::Path;
 
@@ -68,12 +71,31 @@ impl Installation {
     /// What `apply` would do.
     pub fn plan(&self, journal: &Journal) -> Result<Plan, Failure> {
         self.refuse_changed_fixed()?;
-        let order = Order { config: &self.config, facts: &self.facts, secrets: &self.secrets };
-        Ok(Plan::make(self.engine.steps(&order)?, &self.host, journal)?)
+        let mut steps = self.engine.steps(&self.order())?;
+        let network = self.network_steps(&[self.engine.bridge_step()], Confirmation::Witnesses)?;
+        let end = steps.iter().position(|step| step.closing).unwrap_or(steps.len());
+        steps.splice(end..end, network);
+        let closing = steps.iter_mut().filter(|step| step.closing);
+        closing.for_each(|step| step.after.push(StepId::new(network::steps::STEP)));
+        Ok(Plan::make(steps, &self.host, journal)?)
+    }
+
+    /// The network's part of the plan; its state waits for the steps `after`.
+    pub fn network_steps(&self, after: &[&str], confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
+        network::steps::steps(&self.order(), &self.engine.services(&self.config), after, confirmation)
+    }
+
+    /// The state of the network that the answers ask for.
+    pub fn network_state(&self) -> State {
+        network::desired(&self.config, &self.engine.services(&self.config), self.facts.os.datapath())
+    }
+
+    fn order(&self) -> Order<'_> {
+        Order { config: &self.config, facts: &self.facts, secrets: &self.secrets }
     }
 
     /// A fixed answer that was changed stops everything.
-    fn refuse_changed_fixed(&self) -> Result<(), Failure> {
+    pub fn refuse_changed_fixed(&self) -> Result<(), Failure> {
         let Some(applied) = Config::load_applied(&self.host)? else { return Ok(()) };
         let Some(change) = changed_fixed(&applied, &self.config).into_iter().next() else { return Ok(()) };
         let what =
@@ -85,7 +107,9 @@ impl Installation {
     /// Whether what will be downloaded can be reached; takes its time.
     pub fn reach_findings(&self) -> Result<Vec<Finding>, Failure> {
         let servers = if self.host.is_live() { reach::probe(&self.host)? } else { Vec::new() };
-        Ok(checks::reach(&servers))
+        let mut findings = checks::reach(&servers);
+        findings.extend(self.taken_addresses()?);
+        Ok(findings)
     }
 
     /// What can be said at once: machine, network, engine.
@@ -125,6 +149,35 @@ impl Installation {
         taken.collect()
     }
 
+    /// What can be said of the network alone; takes its time where addresses are asked for on the wire.
+    pub fn network_findings(&self) -> Result<Vec<Finding>, Failure> {
+        let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &[] };
+        let mut findings = checks::of_network(&subject);
+        findings.extend(self.taken_addresses()?);
+        Ok(findings)
+    }
+
+    /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers itself.
+    fn taken_addresses(&self) -> Result<Vec<Finding>, Failure> {
+        let network = &self.config.network;
+        let ours = self.facts.network.routes.iter().any(|r| r.net == network.range && r.interface == network::BRIDGE);
+        if network.access != Access::ProxyArp || ours || !self.host.is_live() {
+            return Ok(Vec::new());
+        }
+        let taken = network::probe::taken_addresses(self.config.host.interface.as_str(), network)?;
+        Ok(checks::taken(&taken))
+    }
+
+    /// Ports of the cloud that are open beyond this machine, and to whom.
+    pub fn open_ports(&self) -> Vec<OpenPort> {
+        let network = &self.config.network;
+        let mut open_to: Vec<String> = network.admin_networks.iter().map(ToString::to_string).collect();
+        open_to.extend([network.range.to_string(), network.tenant_range.to_string()]);
+        let ports = network::rules::open_ports(&self.engine.services(&self.config));
+        let open = |(port, (service, purpose))| OpenPort { port, service, purpose, open_to: open_to.clone() };
+        ports.into_iter().map(open).collect()
+    }
+
     /// The health of each layer, asked at once.
     pub fn layers(&self) -> Vec<LayerHealth> {
         let services = self.engine.services(&self.config);
@@ -135,13 +188,36 @@ impl Installation {
             let asked: Vec<_> = services.iter().map(ask).collect();
             asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Some("the probe died".into()))).collect()
         });
-        Layer::ALL
-            .iter()
-            .filter_map(|layer| {
-                layer_health(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
-            })
-            .collect()
+        let of_services = Layer::ALL.iter().filter_map(|layer| {
+            layer_health(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
+        });
+        of_services.chain([self.network_health()]).collect()
     }
+
+    fn network_health(&self) -> LayerHealth {
+        let wanted = self.network_state();
+        let now = network::live::current(&self.host, &wanted, self.config.network.range);
+        let complaint = match now {
+            Ok(now) => network::state::changes(&now, &wanted).first().map(|change| format!("still to do: {change}")),
+            Err(error) => Some(error.to_string()),
+        };
+        let access = self.config.network.access;
+        let detail = complaint.clone().unwrap_or_else(|| format!("{}: {}", access.name(), access.meaning()));
+        LayerHealth { name: "network", healthy: complaint.is_none(), detail }
+    }
+}
+
+/// A port of the cloud that others can reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenPort {
+    /// TCP port.
+    pub port: u16,
+    /// Whose it is: the id of a service.
+    pub service: &'static str,
+    /// What for.
+    pub purpose: &'static str,
+    /// Networks that may use it.
+    pub open_to: Vec<String>,
 }
 
 /// The health of one layer.

@@ -8,6 +8,7 @@
 //! wizard, config   answers
 //! facts, checks    what this machine is, and what that means
 //! engine           how OpenStack gets onto it: steps, service table, probes
+//! network          how instances reach the world, and the world them
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, undo; the kinds of change
 //! run              a run in its own unit, and terminals that watch it
@@ -34,6 +35,7 @@ pub mod finding;
 pub mod host;
 pub mod installation;
 pub mod lab;
+pub mod network;
 pub mod plan;
 pub mod run;
 pub mod systems;

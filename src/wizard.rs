@@ -1,14 +1,16 @@
 //! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the first
 //! change. A new question is a function here and its line in [`QUESTIONS`].
 
+use crate::config::network::{self, Access};
 use crate::config::profile::{self, PROFILES};
-use crate::config::values::UserName;
+use crate::config::values::{InterfaceName, UserName};
 use crate::config::{Config, Virt};
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::ui::Ui;
 use crate::ui::prompt::{Answer, Prompter};
-use std::net::Ipv4Addr;
+use ipnet::Ipv4Net;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What the questions are asked with, and the answers so far.
 struct Interview<'a> {
@@ -31,7 +33,8 @@ const QUESTIONS: &[Question] = &[
     Question { applies: |_| true, ask: ask_address },
     Question { applies: |_| true, ask: ask_virt },
     Question { applies: |_| true, ask: ask_dashboard },
-    Question { applies: |_| true, ask: ask_workers },
+    Question { applies: |_| true, ask: ask_access },
+    Question { applies: |_| true, ask: ask_range },
     Question { applies: |_| true, ask: ask_administrators },
     Question { applies: |interview| !interview.facts.software.shared.is_empty(), ask: ask_sharing },
 ];
@@ -113,14 +116,80 @@ fn ask_dashboard(i: &mut Interview) -> Result<Answer<()>, Failure> {
     Ok(chosen.take(|chosen| i.config.cloud.dashboard = chosen))
 }
 
-fn ask_workers(i: &mut Interview) -> Result<Answer<()>, Failure> {
-    i.ui.say("Two processes for each API answer quicker when a whole class comes; one saves about 1 GB of memory.");
-    let check = |text: &str| match text.parse::<u8>() {
-        Ok(1..=64) => Ok(()),
-        _ => Err("a number from 1 to 64".to_owned()),
+fn ask_access(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("How do people reach the instances? (docs/network.md has a picture of each way.)");
+    let ways: Vec<Access> = Access::ALL.into_iter().filter(|access| suits(*access, i)).collect();
+    let labels: Vec<String> = ways.iter().map(|way| format!("{}: {}", way.name(), way.meaning())).collect();
+    let default = ways.iter().position(|way| *way == i.config.network.access).unwrap_or(0);
+    i.prompter.select("Which way?", &labels, default)?.try_take(|chosen| {
+        choose(i, ways[chosen]);
+        Ok(())
+    })
+}
+
+/// `bridged` needs a second card that carries nothing else.
+fn suits(access: Access, i: &Interview) -> bool {
+    access != Access::Bridged || !spare_links(i.facts).is_empty()
+}
+
+fn spare_links(facts: &Facts) -> Vec<InterfaceName> {
+    let spare = facts.network.nics.iter().filter(|nic| nic.driver.is_some() && nic.addresses.is_empty());
+    spare.filter_map(|nic| nic.name.parse().ok()).collect()
+}
+
+fn choose(i: &mut Interview, access: Access) {
+    let network = &mut i.config.network;
+    if network.access != access {
+        network.port_maps.clear();
+    }
+    network.access = access;
+    network.bridge_links =
+        if access == Access::Bridged { spare_links(i.facts).into_iter().take(1).collect() } else { Vec::new() };
+}
+
+/// A part of the LAN with neither this machine nor its router: an eighth of it, near its end.
+fn part_of_lan(i: &Interview) -> Option<Ipv4Net> {
+    let (_, own) = i.facts.network.owner(i.config.host.address)?;
+    let lan = Ipv4Net::new(i.config.host.address, own.prefix_len).ok()?.trunc();
+    let router = i.facts.network.default_route.as_ref().and_then(|route| route.gateway);
+    let taken = |part: &Ipv4Net| {
+        part.contains(&i.config.host.address)
+            || router
+                .is_some_and(|router| IpAddr::V4(part.network()) <= router && router <= IpAddr::V4(part.broadcast()))
     };
-    let text = i.prompter.input("Processes for each API?", &i.config.cloud.workers.to_string(), &check)?;
-    Ok(text.take(|text| i.config.cloud.workers = text.parse().unwrap_or(i.config.cloud.workers)))
+    let parts: Vec<Ipv4Net> = lan.subnets((lan.prefix_len() + 3).min(29)).ok()?.collect();
+    parts.into_iter().rev().skip(1).find(|part| !taken(part))
+}
+
+fn ask_range(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say(match i.config.network.access {
+        Access::Nat => "Instances get addresses of a range that only this machine knows.",
+        Access::ProxyArp => "Instances get addresses of a part of the LAN that its DHCP server must leave free.",
+        Access::Routed => "Instances get addresses of a range that the campus router sends here.",
+        Access::Bridged => "Instances get addresses of the network behind the second card.",
+    });
+    let check = |text: &str| with_range(&i.config, text).map(drop);
+    let part = if i.config.network.access == Access::ProxyArp && !i.again { part_of_lan(i) } else { None };
+    let offered = part.unwrap_or(i.config.network.range).to_string();
+    let text = i.prompter.input("Which range?", &offered, &check)?;
+    text.try_take(|text| {
+        i.config = with_range(&i.config, &text).map_err(|what| Failure::usage(what, "try again"))?;
+        Ok(())
+    })
+}
+
+/// The answers with another range, and gateway and pool in it; those of the same range stay.
+fn with_range(config: &Config, text: &str) -> Result<Config, String> {
+    let range: Ipv4Net = text.parse().map_err(|_| format!("`{text}` is not a range like 172.24.4.0/24"))?;
+    let mut config = config.clone();
+    if config.network.range != range {
+        config.network.range = range;
+        config.network.gateway = network::default_gateway(&range);
+        config.network.pool = network::default_pool(&range);
+        config.network.port_maps.clear();
+    }
+    config.check()?;
+    Ok(config)
 }
 
 fn ask_administrators(i: &mut Interview) -> Result<Answer<()>, Failure> {
@@ -223,18 +292,29 @@ mod tests {
     #[test]
     fn going_back_asks_again_and_the_later_answer_counts() {
         let (_dir, facts) = facts();
-        let script = Script::of(vec![Some("1"), Some(""), Some("2"), None, Some("0"), Some("n"), Some("3"), Some("")]);
+        let answers = ["1", "", "2", "<", "0", "n", "0", "10.7.0.0/24", ""];
+        let script = Script::of(answers.map(|text| (text != "<").then_some(text)).to_vec());
         let config = ask(&ui(), &script, &facts, None).unwrap();
-        assert_eq!((config.compute.virt, config.cloud.dashboard, config.cloud.workers), (Virt::Auto, false, 3));
+        assert_eq!((config.compute.virt, config.cloud.dashboard), (Virt::Auto, false));
+        assert_eq!(config.network.gateway, Ipv4Addr::new(10, 7, 0, 1));
         let asked = script.1.borrow();
         assert_eq!(asked.iter().filter(|question| *question == "How are instances run?").count(), 2);
+    }
+
+    #[test]
+    fn proxy_arp_is_offered_a_part_of_the_lan() {
+        let (_dir, facts) = facts();
+        let script = Script::of(["", "", "", "", "1", "", ""].map(Some).to_vec());
+        let config = ask(&ui(), &script, &facts, None).unwrap();
+        assert_eq!(config.network.range, "192.0.2.192/27".parse().unwrap());
+        assert!(config.check().is_ok());
     }
 
     #[test]
     fn back_at_the_first_question_asks_it_again() {
         let (_dir, facts) = facts();
         let earlier = profile::answers("lab", &facts).unwrap();
-        let script = Script::of(vec![None, Some(""), Some(""), Some(""), Some(""), Some("")]);
+        let script = Script::of(vec![None, Some(""), Some(""), Some(""), Some(""), Some(""), Some("")]);
         assert_eq!(ask(&ui(), &script, &facts, Some(earlier.clone())).unwrap(), earlier);
     }
 

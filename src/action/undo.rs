@@ -1,9 +1,10 @@
 //! Undo records: small values from which a change can be taken back without the action, the answers or the template
 //! that made it, so also by a newer release. Their format is the journal's, and is migrated with it.
 
-use super::Past;
 use super::kept::keep_if_edited;
+use super::network::NetworkOriginal;
 use super::originals::{Original, Originals};
+use super::{Past, iptables, network};
 use crate::host::users::Owner;
 use crate::host::{
     Error, Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users,
@@ -100,6 +101,15 @@ pub enum Undo {
         /// Its name.
         name: String,
     },
+    /// Put the network back as it was.
+    Network(NetworkOriginal),
+    /// Put rules of iptables back.
+    Iptables {
+        /// "nat".
+        table: String,
+        /// Lines of `iptables -S`.
+        rules: Vec<String>,
+    },
     /// Remove an nftables table of ours.
     NftTable {
         /// "inet" or "ip".
@@ -176,6 +186,8 @@ impl Undo {
             Undo::DatabaseUser { name, host } => format!("Drop database user {name}@{host}"),
             Undo::Program { argv } => format!("Run {}", argv.join(" ")),
             Undo::Container { name } => format!("Stop container {name}"),
+            Undo::Network(_) => "Put the network back as it was".into(),
+            Undo::Iptables { rules, .. } => format!("Put {} rules of iptables back", rules.len()),
             Undo::NftTable { family, table } => format!("Remove nftables table {family} {table}"),
         }
     }
@@ -203,6 +215,8 @@ impl Undo {
             }
             Undo::Program { argv } => run_program(host, argv),
             Undo::Container { name } => done(nspawn::stop(host, name)),
+            Undo::Network(original) => done(network::restore(host, original)),
+            Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
             Undo::NftTable { family, table } => done(remove_table(family, table)),
         }
     }

@@ -3,13 +3,17 @@
 //! A new check is one function in the file of its subject and its line in [`OF_FILES`] or [`OF_THE_RUNNING_SYSTEM`];
 //! what it draws from comes from `facts/`, perhaps from a new field there.
 
+mod filters;
 mod machine;
 mod network;
+mod ranges;
 mod software;
 
 use crate::config::Config;
 use crate::facts::{Facts, reach::Server};
 use crate::finding::{Finding, Level};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Id of the finding that tells how instances run: on KVM, or emulated.
 pub const VIRTUALIZATION: &str = "virtualization";
@@ -47,7 +51,9 @@ const OF_FILES: &[Check] = &[
     machine::memory,
     machine::gpu,
     network::host_name,
-    network::filters,
+    filters::forwarding,
+    filters::incoming,
+    ranges::name_servers,
     software::other_clouds,
     software::shared_services,
     software::own_databases,
@@ -55,13 +61,41 @@ const OF_FILES: &[Check] = &[
 ];
 
 /// Checks that draw from what only a running system can tell.
-const OF_THE_RUNNING_SYSTEM: &[Check] =
-    &[machine::systemd, machine::storage, machine::virtualization, machine::clock, network::address];
+const OF_THE_RUNNING_SYSTEM: &[Check] = &[
+    machine::systemd,
+    machine::storage,
+    machine::virtualization,
+    machine::clock,
+    network::address,
+    filters::legacy,
+    ranges::overlaps,
+    ranges::bridge_links,
+    ranges::reverse_path,
+    ranges::router_advertisements,
+];
 
 /// Runs all that do not belong to an engine.
 pub fn run(subject: &Subject) -> Vec<Finding> {
     let of_the_running_system = OF_THE_RUNNING_SYSTEM.iter().filter(|_| subject.facts.live);
     OF_FILES.iter().chain(of_the_running_system).flat_map(|check| check(subject)).collect()
+}
+
+/// Runs those that the network's answers decide.
+pub fn of_network(subject: &Subject) -> Vec<Finding> {
+    let checks: [Check; 6] = [
+        ranges::overlaps,
+        ranges::bridge_links,
+        ranges::reverse_path,
+        ranges::name_servers,
+        filters::forwarding,
+        filters::incoming,
+    ];
+    checks.iter().flat_map(|check| check(subject)).collect()
+}
+
+/// Addresses of the pool that somebody has already.
+pub fn taken(addresses: &BTreeMap<Ipv4Addr, String>) -> Vec<Finding> {
+    ranges::taken(addresses)
 }
 
 /// Whether the servers of downloads answer.

@@ -28,23 +28,6 @@ pub(super) fn address(s: &Subject) -> Vec<Finding> {
     vec![Finding::pass("address", format!("{address} on {} is fixed", nic.name))]
 }
 
-/// Packet filters of others; ours comes with the network room.
-pub(super) fn filters(s: &Subject) -> Vec<Finding> {
-    let finding = |name: &&str| match *name {
-        "ufw" => Finding::warn(
-            "packet-filter",
-            "ufw is on: other machines reach neither dashboard nor APIs",
-            format!("open what they need: ufw allow in on {} to any port 8080 proto tcp", s.config.host.interface),
-        ),
-        other => Finding::warn(
-            "packet-filter",
-            format!("{other} drops what this machine should forward: instances would not reach the world"),
-            "let it forward: docs/platforms.md; or remove it from this machine",
-        ),
-    };
-    s.facts.network.filters.iter().map(finding).collect()
-}
-
 pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
     let (now, wanted) = (s.facts.os.short_host_name(), s.config.host.name.as_str());
     if now == wanted {

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::config::Virt;
+use crate::config::network::Access;
 use crate::config::tests::sample;
 use crate::facts::reach::{Problem, Server};
-use crate::facts::{hardware, kvm::Kvm, network, os, pci, software, storage};
+use crate::facts::{filters, hardware, kvm::Kvm, network, os, pci, software, storage};
 
 fn facts() -> Facts {
     let filesystem =
@@ -45,10 +46,10 @@ fn facts() -> Facts {
                     dynamic: false,
                 }],
             }],
-            default_route: None,
-            settings: None,
-            filters: Vec::new(),
+            routes: vec![route("192.0.2.0/24", "eno1")],
+            ..network::Network::default()
         },
+        filters: filters::Filters::default(),
         displays: vec![pci::Display {
             address: "0000:41:00.0".into(),
             vendor: "10de".into(),
@@ -61,6 +62,14 @@ fn facts() -> Facts {
         listeners: Vec::new(),
         software: software::Software::default(),
     }
+}
+
+fn route(net: &str, interface: &str) -> network::NetworkRoute {
+    network::NetworkRoute { net: net.parse().unwrap(), interface: interface.into() }
+}
+
+fn filter(owner: &str, hook: &str) -> filters::Filter {
+    filters::Filter { owner: owner.into(), hook: hook.into(), evidence: "x".into() }
 }
 
 /// The level of check `id` after `change` was made to a machine on which all is well.
@@ -106,6 +115,41 @@ fn each_fault_is_found_with_its_level() {
     );
     assert_eq!(level("own-databases", |f, _| f.software.databases.push("keystone".into())), Stop);
     assert_eq!(level("own-services", |f, _| f.software.shared.push(("mariadb-server".into(), "1".into()))), Stop);
+}
+
+#[test]
+fn each_conflict_of_the_network_is_found_with_its_level() {
+    use Level::{Pass, Stop, Warn};
+    assert_eq!(level("ranges", |f, _| f.network.routes.push(route("172.24.0.0/16", "docker0"))), Stop);
+    assert_eq!(level("ranges", |f, _| f.network.routes.push(route("10.254.7.0/24", "tun0"))), Stop);
+    assert_eq!(level("ranges", |f, _| f.network.routes.push(route("172.24.4.0/24", "br-ex"))), Pass);
+    let in_lan = |range: &str| {
+        let range = range.parse().unwrap();
+        move |_: &mut Facts, c: &mut Config| (c.network.access, c.network.range) = (Access::ProxyArp, range)
+    };
+    assert_eq!(level("ranges", in_lan("192.0.2.128/27")), Pass);
+    assert_eq!(level("ranges", in_lan("198.51.100.0/27")), Stop);
+    let router_in_range = |f: &mut Facts, c: &mut Config| {
+        in_lan("192.0.2.128/27")(f, c);
+        let gateway = Some("192.0.2.130".parse().unwrap());
+        f.network.default_route = Some(network::DefaultRoute { interface: "eno1".into(), gateway });
+    };
+    assert_eq!(level("ranges", router_in_range), Stop);
+    assert_eq!(level("bridge-links", |_, c| c.network.bridge_links = vec!["eno9".parse().unwrap()]), Stop);
+    assert_eq!(level("bridge-links", |_, c| c.network.bridge_links = vec!["eno1".parse().unwrap()]), Stop);
+    assert_eq!(level("packet-filter", |f, _| f.filters.dropping.push(filter("Docker", "forward"))), Warn);
+    assert_eq!(level("packet-filter", |f, _| f.filters.dropping.push(filter("table inet own", "input"))), Warn);
+    assert_eq!(level("packet-filter", |f, _| f.filters.legacy = true), Warn);
+    let opened = |f: &mut Facts, _: &mut Config| {
+        f.filters.dropping.push(filter("ufw", "forward"));
+        f.filters.opened.push("ufw".into());
+    };
+    assert_eq!(level("packet-filter", opened), Pass);
+    assert_eq!(level("router-advertisements", |f, _| f.network.ignores_router_advertisements = true), Warn);
+    assert_eq!(level("dns", |_, c| c.network.dns = vec!["127.0.0.53".parse().unwrap()]), Stop);
+    assert_eq!(level("dns", |_, c| c.network.dns.clear()), Warn);
+    let taken = [("192.0.2.7".parse().unwrap(), "52:54:00:00:00:01".to_owned())].into();
+    assert_eq!(worst(&super::taken(&taken)), Stop);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
 use crate::host::files;
-use crate::installation::{Installation, require_root};
+use crate::installation::{Installation, OpenPort, require_root};
 use crate::ui::text;
 use serde_json::json;
 
@@ -26,6 +26,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
     if applied {
         findings.extend(damage(&installation)?);
         findings.extend(silent_layers(&installation));
+        findings.extend(installation.open_ports().into_iter().map(open_port));
     }
     let worst = checks::worst(&findings);
     session.ui.document("doctor", json!({"findings": findings}));
@@ -71,6 +72,11 @@ fn damage(installation: &Installation) -> Result<Vec<Finding>, Failure> {
         Finding::stop("damage", format!("{}: {detail}", action.id), "gpucloud-install apply mends it")
     };
     Ok(pending.map(finding).collect())
+}
+
+fn open_port(port: OpenPort) -> Finding {
+    let OpenPort { port, service, purpose, open_to } = port;
+    Finding::pass("port", format!("{port} ({service}, {purpose}) is open to {}", open_to.join(", ")))
 }
 
 fn silent_layers(installation: &Installation) -> Vec<Finding> {

@@ -9,6 +9,7 @@ mod doctor;
 mod init;
 mod inventory;
 mod lab;
+mod network;
 mod plan;
 mod status;
 mod uninstall;
@@ -58,6 +59,7 @@ fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Resul
         Some(Command::Status) => ("status", status::run(session)),
         Some(Command::Doctor) => ("doctor", doctor::run(session)),
         Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
+        Some(Command::Network(options)) => ("network", network::run(session, &options)),
         Some(Command::Inventory) => ("inventory", inventory::run(session)),
         Some(Command::Lab(options)) => ("lab", lab::run(session, options)),
     }

@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, options: &cli::Plan) -> Result<ExitStatus, 
     Ok(ExitStatus::Done)
 }
 
-fn document(plan: &Plan, findings: &[Finding]) -> Value {
+pub(super) fn document(plan: &Plan, findings: &[Finding]) -> Value {
     let steps = plan.steps.iter().map(|step| {
         let actions: Vec<Value> = step.actions.iter().map(action).collect();
         let after: Vec<String> = step.step.after.iter().map(ToString::to_string).collect();

@@ -19,10 +19,12 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
     let layers = installation.layers();
+    let ports = installation.open_ports();
     let healthy = layers.iter().all(|layer| layer.healthy);
-    session.ui.document("status", json!({"healthy": healthy, "layers": layers}));
+    session.ui.document("status", json!({"healthy": healthy, "layers": layers, "ports": ports}));
     if !session.ui.is_json() {
         session.ui.say(text::layers(&layers));
+        session.ui.say(format!("\n{}\n", text::ports(&ports)));
         session.ui.say(if healthy {
             "The cloud is healthy."
         } else {

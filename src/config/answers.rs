@@ -73,6 +73,47 @@ pub const ANSWERS: &[Answer] = &[
         meaning: "\"auto\": KVM where it works, else emulation; \"kvm\": KVM or stop; \"qemu\": emulation, ten times slower",
         on_change: OnChange::Restart,
     },
+    Answer {
+        key: "network.access",
+        meaning: "How instances are reached: \"nat\", \"proxy-arp\", \"routed\" or \"bridged\" (docs/network.md)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "network.range",
+        meaning: "External network of the cloud; with \"proxy-arp\" a part of the LAN's, with \"bridged\" that of the second card",
+        on_change: OnChange::Fixed("floating addresses of instances are in the old range"),
+    },
+    Answer {
+        key: "network.gateway",
+        meaning: "Its router, as instances see it: this machine's address on br-ex; with \"bridged\" the router there",
+        on_change: OnChange::Fixed("the cloud's external network has the old router"),
+    },
+    Answer {
+        key: "network.pool",
+        meaning: "Floating addresses, first to last; nobody else may have one of them",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "network.tenant_range",
+        meaning: "Networks of projects are cut from this; no network that instances shall reach may overlap it",
+        on_change: OnChange::Fixed("networks of projects are cut from the old range"),
+    },
+    Answer { key: "network.dns", meaning: "Name servers of instances", on_change: OnChange::Restart },
+    Answer {
+        key: "network.admin_networks",
+        meaning: "Networks whose machines may use APIs, dashboard and consoles; SSH is never touched",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "network.port_maps",
+        meaning: "With \"nat\": ports of this machine that lead to instances, [\"tcp 8022 -> 172.24.4.20:22\"]",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "network.bridge_links",
+        meaning: "With \"bridged\": links that become ports of br-ex; never the one with this machine's address",
+        on_change: OnChange::Live,
+    },
 ];
 
 /// The answers as a file with a comment for each.

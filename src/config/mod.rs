@@ -2,6 +2,7 @@
 //! reads nothing but its own file, so that a new release changes no old cloud.
 
 pub mod answers;
+pub mod network;
 pub mod profile;
 pub mod secrets;
 pub mod values;
@@ -10,6 +11,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use answers::ANSWERS;
+use network::NetworkAnswers;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -52,6 +54,8 @@ pub struct Config {
     pub cloud: CloudAnswers,
     /// The hypervisor.
     pub compute: ComputeAnswers,
+    /// How instances reach the world, and the world them.
+    pub network: NetworkAnswers,
 }
 
 /// This machine.
@@ -118,14 +122,15 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What is wrong with the answers by themselves, in words.
+    pub fn check(&self) -> Result<(), String> {
         if self.host.address.is_loopback() || self.host.address.is_unspecified() || self.host.address.is_multicast() {
             return Err(format!("host.address: {} is not an address that others can reach", self.host.address));
         }
-        match self.cloud.workers {
-            1..=64 => Ok(()),
-            other => Err(format!("cloud.workers: {other} is not between 1 and 64")),
+        if !(1..=64).contains(&self.cloud.workers) {
+            return Err(format!("cloud.workers: {} is not between 1 and 64", self.cloud.workers));
         }
+        self.network.check(self.host.address, &self.host.interface)
     }
 
     /// The answers as a commented file.
@@ -188,6 +193,7 @@ pub(crate) mod tests {
             },
             cloud: CloudAnswers { region: "RegionOne".parse().unwrap(), dashboard: true, workers: 2 },
             compute: ComputeAnswers { virt: Virt::Auto },
+            network: network::tests::sample(),
         }
     }
 

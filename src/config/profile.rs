@@ -1,9 +1,11 @@
 //! Profiles: answers for a kind of use, completed by what was found on the machine. They feed `init` and the wizard
 //! and nothing else.
 
-use super::Config;
+use super::{Config, network};
 use crate::facts::Facts;
 use crate::failure::Failure;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
 use toml::{Table, Value};
 
 /// The profiles that come with the program: name and text.
@@ -40,5 +42,39 @@ fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
     host.insert("name".into(), Value::String(facts.os.short_host_name()));
     let administrators = crate::host::users::invoking_user().into_iter().map(Value::String).collect();
     host.insert("administrators".into(), Value::Array(administrators));
+    complete_network(table, facts, address)
+}
+
+/// Ranges that nobody uses here, the LAN as the administrators' network, and the name servers of this machine.
+fn complete_network(table: &mut Table, facts: &Facts, address: Ipv4Addr) -> Result<(), Failure> {
+    let network = table.entry("network").or_insert_with(|| Value::Table(Table::new()));
+    let Some(network) = network.as_table_mut() else { return Ok(()) };
+    let (range, tenants) = (free_range(facts, RANGES)?, free_range(facts, TENANT_RANGES)?);
+    let lan = facts.network.owner(address).and_then(|(_, own)| Ipv4Net::new(address, own.prefix_len).ok());
+    let strings = |all: Vec<String>| Value::Array(all.into_iter().map(Value::String).collect());
+    let text = |value: &dyn std::fmt::Display| Value::String(value.to_string());
+    network.insert("range".into(), text(&range));
+    network.insert("gateway".into(), text(&network::default_gateway(&range)));
+    network.insert("pool".into(), text(&network::default_pool(&range)));
+    network.insert("tenant_range".into(), text(&tenants));
+    network.insert("dns".into(), strings(facts.network.name_servers.iter().map(ToString::to_string).collect()));
+    network.insert("admin_networks".into(), strings(lan.iter().map(|lan| lan.trunc().to_string()).collect()));
+    network.insert("port_maps".into(), strings(Vec::new()));
+    network.insert("bridge_links".into(), strings(Vec::new()));
     Ok(())
+}
+
+/// External networks that are offered, DevStack's own first.
+const RANGES: &[&str] = &["172.24.4.0/24", "172.24.5.0/24", "10.224.0.0/24", "192.168.224.0/24"];
+/// Networks of projects that are offered.
+const TENANT_RANGES: &[&str] = &["10.254.0.0/16", "10.253.0.0/16", "172.30.0.0/16", "192.168.240.0/20"];
+
+fn free_range(facts: &Facts, offered: &[&str]) -> Result<Ipv4Net, Failure> {
+    let others = || facts.network.routes.iter().filter(|route| route.interface != crate::network::BRIDGE);
+    let nets = offered.iter().filter_map(|text| text.parse::<Ipv4Net>().ok());
+    let free = nets.into_iter().find(|net| !others().any(|route| network::overlap(&route.net, net)));
+    free.ok_or_else(|| {
+        let what = format!("this machine has routes to all of {}", offered.join(", "));
+        Failure::new(what, "", "write network.range and network.tenant_range by hand")
+    })
 }

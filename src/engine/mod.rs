@@ -54,6 +54,9 @@ pub trait Engine: Send + Sync {
     /// Only our own mistakes: a template that does not render.
     fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure>;
 
+    /// The step (by name) after which the external bridge is there.
+    fn bridge_step(&self) -> &'static str;
+
     /// The service table.
     fn services(&self, config: &Config) -> Vec<Service>;
 

@@ -33,6 +33,17 @@ pub fn read(host: &Host) -> Result<Vec<Listener>> {
     Ok(owned.collect())
 }
 
+/// The other ends of connections to this machine's TCP port, each once.
+pub fn peers_of(_host: &Host, port: u16) -> Result<Vec<IpAddr>> {
+    let broken = |error| Error::protocol("list TCP sockets", error);
+    let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
+    let ours = sockets.filter(|socket| socket.state == TcpState::Established && socket.local_address.port() == port);
+    // An IPv4 connection to a socket of both families.
+    let peers: std::collections::BTreeSet<IpAddr> =
+        ours.map(|socket| socket.remote_address.ip().to_canonical()).collect();
+    Ok(peers.into_iter().collect())
+}
+
 fn listener(host: &Host, socket: SocketAddr, pid: Option<i32>) -> Listener {
     let text = |name: &str| pid.and_then(|pid| files::read_text(host, format!("/proc/{pid}/{name}")).ok().flatten());
     Listener {

@@ -3,6 +3,7 @@
 //! Facts are *read* (files below a root) or *probed* (netlink, processes, the network). With `--sysroot` the root is
 //! a captured tree: then probes are unknown, and nothing live is asked.
 
+pub mod filters;
 pub mod hardware;
 pub mod kvm;
 pub mod listeners;
@@ -29,6 +30,8 @@ pub struct Facts {
     pub storage: storage::Storage,
     /// Links, addresses, default route.
     pub network: network::Network,
+    /// Packet filters beside ours.
+    pub filters: filters::Filters,
     /// Display devices.
     pub displays: Vec<pci::Display>,
     /// Whether KVM works.
@@ -48,6 +51,7 @@ impl Facts {
             hardware: hardware::read(host)?,
             storage: storage::read(host)?,
             network: network::probe(host)?,
+            filters: filters::read(host)?,
             displays: pci::displays(host)?,
             kvm: if host.is_live() { kvm::prove() } else { kvm::Kvm::NoDevice },
             listeners: if host.is_live() { listeners::read(host)? } else { Vec::new() },

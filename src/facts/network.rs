@@ -1,6 +1,7 @@
 //! Links with their addresses, and the way out.
 
-use crate::host::{Host, Result, files, links};
+use crate::host::{Host, Result, files, links, sysctl};
+use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -55,8 +56,26 @@ pub struct Network {
     pub default_route: Option<DefaultRoute>,
     /// The file or directory in which whoever manages the links has their addresses, where it could be told.
     pub settings: Option<PathBuf>,
-    /// Programs beside us that drop what this machine should forward, or what should reach it: "ufw", "Docker".
-    pub filters: Vec<&'static str>,
+    /// Networks that this machine has a route to, but for the default route.
+    pub routes: Vec<NetworkRoute>,
+    /// Name servers beyond this machine.
+    pub name_servers: Vec<Ipv4Addr>,
+    /// Programs that manage links, and would manage new ones too: "NetworkManager", "systemd-networkd".
+    pub managers: Vec<&'static str>,
+    /// Whether packets are dropped whose sender would be answered by another link (`rp_filter` = 1).
+    pub strict_reverse_path: bool,
+    /// Whether IPv6 is forwarded, and the uplink therefore deaf to router advertisements (kernel's ip-sysctl,
+    /// "accept_ra").
+    pub ignores_router_advertisements: bool,
+}
+
+/// A network that this machine has a route to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NetworkRoute {
+    /// The network.
+    pub net: Ipv4Net,
+    /// By this link.
+    pub interface: String,
 }
 
 impl Network {
@@ -83,17 +102,66 @@ impl Nic {
 
 /// Asks the kernel by netlink (unknown for a captured tree), and reads whose settings there are.
 pub fn probe(host: &Host) -> Result<Network> {
-    let (settings, filters) = (settings(host)?, filters(host)?);
+    let known = Network {
+        settings: settings(host)?,
+        name_servers: name_servers(host)?,
+        managers: managers(host),
+        ..Network::default()
+    };
     if !host.is_live() {
-        return Ok(Network { settings, filters, ..Network::default() });
+        return Ok(known);
     }
-    let (links, addresses) = (links::links()?, links::addresses()?);
+    let (links, addresses, routes) = (links::links()?, links::addresses()?, links::routes()?);
+    let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
     let nics = links.iter().filter(|link| link.name != "lo").map(|link| nic(host, link, &addresses)).collect();
-    let default_route = links::default_route()?.and_then(|route| {
-        let interface = links.iter().find(|link| link.index == route.link)?.name.clone();
-        Some(DefaultRoute { interface, gateway: route.gateway })
+    let default_route = links::default_of(&routes)
+        .and_then(|route| Some(DefaultRoute { interface: name(route.link)?, gateway: route.gateway }));
+    let nets = routes.iter().filter_map(|route| match route.destination? {
+        IpNet::V4(net) => Some(NetworkRoute { net, interface: name(route.link)? }),
+        IpNet::V6(_) => None,
     });
-    Ok(Network { nics, default_route, settings, filters })
+    let uplink = default_route.as_ref().map(|route: &DefaultRoute| route.interface.clone()).unwrap_or_default();
+    Ok(Network {
+        nics,
+        default_route,
+        routes: nets.collect(),
+        strict_reverse_path: parameter(host, "net/ipv4/conf/all/rp_filter")? == "1",
+        ignores_router_advertisements: parameter(host, "net/ipv6/conf/all/forwarding")? == "1"
+            && parameter(host, &format!("net/ipv6/conf/{uplink}/accept_ra"))? == "1",
+        ..known
+    })
+}
+
+fn parameter(host: &Host, key: &str) -> Result<String> {
+    Ok(sysctl::read(host, key)?.unwrap_or_default())
+}
+
+/// The text of `resolv.conf` whose servers others can ask too: a stub on loopback (systemd-resolved's 127.0.0.53)
+/// answers this machine alone, and writes down which it asks itself.
+pub fn resolv_conf(host: &Host) -> Result<Option<String>> {
+    let known = files::read_text(host, "/etc/resolv.conf")?;
+    if known.as_deref().is_some_and(|text| !servers_in(text).is_empty()) {
+        return Ok(known);
+    }
+    let behind = files::read_text(host, "/run/systemd/resolve/resolv.conf")?;
+    Ok(behind.filter(|text| !servers_in(text).is_empty()).or(known))
+}
+
+fn servers_in(text: &str) -> Vec<IpAddr> {
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).map(str::trim);
+    servers.filter_map(|server| server.parse::<IpAddr>().ok()).filter(|server| !server.is_loopback()).collect()
+}
+
+fn name_servers(host: &Host) -> Result<Vec<Ipv4Addr>> {
+    let servers = servers_in(&resolv_conf(host)?.unwrap_or_default());
+    Ok(servers.into_iter().filter_map(|server| if let IpAddr::V4(v4) = server { Some(v4) } else { None }).collect())
+}
+
+fn managers(host: &Host) -> Vec<&'static str> {
+    let programs =
+        [("NetworkManager", "/usr/sbin/NetworkManager"), ("systemd-networkd", "/lib/systemd/systemd-networkd")];
+    let here = programs.into_iter().filter(|(_, program)| files::exists(host, program));
+    here.map(|(name, _)| name).collect()
 }
 
 /// Where links are configured, and the endings of the files there; netplan, where it is, writes those of the others.
@@ -115,16 +183,6 @@ fn settings(host: &Host) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// ufw is on when its own file says so; Docker sets the policy of the forward chain to drop when it starts
-/// (docs.docker.com, "Packet filtering and firewalls").
-fn filters(host: &Host) -> Result<Vec<&'static str>> {
-    let ufw = files::read_text(host, "/etc/ufw/ufw.conf")?.unwrap_or_default();
-    let mut found = Vec::new();
-    found.extend(ufw.lines().any(|line| line.trim() == "ENABLED=yes").then_some("ufw"));
-    found.extend(files::exists(host, "/var/lib/docker").then_some("Docker"));
-    Ok(found)
 }
 
 fn nic(host: &Host, link: &links::Link, addresses: &[links::Address]) -> Nic {
@@ -161,6 +219,20 @@ mod tests {
     fn an_ubuntu_server_has_its_addresses_in_netplan_and_ufw_filters() {
         let network = probe(&ubuntu()).unwrap();
         assert_eq!(network.settings.as_deref(), Some(Path::new("/etc/netplan/50-cloud-init.yaml")));
-        assert_eq!(network.filters, ["ufw"]);
+        let filters = crate::facts::filters::read(&ubuntu()).unwrap();
+        assert!(filters.dropping.iter().all(|filter| filter.owner == "ufw"));
+    }
+
+    #[test]
+    fn a_stub_on_loopback_is_not_taken_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+        put("/etc/resolv.conf", "# stub\nnameserver 127.0.0.53\noptions edns0\n");
+        put("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n");
+        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.53\n"));
+        assert_eq!(name_servers(&host).unwrap(), [Ipv4Addr::new(192, 0, 2, 53)]);
+        put("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.1\n"));
     }
 }

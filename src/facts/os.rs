@@ -1,5 +1,6 @@
 //! Distribution, kernel and name of the machine.
 
+use crate::host::ovs::Datapath;
 use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -31,6 +32,11 @@ impl Os {
     /// The name up to the first dot, in small letters.
     pub fn short_host_name(&self) -> String {
         self.host_name.split('.').next().unwrap_or_default().to_lowercase()
+    }
+
+    /// Which code can move the packets of Open vSwitch here.
+    pub fn datapath(&self) -> Datapath {
+        if self.openvswitch_module { Datapath::System } else { Datapath::Netdev }
     }
 
     /// "debian12", "ubuntu24.04".

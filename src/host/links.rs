@@ -10,10 +10,12 @@
 //! What drives a link (e1000e, mlx5_core) is not told by rtnetlink; sysfs tells it.
 
 mod decode;
+pub mod neighbours;
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -165,9 +167,8 @@ pub fn routes() -> Result<Vec<Route>, LinkError> {
 }
 
 /// The IPv4 default route that the kernel takes: the one of the lowest metric.
-pub fn default_route() -> Result<Option<Route>, LinkError> {
-    let candidates = routes()?.into_iter().filter(is_ipv4_default);
-    Ok(candidates.min_by_key(|route| route.metric))
+pub fn default_of(routes: &[Route]) -> Option<&Route> {
+    routes.iter().filter(|route| is_ipv4_default(route)).min_by_key(|route| route.metric)
 }
 
 /// Switches a link on.
@@ -194,6 +195,36 @@ pub fn add_address(name: &str, address: IpAddr, prefix_len: u8) -> Result<(), Li
         Err(LinkError::Kernel { source, .. }) if there_already(&source) => Ok(()),
         other => other,
     }
+}
+
+/// Takes an address from a link; a missing one is fine.
+pub fn delete_address(name: &str, address: IpAddr, prefix_len: u8) -> Result<(), LinkError> {
+    let what = format!("take address {address}/{prefix_len} from link {name}");
+    let index = existing(&what, name)?;
+    netlink(&what, |handle| async move {
+        let all = handle.address().get().set_link_index_filter(index).execute().try_collect::<Vec<_>>().await?;
+        let is_it = |found: &Address| found.address == address && found.prefix_len == prefix_len;
+        for message in all.into_iter().filter(|message| decode::address(message).as_ref().is_some_and(is_it)) {
+            handle.address().del(message).execute().await?;
+        }
+        Ok(())
+    })
+}
+
+/// Moves a link into the network namespace that `namespace` is open on.
+pub fn move_to(name: &str, namespace: &impl AsRawFd) -> Result<(), LinkError> {
+    let what = format!("move link {name} to another network namespace");
+    let descriptor = namespace.as_raw_fd();
+    change(&what, name, |message| message.setns_by_fd(descriptor))
+}
+
+/// Adds an IPv4 default route.
+pub fn add_default_route(gateway: Ipv4Addr) -> Result<(), LinkError> {
+    let what = format!("add a default route by {gateway}");
+    netlink(&what, |handle| async move {
+        let route = rtnetlink::RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+        handle.route().add(route).execute().await
+    })
 }
 
 /// Removes a virtual link and, of a veth pair, its peer. A missing one is fine.
@@ -226,7 +257,7 @@ fn index_of(what: &str, name: &str) -> Result<Option<u32>, LinkError> {
 
 async fn dump_routes(handle: &Handle, version: IpVersion) -> Result<Vec<RouteMessage>, rtnetlink::Error> {
     use rtnetlink::RouteMessageBuilder as Builder;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv6Addr;
     let request = match version {
         IpVersion::V4 => Builder::<Ipv4Addr>::new().build(),
         IpVersion::V6 => Builder::<Ipv6Addr>::new().build(),

@@ -8,10 +8,12 @@
 
 pub mod amqp;
 pub mod command;
+pub mod dns;
 pub mod files;
 pub mod links;
 pub mod nft;
 pub mod nspawn;
+pub mod ovs;
 pub mod packages;
 pub mod sql;
 pub mod sysctl;

@@ -4,21 +4,24 @@
 //! - A table is replaced whole and atomically: packets see the old rules or the new ones. A batch
 //!   that the kernel refuses changes nothing, and the error names the rule.
 //! - [`Ruleset`]'s text is what `nft --stateless list table` prints for it and what `nft -f` reads.
-//! - No other table is read or written. An `accept` here cannot overrule another table's drop.
-//! - Rules cannot be read back: nftnl 0.9 lists table names only.
+//! - No other table is written. An `accept` here cannot overrule another table's drop.
+//! - What is loaded is read back by `nft -j` ([`listing`]): nftnl 0.9 lists table names only.
 //!
 //! Everything acts on the network namespace of the calling thread.
 
 mod kernel;
+pub mod listing;
 mod text;
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
-/// The most rules and chains in one table: the kernel queues an answer for each before we read
-/// the first, and 400 overflow the default socket buffer (ENOBUFS, seen on 6.18 with 208 KiB).
-pub const MAX_OBJECTS: usize = 150;
+/// The most rules and chains in one table. The kernel queues an answer for each before we read the first: 400 overflow
+/// the default socket buffer (ENOBUFS, seen on 6.18 with 208 KiB), so ours is enlarged.
+pub const MAX_OBJECTS: usize = 2000;
 
 /// The longest purpose: libnftnl has 128 bytes (`NFTNL_UDATA_COMMENT_MAXLEN`) for it, a header of
 /// two and the NUL.
@@ -56,7 +59,7 @@ pub enum NftError {
 }
 
 /// Which packets a table sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4 and IPv6.
     Inet,
@@ -65,7 +68,7 @@ pub enum Family {
 }
 
 /// A table with all its chains.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset {
     /// Which packets it sees.
     pub family: Family,
@@ -76,7 +79,7 @@ pub struct Ruleset {
 }
 
 /// A list of rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     /// The name, unique within the table.
     pub name: String,
@@ -87,7 +90,7 @@ pub struct Chain {
 }
 
 /// Where a chain is attached, and what befalls a packet that no rule decides on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// What the chain is for.
     pub kind: ChainKind,
@@ -100,7 +103,7 @@ pub struct Base {
 }
 
 /// What a base chain is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChainKind {
     /// Accepts and drops.
     Filter,
@@ -109,7 +112,7 @@ pub enum ChainKind {
 }
 
 /// A point in the kernel's packet path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hook {
     /// Before routing.
     Prerouting,
@@ -123,8 +126,13 @@ pub enum Hook {
     Postrouting,
 }
 
+impl Hook {
+    /// All of them.
+    pub const ALL: [Hook; 5] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
+}
+
 /// What befalls a packet that no rule of a base chain decided on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
     /// It goes on.
     Accept,
@@ -133,7 +141,7 @@ pub enum Policy {
 }
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Why it is there: its comment, and its name in errors.
     pub purpose: String,
@@ -146,7 +154,7 @@ pub struct Rule {
 }
 
 /// What a packet must be like.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Match {
     /// Came in by this link.
     InInterface(String),
@@ -160,10 +168,21 @@ pub enum Match {
     DestinationNet(Ipv4Net),
     /// Belongs or relates to a connection that was let through before.
     Established,
+    /// To this port.
+    DestinationPort(Transport, u16),
+}
+
+/// What has ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
 }
 
 /// What befalls a packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It leaves this base chain; chains of a higher priority still see it.
     Accept,
@@ -171,6 +190,8 @@ pub enum Verdict {
     Drop,
     /// It gets the address of the link it leaves by. Only in `nat` chains of postrouting.
     Masquerade,
+    /// It goes to this address and port instead. Only in `nat` chains of prerouting and output, in inet tables.
+    Dnat(Ipv4Addr, u16),
     /// It goes on in this chain of the same table, and comes back at that chain's end.
     Jump(String),
 }
@@ -199,5 +220,10 @@ impl Ruleset {
     /// `table inet gpucloud`, as in nft.
     pub fn title(&self) -> String {
         format!("table {} {}", self.family, self.table)
+    }
+
+    /// How many rules all chains have.
+    pub fn rule_count(&self) -> usize {
+        self.chains.iter().map(|chain| chain.rules.len()).sum()
     }
 }

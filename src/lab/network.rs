@@ -5,7 +5,7 @@
 use super::Lab;
 use crate::facts::reach;
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Verdict};
-use crate::host::{Host, Result, files, links};
+use crate::host::{Host, Result, links};
 use ipnet::Ipv4Net;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -83,41 +83,6 @@ pub fn proxies(lab: &Lab) -> Vec<(String, String)> {
     variables
 }
 
-/// The name servers of this machine, as a lab can ask them: a stub on loopback (systemd-resolved's 127.0.0.53) answers
-/// this machine alone, and writes down which it asks itself.
-pub fn resolv_conf(host: &Host) -> Result<Option<String>> {
-    let known = files::read_text(host, "/etc/resolv.conf")?;
-    if known.as_deref().is_some_and(asks_somebody_else) {
-        return Ok(known);
-    }
-    let behind = files::read_text(host, "/run/systemd/resolve/resolv.conf")?;
-    Ok(behind.filter(|text| asks_somebody_else(text)).or(known))
-}
-
-fn asks_somebody_else(text: &str) -> bool {
-    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).map(str::trim);
-    servers.filter_map(|server| server.parse::<IpAddr>().ok()).any(|server| !server.is_loopback())
-}
-
 fn find(name: &str) -> Result<Option<links::Link>> {
     Ok(links::links()?.into_iter().find(|link| link.name == name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stub_on_loopback_is_not_taken_along() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let put = |path: &str, text: &str| {
-            files::write(&host, std::path::Path::new(path), text.as_bytes(), 0o644, None).unwrap();
-        };
-        put("/etc/resolv.conf", "# stub\nnameserver 127.0.0.53\noptions edns0\n");
-        put("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n");
-        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.53\n"));
-        put("/etc/resolv.conf", "nameserver 192.0.2.1\n");
-        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.1\n"));
-    }
 }

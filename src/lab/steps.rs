@@ -99,7 +99,7 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
 
 fn taken_along(host: &Host) -> crate::host::Result<Vec<(PathBuf, String)>> {
     let mut taken = reach::apt_proxy_files(host)?;
-    taken.extend(network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".into(), text)));
+    taken.extend(crate::facts::network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".into(), text)));
     for path in TAKEN_ALONG {
         taken.extend(files::read_text(host, path)?.map(|text| (path.into(), text)));
     }

@@ -3,7 +3,8 @@
 
 use crate::action::Checked;
 use crate::finding::{Finding, Level};
-use crate::installation::LayerHealth;
+use crate::installation::{LayerHealth, OpenPort};
+use crate::network::probe::Hop;
 use crate::plan::{Plan, PlannedStep};
 use indicatif::style;
 
@@ -128,9 +129,30 @@ fn kind_in_words(kind: &str) -> &str {
         "started" => "units started",
         "user" | "group" | "member" => "accounts",
         "database" | "database-user" | "schema" => "database objects",
+        "network" => "network states",
         "service-user" | "endpoints" => "cloud objects",
         _ => "tasks",
     }
+}
+
+/// Ports of the cloud, and to whom they are open.
+pub fn ports(ports: &[OpenPort]) -> String {
+    let rows: Vec<Vec<String>> = ports
+        .iter()
+        .map(|p| vec![p.port.to_string(), p.service.into(), p.purpose.into(), p.open_to.join(" ")])
+        .collect();
+    table(&["PORT", "SERVICE", "FOR", "OPEN TO"], &rows)
+}
+
+/// Hops between instances and the world.
+pub fn hops(hops: &[Hop]) -> String {
+    let mark = |hop: &Hop| match hop.ok {
+        Some(true) => green("ok  "),
+        Some(false) => red("no  "),
+        None => dim("-   "),
+    };
+    let lines = hops.iter().map(|hop| format!("{} {:<14} {}", mark(hop), hop.name, hop.detail));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Findings, the grave ones last, where they are seen.

@@ -40,6 +40,7 @@ use crate::content::Content;
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use crate::host::ovs::Datapath;
 use crate::host::sql::{self, Identifier};
 use crate::host::{Error, Host};
 use crate::plan::{Role, Step};
@@ -109,6 +110,10 @@ impl Engine for Native {
         steps.extend(dashboard::steps(&recipe)?);
         steps.push(recipe.finish()?);
         Ok(steps)
+    }
+
+    fn bridge_step(&self) -> &'static str {
+        switch::STEP
     }
 
     fn services(&self, config: &Config) -> Vec<Service> {
@@ -220,6 +225,7 @@ impl<'a> Recipe<'a> {
                 ("host_name".into(), json!(config.host.name)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
+                ("dns".into(), json!(comma_separated(&config.network.dns))),
                 ("workers".into(), json!(config.cloud.workers)),
             ]),
         })
@@ -227,7 +233,11 @@ impl<'a> Recipe<'a> {
 
     /// Whether packets pass a daemon, because the kernel has no Open vSwitch.
     fn userspace_datapath(&self) -> bool {
-        !self.facts.os.openvswitch_module
+        self.datapath() == Datapath::Netdev
+    }
+
+    fn datapath(&self) -> Datapath {
+        self.facts.os.datapath()
     }
 
     fn render(&self, name: &str) -> Result<Content, Failure> {
@@ -344,6 +354,10 @@ impl<'a> Recipe<'a> {
             .at_runtime()
             .asking_the_running_system()
     }
+}
+
+fn comma_separated(all: &[std::net::Ipv4Addr]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn first_complaint(services: &[Service], prober: &Prober, host: &Host) -> Option<String> {

@@ -54,7 +54,7 @@ const DATABASE: Group = Group {
 const NETWORK: Group = Group {
     purpose: "network",
     title: "Install Open vSwitch and OVN",
-    names: &["openvswitch-switch", "ovn-central", "ovn-host", "haproxy", "iptables"],
+    names: &["openvswitch-switch", "ovn-central", "ovn-host", "haproxy", "iptables", "nftables"],
     units: &[
         "ovn-host.service",
         "ovn-central.service",

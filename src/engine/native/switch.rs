@@ -6,12 +6,14 @@ use crate::action::task::Task;
 use crate::action::unit::{Disabled, Enabled, Started};
 use crate::action::{ActionId, Checked, Undo};
 use crate::host::command::Command;
-use crate::host::{Error, Host, Result};
+use crate::host::ovs::{self, Datapath};
+use crate::host::{Host, Result};
+use crate::network::BRIDGE;
 use crate::plan::{Hold, Step};
 use std::time::Duration;
 
-/// The external bridge; instances reach the world through it.
-pub const EXTERNAL_BRIDGE: &str = "br-ex";
+/// The step in which the bridge is made.
+pub(super) const STEP: &str = "switch";
 /// The physical network that Neutron calls it.
 const PHYSICAL_NETWORK: &str = "public";
 /// OVN waits this long (milliseconds) before it takes a silent client for dead; the default of 5 s is too short for a
@@ -21,7 +23,7 @@ const INACTIVITY_PROBE: u32 = 60_000;
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
-    let step = Step::new("switch", "Start Open vSwitch and OVN")
+    let step = Step::new(STEP, "Start Open vSwitch and OVN")
         .after(&["install-network"])
         .holding(Hold::OpenVSwitch)
         .on_compute();
@@ -62,7 +64,7 @@ fn wanted_settings(recipe: &Recipe) -> Vec<(&'static str, &'static str, String)>
         external("ovn-encap-ip", &address),
         external("hostname", recipe.config.host.name.as_str()),
         external("ovn-cms-options", "enable-chassis-as-gw"),
-        external("ovn-bridge-mappings", &format!("{PHYSICAL_NETWORK}:{EXTERNAL_BRIDGE}")),
+        external("ovn-bridge-mappings", &format!("{PHYSICAL_NETWORK}:{BRIDGE}")),
     ];
     if recipe.userspace_datapath() {
         // Packets of taps leave with unfinished checksums: without TSO emulation ping works and TCP hangs.
@@ -76,7 +78,7 @@ fn settings(recipe: &Recipe) -> Task {
     let wanted = wanted_settings(recipe);
     let again = wanted.clone();
     let probe = move |host: &Host| {
-        let Some(now) = vsctl_read(host, &["get", "Open_vSwitch", ".", "external_ids", "other_config"])? else {
+        let Some(now) = ovs::ask(host, &["get", "Open_vSwitch", ".", "external_ids", "other_config"])? else {
             return Ok(Checked::Later("when Open vSwitch runs".into()));
         };
         let missing = wanted.iter().find(|(_, key, value)| !has_setting(&now, key, value));
@@ -84,7 +86,7 @@ fn settings(recipe: &Recipe) -> Task {
     };
     let work = move |host: &Host| {
         let assignments = again.iter().map(|(column, key, value)| format!("{column}:{key}={}", quoted(value)));
-        vsctl(host, &["set", "Open_vSwitch", "."]).args(assignments).run(host)?;
+        ovs::change(&["set", "Open_vSwitch", "."]).args(assignments).run(host)?;
         // TSO emulation is read at the start of the daemon only.
         crate::host::systemd::restart(host, "openvswitch-switch.service")
     };
@@ -103,52 +105,25 @@ fn quoted(value: &str) -> String {
     format!("\"{value}\"")
 }
 
-fn vsctl(_host: &Host, args: &[&str]) -> Command {
-    // Without a limit ovs-vsctl waits for ever for a daemon that does not run.
-    Command::new("ovs-vsctl").arg("--timeout=30").args(args.iter().copied())
-}
-
-/// `None` while Open vSwitch is not installed or does not run.
-fn vsctl_read(host: &Host, args: &[&str]) -> Result<Option<String>> {
-    if !crate::host::files::exists(host, "/run/openvswitch/db.sock") {
-        return Ok(None);
-    }
-    match Command::new("ovs-vsctl").arg("--timeout=5").args(args.iter().copied()).read(host) {
-        Ok(text) => Ok(Some(text)),
-        Err(Error::Failed { .. } | Error::Start { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 fn bridge(recipe: &Recipe) -> Task {
-    let datapath = if recipe.userspace_datapath() { "netdev" } else { "system" };
-    let probe =
-        move |host: &Host| match vsctl_read(host, &["--if-exists", "get", "Bridge", EXTERNAL_BRIDGE, "datapath_type"])?
-        {
-            None => Ok(Checked::Later("when Open vSwitch runs".into())),
-            Some(now) => {
-                let now = now.trim().trim_matches('"').to_owned();
-                let right = now == datapath || (datapath == "system" && now.is_empty() && exists(host)?);
-                Ok(Checked::done_if(right, format!("make, datapath {datapath}")))
-            }
-        };
-    let work = move |host: &Host| {
-        let set = format!("datapath_type={datapath}");
-        vsctl(host, &["--may-exist", "add-br", EXTERNAL_BRIDGE, "--", "set", "Bridge", EXTERNAL_BRIDGE, &set]).run(host)
+    let datapath = recipe.datapath();
+    let probe = move |host: &Host| match ovs::ask(host, &["--if-exists", "get", "Bridge", BRIDGE, "datapath_type"])? {
+        None => Ok(Checked::Later("when Open vSwitch runs".into())),
+        Some(now) => {
+            let now = now.trim().trim_matches('"').to_owned();
+            let right = now == datapath.name() || (datapath == Datapath::System && now.is_empty() && exists(host)?);
+            Ok(Checked::done_if(right, format!("make, datapath {}", datapath.name())))
+        }
     };
-    let argv = ["ovs-vsctl", "--timeout=30", "--if-exists", "del-br", EXTERNAL_BRIDGE];
+    let work = move |host: &Host| ovs::add_bridge(host, BRIDGE, datapath);
+    let argv = ["ovs-vsctl", "--timeout=30", "--if-exists", "del-br", BRIDGE];
     let undo = Undo::Program { argv: argv.iter().map(|word| (*word).to_owned()).collect() };
-    Task::new(
-        ActionId::new("bridge", EXTERNAL_BRIDGE),
-        format!("Make the external bridge {EXTERNAL_BRIDGE}"),
-        probe,
-        work,
-    )
-    .undone_by(undo)
+    Task::new(ActionId::new("bridge", BRIDGE), format!("Make the external bridge {BRIDGE}"), probe, work)
+        .undone_by(undo)
 }
 
 fn exists(host: &Host) -> Result<bool> {
-    Ok(vsctl_read(host, &["list-br"])?.is_some_and(|list| list.lines().any(|line| line == EXTERNAL_BRIDGE)))
+    Ok(ovs::ask(host, &["list-br"])?.is_some_and(|list| list.lines().any(|line| line == BRIDGE)))
 }
 
 /// Lets clients reach one of the OVN databases by TCP on loopback.

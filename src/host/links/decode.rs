@@ -47,7 +47,7 @@ fn fill_link(link: &mut Link, attribute: LinkAttribute) {
     }
 }
 
-fn mac_text(bytes: &[u8]) -> Option<String> {
+pub(super) fn mac_text(bytes: &[u8]) -> Option<String> {
     if bytes.iter().all(|byte| *byte == 0) {
         return None;
     }

@@ -3,16 +3,24 @@
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ipnet::Ipv4Net;
-use nftnl::expr::{self, CmpOp, InterfaceName};
+use nftnl::expr::{self, CmpOp, InterfaceName, Register};
 use nftnl::{Batch, FinalizedBatch, MsgType, NlMsg, ProtoFamily, nft_expr};
 
 use super::text::{bad_text, interface, name, purpose};
-use super::{Chain, ChainKind, Family, Hook, MAX_OBJECTS, Match, NftError, Policy, Rule, Ruleset, Verdict};
+use super::{Chain, ChainKind, Family, Hook, MAX_OBJECTS, Match, NftError, Policy, Rule, Ruleset, Transport, Verdict};
 
 /// Where `nfgen_family` lies in a netlink message: right behind `struct nlmsghdr`.
 const FAMILY_OFFSET: usize = 16;
+
+/// The kernel takes a batch in one message only, so it must fit into one page of libnftnl's.
+const BATCH_BYTES: u32 = 2 << 20;
+
+/// An answer takes about 800 bytes of the socket's buffer, a rule about 600.
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// The sequence number of a request that is no batch. Any will do.
 const LIST_SEQUENCE: u32 = 1;
@@ -129,6 +137,7 @@ impl Match {
             Self::SourceNet(net) => compare_net(rule, &nft_expr!(payload ipv4 saddr), net),
             Self::DestinationNet(net) => compare_net(rule, &nft_expr!(payload ipv4 daddr), net),
             Self::Established => established(rule),
+            Self::DestinationPort(transport, port) => destination_port(rule, *transport, *port),
         }
         Ok(())
     }
@@ -140,6 +149,7 @@ impl Verdict {
             Self::Accept => rule.add_expr(&nft_expr!(verdict accept)),
             Self::Drop => rule.add_expr(&nft_expr!(verdict drop)),
             Self::Masquerade => rule.add_expr(&nft_expr!(masquerade)),
+            Self::Dnat(address, port) => translate(rule, *address, *port),
             Self::Jump(chain) => {
                 let chain = name("chain", chain)?;
                 rule.add_expr(&nft_expr!(verdict jump chain));
@@ -177,6 +187,35 @@ fn established(rule: &mut nftnl::Rule<'_>) {
     rule.add_expr(&nft_expr!(cmp != 0u32));
 }
 
+/// `dport` lies at the same place for TCP and UDP, in network byte order.
+fn destination_port(rule: &mut nftnl::Rule<'_>, transport: Transport, port: u16) {
+    rule.add_expr(&nft_expr!(meta l4proto));
+    rule.add_expr(&nft_expr!(cmp == transport.number()));
+    rule.add_expr(&nft_expr!(payload tcp dport));
+    rule.add_expr(&nft_expr!(cmp == port.to_be()));
+}
+
+fn translate(rule: &mut nftnl::Rule<'_>, address: Ipv4Addr, port: u16) {
+    rule.add_expr(&expr::Immediate::new(address.octets(), Register::Reg1));
+    rule.add_expr(&expr::Immediate::new(port.to_be_bytes(), Register::Reg2));
+    rule.add_expr(&expr::Nat {
+        nat_type: expr::NatType::DNat,
+        family: ProtoFamily::Ipv4,
+        ip_register: Register::Reg1,
+        port_register: Some(Register::Reg2),
+    });
+}
+
+impl Transport {
+    /// `IPPROTO_TCP` and `IPPROTO_UDP` of `linux/in.h`.
+    fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
 /// A batch that knows what each of its messages is for.
 pub(super) struct NamedBatch {
     batch: Batch,
@@ -185,7 +224,7 @@ pub(super) struct NamedBatch {
 
 impl NamedBatch {
     pub(super) fn new() -> Self {
-        Self { batch: Batch::new(), purposes: Vec::new() }
+        Self { batch: Batch::with_page_size(BATCH_BYTES), purposes: Vec::new() }
     }
 
     pub(super) fn add(&mut self, message: &impl NlMsg, kind: MsgType, what: String) {
@@ -196,6 +235,7 @@ impl NamedBatch {
     pub(super) fn send(self) -> Result<(), NftError> {
         let batch = self.batch.finalize();
         let socket = open_socket()?;
+        make_room(&socket);
         socket.send_all(&batch).map_err(|source| refused("take the rules", source))?;
         read_answers(&socket, &batch, &self.purposes)
     }
@@ -203,6 +243,17 @@ impl NamedBatch {
 
 fn open_socket() -> Result<mnl::Socket, NftError> {
     mnl::Socket::new(mnl::Bus::Netfilter).map_err(|source| refused("open its netlink socket", source))
+}
+
+/// Room for the messages of [`MAX_OBJECTS`] rules on the way in, and for an answer to each on the way out. Without the
+/// right to it (CAP_NET_ADMIN of the machine) small tables still pass.
+fn make_room(socket: &mnl::Socket) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    // SAFETY: the descriptor is open for as long as `socket`, which outlives this borrow.
+    #[allow(unsafe_code)]
+    let descriptor = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    let _ = setsockopt(&descriptor, sockopt::SndBufForce, &BUFFER_BYTES);
+    let _ = setsockopt(&descriptor, sockopt::RcvBufForce, &BUFFER_BYTES);
 }
 
 /// Reads one answer for each message; the first refusal ends it.

@@ -5,7 +5,9 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
-use super::{Base, Chain, ChainKind, Family, Hook, MAX_PURPOSE_BYTES, Match, NftError, Policy, Rule, Ruleset, Verdict};
+use super::{
+    Base, Chain, ChainKind, Family, Hook, MAX_PURPOSE_BYTES, Match, NftError, Policy, Rule, Ruleset, Transport, Verdict,
+};
 
 /// Longest table or chain name that we use; the kernel allows 255 (`NFT_NAME_MAXLEN`).
 const MAX_NAME_BYTES: usize = 32;
@@ -127,6 +129,7 @@ impl fmt::Display for Match {
             Self::SourceNet(net) => write!(f, "ip saddr {}", net_text(net)),
             Self::DestinationNet(net) => write!(f, "ip daddr {}", net_text(net)),
             Self::Established => f.write_str("ct state established,related"),
+            Self::DestinationPort(transport, port) => write!(f, "{transport} dport {port}"),
         }
     }
 }
@@ -139,12 +142,22 @@ fn net_text(net: &Ipv4Net) -> String {
     }
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept => f.write_str("accept"),
             Self::Drop => f.write_str("drop"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::Dnat(address, port) => write!(f, "dnat ip to {address}:{port}"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
         }
     }

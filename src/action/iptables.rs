@@ -1,0 +1,94 @@
+//! NAT rules that somebody typed, or DevStack made, for what our own table does now: taken out while we are here, put
+//! back by uninstall.
+
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::facts::filters;
+use crate::host::command::Command;
+use crate::host::{Host, Result};
+use ipnet::Ipv4Net;
+
+/// Adopt masquerade rules of iptables that do the same as ours.
+#[derive(Debug, Clone)]
+pub struct AdoptedMasquerades {
+    /// The link to the world.
+    pub uplink: String,
+    /// The cloud's external network.
+    pub range: Ipv4Net,
+}
+
+impl AdoptedMasquerades {
+    fn here(&self, host: &Host) -> Vec<String> {
+        filters::masquerades(host).into_iter().filter(|line| self.does_the_same(line)).collect()
+    }
+
+    /// `-A POSTROUTING [-s NET] [-o UPLINK] -j MASQUERADE`, for our range or for everything; nothing else.
+    fn does_the_same(&self, line: &str) -> bool {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, _, conditions @ .., _, _] = words.as_slice() else { return false };
+        conditions.chunks(2).all(|condition| match condition {
+            ["-o", link] => *link == self.uplink,
+            ["-s", net] => net.parse() == Ok(self.range),
+            _ => false,
+        })
+    }
+}
+
+impl Action for AdoptedMasquerades {
+    fn id(&self) -> ActionId {
+        ActionId::new("iptables", "nat-masquerade")
+    }
+
+    fn describe(&self) -> String {
+        "Adopt masquerade rules made by hand".into()
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let here = self.here(host);
+        Ok(Checked::done_if(here.is_empty(), format!("take out, as ours do the same: {}", here.join("; "))))
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Iptables { table: "nat".into(), rules: self.here(host) })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        for line in self.here(host) {
+            iptables("nat", &line.replacen("-A ", "-D ", 1)).run(host)?;
+        }
+        Ok(Applied::Done)
+    }
+}
+
+/// One line of `iptables -S` as arguments; ours have no quotes in them.
+fn iptables(table: &str, line: &str) -> Command {
+    Command::new("iptables").args(["-w", "-t", table]).args(line.split(' '))
+}
+
+/// Puts rules back, as often as they were there.
+pub(super) fn restore(host: &Host, table: &str, rules: &[String]) -> Result<()> {
+    let here = filters::masquerades(host);
+    for (n, rule) in rules.iter().enumerate() {
+        let wanted = rules.iter().take(n + 1).filter(|other| *other == rule).count();
+        if here.iter().filter(|other| *other == rule).count() < wanted {
+            iptables(table, rule).run(host)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_the_same_is_adopted() {
+        let adopted = AdoptedMasquerades { uplink: "eno1".into(), range: "172.24.4.0/24".parse().unwrap() };
+        let same = |conditions: &str| adopted.does_the_same(&format!("-A POSTROUTING {conditions}-j MASQUERADE"));
+        assert!(same("-o eno1 ") && same("-s 172.24.4.0/24 -o eno1 ") && same(""));
+        assert!(!same("-s 172.17.0.0/16 ! -o docker0 ") && !same("-o eno2 ") && !same("-s 10.0.0.0/8 -o eno1 "));
+    }
+}

@@ -1,0 +1,126 @@
+//! The declared state of the network: forwarding, bridge address, proxy ARP, nftables table. One change, because it is
+//! guarded as one: what could cut this machine off is taken back unless somebody still answers.
+
+use super::{Action, ActionId, Applied, Change, Checked, Originals, Past, Undo};
+use crate::facts::network::Network;
+use crate::host::links::{self, neighbours};
+use crate::host::{Host, Result, nft, ovs, sysctl};
+use crate::network::guard::{self, Confirmation};
+use crate::network::state::{State, changes};
+use crate::network::{BRIDGE, TABLE, live};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Bring the network into a state.
+pub struct NetworkState {
+    /// The state.
+    pub desired: State,
+    /// The cloud's external network: whose proxy ARP is ours.
+    pub within: Ipv4Net,
+    /// The machine's network, for who is asked whether it is still reachable.
+    pub facts: Network,
+    /// Who says yes.
+    pub confirmation: Confirmation,
+}
+
+/// What was there before us, and what of ours is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkOriginal {
+    /// Kernel parameters: dotted name and value.
+    pub sysctls: BTreeMap<String, String>,
+    /// The link on which ARP was answered.
+    pub uplink: String,
+    /// The addresses for which it was answered.
+    pub proxies: BTreeSet<Ipv4Addr>,
+    /// Links that became ports of the bridge.
+    pub ports: BTreeSet<String>,
+    /// Addresses that the bridge got.
+    pub addresses: BTreeSet<Ipv4Net>,
+}
+
+impl NetworkState {
+    fn original(&self, host: &Host) -> Result<NetworkOriginal> {
+        let now = live::current(host, &self.desired, self.within)?;
+        let bridge = self.desired.bridge.clone();
+        let (addresses, ports) = bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
+        let before = now.bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
+        Ok(NetworkOriginal {
+            sysctls: now.sysctls.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+            uplink: self.desired.uplink.clone(),
+            proxies: self.desired.proxies.difference(&now.proxies).copied().collect(),
+            ports: ports.difference(&before.1).cloned().collect(),
+            addresses: addresses.difference(&before.0).copied().collect(),
+        })
+    }
+}
+
+impl Action for NetworkState {
+    fn id(&self) -> ActionId {
+        ActionId::new("network", "state")
+    }
+
+    fn describe(&self) -> String {
+        "Bring the network into its state".into()
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        let now = live::current(host, &self.desired, self.within)?;
+        let changes = changes(&now, &self.desired);
+        if changes.is_empty() {
+            return Ok(Checked::Done);
+        }
+        let summary: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let (before, after) = (now.to_string(), self.desired.to_string());
+        let diff = similar::TextDiff::from_lines(&before, &after);
+        let diff = diff.unified_diff().context_radius(2).header("network (now)", "network (planned)").to_string();
+        Ok(Checked::Needed(Change { summary: summary.join("; "), diff: Some(diff) }))
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Network(self.original(host)?))
+    }
+
+    /// What was there before the first time, and what came with this one.
+    fn prepare_again(&self, host: &Host, earlier: &Undo) -> Result<Undo> {
+        let Undo::Network(earlier) = earlier else { return Ok(earlier.clone()) };
+        let mut all = self.original(host)?;
+        all.sysctls.extend(earlier.sysctls.clone());
+        all.proxies.extend(&earlier.proxies);
+        all.ports.extend(earlier.ports.clone());
+        all.addresses.extend(&earlier.addresses);
+        Ok(Undo::Network(all))
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        guard::bring_about(host, &self.desired, self.within, &self.facts, self.confirmation)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Puts the network back: rules last, so that nothing is open meanwhile.
+pub(super) fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
+    let links = links::links()?;
+    let exists = |name: &str| links.iter().any(|link| link.name == name);
+    for port in &original.ports {
+        ovs::delete_port(host, BRIDGE, port)?;
+    }
+    for address in original.addresses.iter().filter(|_| exists(BRIDGE)) {
+        links::delete_address(BRIDGE, IpAddr::V4(address.addr()), address.prefix_len())?;
+    }
+    if exists(&original.uplink) {
+        let addresses: Vec<Ipv4Addr> = original.proxies.iter().copied().collect();
+        neighbours::delete_proxies(&original.uplink, &addresses)?;
+    }
+    for (key, value) in &original.sysctls {
+        if sysctl::read(host, key)?.is_some_and(|now| now != *value) {
+            sysctl::write(host, key, value)?;
+        }
+    }
+    Ok(nft::delete(nft::Family::Inet, TABLE)?)
+}

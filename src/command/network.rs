@@ -1,0 +1,209 @@
+//! `network`: what is, what should be, the difference; apply, revert, confirm; probe and report.
+
+use super::{Session, apply};
+use crate::action::file::File;
+use crate::cli::{Network, NetworkApply, NetworkProbe};
+use crate::config::{APPLIED_PATH, Config};
+use crate::content::Content;
+use crate::engine;
+use crate::exit::ExitStatus;
+use crate::facts::os;
+use crate::failure::Failure;
+use crate::host::nft::{Family, listing};
+use crate::host::{Host, files};
+use crate::installation::{Installation, require_root};
+use crate::network::guard::{self, Confirmation};
+use crate::network::{TABLE, desired, live, probe, report, state};
+use crate::plan::journal::{DIRECTORY, Journal};
+use crate::plan::{Plan, Step};
+use crate::run;
+use crate::run::worker;
+use crate::ui::text;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+/// Held while the network is brought into its state.
+const LOCK: &str = "/run/gpucloud/network/lock";
+
+pub(super) fn run(session: &Session, options: &Network) -> Result<ExitStatus, Failure> {
+    session.require_live()?;
+    require_root(&session.host)?;
+    match options {
+        Network::Show => show(session),
+        Network::Plan => plan(session),
+        Network::Apply(options) => apply_network(session, options),
+        Network::Revert => revert(session),
+        Network::Confirm => confirm(session),
+        Network::Probe(options) => probe_hops(session, options),
+        Network::Report => write_report(session),
+        Network::Keep => keep(session),
+    }
+}
+
+/// The cloud that stands, with the network that today's answers ask for.
+fn with_answers(session: &Session) -> Result<Installation, Failure> {
+    let Some(applied) = Config::load_applied(&session.host)? else { return Err(no_cloud()) };
+    let answers = Config::load(&session.host, &session.global.config)?;
+    let config = Config { network: answers.network, ..applied };
+    let path = session.global.config.as_path();
+    // The network's answers and the rest of the cloud's must fit together too.
+    Config::parse(&config.render(), path)?;
+    Installation::new(&session.host, config)
+}
+
+fn no_cloud() -> Failure {
+    Failure::new("there is no complete cloud here", "", "gpucloud-install installs one, its network included")
+}
+
+fn show(session: &Session) -> Result<ExitStatus, Failure> {
+    let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
+    let wanted = installation.network_state();
+    let now = live::current(&session.host, &wanted, installation.config.network.range)?;
+    let changes: Vec<String> = state::changes(&now, &wanted).iter().map(ToString::to_string).collect();
+    let counts = listing::read(&session.host, Family::Inet, TABLE)?.map(|loaded| loaded.counts).unwrap_or_default();
+    let ports = installation.open_ports();
+    let pending = guard::pending(&session.host)?.is_some();
+    session.ui.document(
+        "network show",
+        json!({
+            "as_wanted": changes.is_empty(), "access": installation.config.network.access, "now": now, "wanted": wanted,
+            "changes": changes, "counts": counts, "ports": ports, "waits_for_confirmation": pending,
+        }),
+    );
+    if !session.ui.is_json() {
+        let access = installation.config.network.access;
+        session.ui.say(format!("{}: {}\n", access.name(), access.meaning()));
+        session.ui.say(now.to_string());
+        let rows: Vec<Vec<String>> =
+            counts.iter().map(|c| vec![c.packets.to_string(), c.bytes.to_string(), c.purpose.clone()]).collect();
+        session.ui.say(text::table(&["PACKETS", "BYTES", "RULE"], &rows));
+        session.ui.say("");
+        session.ui.say(text::ports(&ports));
+        session.ui.say(match changes.as_slice() {
+            [] => "\nThe network is as it should be.".into(),
+            some => format!("\nNot as it should be:\n  {}\nNext: gpucloud-install network apply", some.join("\n  ")),
+        });
+        if pending {
+            session.ui.say("A change waits for a yes. Next: gpucloud-install network confirm");
+        }
+    }
+    Ok(if changes.is_empty() { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// Steps of the network alone, and the note of what was applied.
+fn make_plan(installation: &Installation, journal: &Journal, confirmation: Confirmation) -> Result<Plan, Failure> {
+    installation.refuse_changed_fixed()?;
+    let mut steps = installation.network_steps(&[], confirmation)?;
+    let applied = File::new(APPLIED_PATH, Content::plain(installation.config.render())).access(0o600, "root", "root");
+    let note = Step::new("network-applied", "Note what was applied").after(&[crate::network::steps::STEP]);
+    steps.push(note.with(applied));
+    let mut plan = Plan::make(steps, &installation.host, journal)?;
+    // What belongs to the rest of the cloud is wanted, although it is not in this plan.
+    plan.orphans.clear();
+    Ok(plan)
+}
+
+fn plan(session: &Session) -> Result<ExitStatus, Failure> {
+    let installation = with_answers(session)?;
+    let plan = make_plan(&installation, &installation.journal()?, Confirmation::Witnesses)?;
+    session.ui.document("network plan", super::plan::document(&plan, &[]));
+    if !session.ui.is_json() {
+        session.ui.say(text::plan(&plan, true));
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus, Failure> {
+    if run::is_going_on(&session.host) {
+        return Err(Failure::new("an installation is going on", "", "gpucloud-install apply watches it"));
+    }
+    let installation = with_answers(session)?;
+    let limit = options.until_confirmed.map(|seconds| Duration::from_secs(u64::from(seconds)));
+    let confirmation = limit.map_or(Confirmation::Witnesses, Confirmation::Person);
+    let planned = make_plan(&installation, &installation.journal()?, confirmation)?;
+    if planned.pending() == 0 {
+        session.ui.document("network apply", json!({"changed": 0, "seconds": 0.0}));
+        session.ui.say("Nothing to do: the network is what the answers say.");
+        return Ok(ExitStatus::Done);
+    }
+    apply::refuse_stops(session, &installation.network_findings()?)?;
+    session.ui.say(text::plan(&planned, false));
+    session.consent("Go ahead?", true)?;
+    let outcome = worker::work(&installation.host, 1, vec![session.ui.display()], |journal| {
+        make_plan(&installation, journal, confirmation)
+    })?;
+    if let Some(failure) = outcome.failures.first() {
+        return Err(failure.clone().with(outcome.status));
+    }
+    session.ui.document("network apply", json!({"changed": outcome.changed, "seconds": outcome.seconds}));
+    session.ui.say(match limit {
+        None => format!("Done: {} changes in {:.1} s.", outcome.changed, outcome.seconds),
+        Some(limit) => format!("Done, for {} seconds. To keep it: gpucloud-install network confirm", limit.as_secs()),
+    });
+    Ok(outcome.status)
+}
+
+fn revert(session: &Session) -> Result<ExitStatus, Failure> {
+    let waited = guard::pending(&session.host)?.is_some();
+    let truth = guard::take_back(&session.host)?;
+    session.ui.document("network revert", json!({"reverted": waited, "detail": truth}));
+    session.ui.say(truth);
+    Ok(ExitStatus::Done)
+}
+
+fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
+    let waited = guard::confirm(&session.host)?;
+    session.ui.document("network confirm", json!({"confirmed": waited}));
+    session.ui.say(if waited { "The change stays." } else { "No change of the network waits for a yes." });
+    Ok(ExitStatus::Done)
+}
+
+fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, Failure> {
+    let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
+    let wanted = installation.network_state();
+    let from = options.from.as_deref();
+    let hops = probe::hops(&session.host, &installation.config, &installation.facts, &wanted, from)?;
+    let ok = hops.iter().all(|hop| hop.ok != Some(false));
+    session.ui.document("network probe", json!({"ok": ok, "hops": hops}));
+    if !session.ui.is_json() {
+        session.ui.say(text::hops(&hops));
+    }
+    Ok(if ok { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+fn write_report(session: &Session) -> Result<ExitStatus, Failure> {
+    let installation = with_answers(session)?;
+    let services = installation.engine.services(&installation.config);
+    let (config, facts) = (&installation.config, &installation.facts.network);
+    session.ui.document("network report", report::document(config, facts, &services));
+    if !session.ui.is_json() {
+        session.ui.say(report::page(config, facts, &services));
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// What the units run: no journal, no facts but those that the state needs, and only the answers of the last complete
+/// apply.
+fn keep(session: &Session) -> Result<ExitStatus, Failure> {
+    let host: &Host = &session.host;
+    let Some(config) = Config::load_applied(host)? else { return Ok(ExitStatus::Done) };
+    files::make_parents(host, Path::new(LOCK))?;
+    let _lock = files::lock(host, Path::new(LOCK))?;
+    // A run that is going on, or a change that waits for a yes, is about to make it something else.
+    if guard::pending(host)?.is_some() || Journal::refuse_busy(host, DIRECTORY).is_err() {
+        return Ok(ExitStatus::Done);
+    }
+    let services = engine::engine(config.engine).services(&config);
+    let wanted = desired(&config, &services, os::read(host)?.datapath());
+    let changes = state::changes(&live::current(host, &wanted, config.network.range)?, &wanted);
+    live::apply(host, &changes)?;
+    if !changes.is_empty() {
+        live::verify(host, &wanted, config.network.range)?;
+    }
+    for change in &changes {
+        session.ui.say(format!("brought back: {change}"));
+    }
+    session.ui.document("network keep", json!({"changed": changes.len()}));
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,334 @@
+//! Answers about the network: how instances reach the world, how the world reaches them, and who may use the cloud.
+
+use super::values::InterfaceName;
+use crate::host::nft::Transport;
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+/// How instances reach the world, and the world them. docs/network.md has a picture of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Out through this machine's address; chosen ports of this machine lead in.
+    Nat,
+    /// The range is a part of the LAN's, and this machine answers ARP for it.
+    ProxyArp,
+    /// The campus router has a route to the range.
+    Routed,
+    /// A second network card is a port of the external bridge.
+    Bridged,
+}
+
+impl Access {
+    /// All, in the order in which they are offered.
+    pub const ALL: [Access; 4] = [Access::Nat, Access::ProxyArp, Access::Routed, Access::Bridged];
+
+    /// As in the answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Access::Nat => "nat",
+            Access::ProxyArp => "proxy-arp",
+            Access::Routed => "routed",
+            Access::Bridged => "bridged",
+        }
+    }
+
+    /// What it means, one sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Access::Nat => "instances go out by this machine's address, and chosen ports of this machine lead in",
+            Access::ProxyArp => "instances have addresses of the LAN, for which this machine answers",
+            Access::Routed => "the campus router has a route to the instances' range by this machine",
+            Access::Bridged => "a second network card joins the instances to its network",
+        }
+    }
+}
+
+/// The answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkAnswers {
+    /// How instances are reached.
+    pub access: Access,
+    /// The external network: floating addresses are in it.
+    pub range: Ipv4Net,
+    /// The router of that network as instances see it: this machine's address on the external bridge; with `bridged`
+    /// the router of the network behind the second card.
+    pub gateway: Ipv4Addr,
+    /// Floating addresses.
+    pub pool: Pool,
+    /// Networks of projects are cut from this.
+    pub tenant_range: Ipv4Net,
+    /// Name servers of instances.
+    pub dns: Vec<Ipv4Addr>,
+    /// Who may use APIs, dashboard and consoles.
+    pub admin_networks: Vec<Ipv4Net>,
+    /// Ports of this machine that lead to instances.
+    pub port_maps: Vec<PortMap>,
+    /// Links that become ports of the external bridge.
+    pub bridge_links: Vec<InterfaceName>,
+}
+
+/// Addresses from one to another, both included: "172.24.4.10-172.24.4.250".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pool {
+    /// The first.
+    pub first: Ipv4Addr,
+    /// The last.
+    pub last: Ipv4Addr,
+}
+
+impl Pool {
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+
+    /// All of them.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        (u32::from(self.first)..=u32::from(self.last)).map(Ipv4Addr::from)
+    }
+}
+
+impl FromStr for Pool {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a range of addresses like 172.24.4.10-172.24.4.250");
+        let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+        let address = |text: &str| text.trim().parse::<Ipv4Addr>().map_err(|_| wrong());
+        let (first, last) = (address(first)?, address(last)?);
+        if first <= last { Ok(Self { first, last }) } else { Err(format!("`{text}` ends before it begins")) }
+    }
+}
+
+impl std::fmt::Display for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+/// A port of this machine that leads to a port of an instance: "tcp 8022 -> 172.24.4.20:22".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PortMap {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// This machine's port.
+    pub port: u16,
+    /// A floating address.
+    pub to: Ipv4Addr,
+    /// The instance's port.
+    pub to_port: u16,
+}
+
+impl FromStr for PortMap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = || {
+            let (from, to) = text.split_once("->")?;
+            let (transport, port) = from.trim().split_once(' ')?;
+            let (to, to_port) = to.trim().split_once(':')?;
+            let transport = match transport {
+                "tcp" => Transport::Tcp,
+                "udp" => Transport::Udp,
+                _ => return None,
+            };
+            let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+            Some(Self { transport, port: number(port)?, to: to.parse().ok()?, to_port: number(to_port)? })
+        };
+        parsed().ok_or_else(|| format!("`{text}` is not a port map like tcp 8022 -> 172.24.4.20:22"))
+    }
+}
+
+impl std::fmt::Display for PortMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} -> {}:{}", self.transport, self.port, self.to, self.to_port)
+    }
+}
+
+/// Lets a type stand as text in the answers.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+    };
+}
+
+as_text!(Pool);
+as_text!(PortMap);
+
+/// Whether two networks have an address in common.
+pub fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// The router's address that is offered: the first of the range.
+pub fn default_gateway(range: &Ipv4Net) -> Ipv4Addr {
+    range.hosts().next().unwrap_or_else(|| range.network())
+}
+
+/// The pool that is offered: all but the first nine addresses of a large range, all but the router of a small one.
+pub fn default_pool(range: &Ipv4Net) -> Pool {
+    let kept = if range.prefix_len() <= 26 { 9 } else { 2 };
+    let first = range.hosts().nth(kept).unwrap_or_else(|| range.network());
+    Pool { first, last: range.hosts().last().unwrap_or(first) }
+}
+
+impl NetworkAnswers {
+    /// Whether this machine is the instances' router, with an address on the external bridge.
+    pub fn is_routed_here(&self) -> bool {
+        self.access != Access::Bridged
+    }
+
+    /// What is wrong with them by themselves, beside the machine's own address and link.
+    pub(super) fn check(&self, host: Ipv4Addr, uplink: &InterfaceName) -> Result<(), String> {
+        self.check_ranges(host)?;
+        self.check_pool(host)?;
+        self.check_port_maps()?;
+        match (self.access, self.bridge_links.as_slice()) {
+            (Access::Bridged, []) => {
+                Err("network.bridge_links: `bridged` needs a link that becomes a port of br-ex".into())
+            }
+            (Access::Bridged, links) if links.contains(uplink) => Err(format!(
+                "network.bridge_links: {uplink} carries this machine's own address; as a port of br-ex it would lose it"
+            )),
+            (Access::Bridged, _) | (_, []) => Ok(()),
+            (access, _) => {
+                Err(format!("network.bridge_links: only `bridged` has links in br-ex, not `{}`", access.name()))
+            }
+        }
+    }
+
+    fn check_ranges(&self, host: Ipv4Addr) -> Result<(), String> {
+        for (key, net) in [("network.range", &self.range), ("network.tenant_range", &self.tenant_range)] {
+            if *net != net.trunc() {
+                return Err(format!("{key}: {net} is an address in {}; write that", net.trunc()));
+            }
+            if !(8..=29).contains(&net.prefix_len()) {
+                return Err(format!("{key}: {net} has not between 8 and 16 million addresses"));
+            }
+        }
+        if overlap(&self.range, &self.tenant_range) {
+            let (a, b) = (self.range, self.tenant_range);
+            return Err(format!("network.range {a} and network.tenant_range {b} overlap"));
+        }
+        if self.is_routed_here() && self.range.contains(&host) {
+            return Err(format!("network.range: {} contains host.address {host}", self.range));
+        }
+        if self.tenant_range.contains(&host) {
+            return Err(format!("network.tenant_range: {} contains host.address {host}", self.tenant_range));
+        }
+        Ok(())
+    }
+
+    fn check_pool(&self, host: Ipv4Addr) -> Result<(), String> {
+        let Self { range, gateway, pool, .. } = self;
+        let usable =
+            |address: Ipv4Addr| range.contains(&address) && address != range.network() && address != range.broadcast();
+        if !usable(*gateway) {
+            return Err(format!("network.gateway: {gateway} is not an address of network.range {range}"));
+        }
+        if !usable(pool.first) || !usable(pool.last) {
+            return Err(format!("network.pool: {pool} is not within network.range {range}"));
+        }
+        match [*gateway, host].into_iter().find(|address| pool.contains(*address)) {
+            Some(taken) => Err(format!("network.pool: {pool} contains {taken}, which is taken already")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_port_maps(&self) -> Result<(), String> {
+        if self.access != Access::Nat && !self.port_maps.is_empty() {
+            return Err(format!("network.port_maps: with `{}` instances are reached directly", self.access.name()));
+        }
+        for (n, map) in self.port_maps.iter().enumerate() {
+            if !self.pool.contains(map.to) {
+                return Err(format!("network.port_maps: {} in `{map}` is not in network.pool", map.to));
+            }
+            if map.transport == Transport::Tcp && map.port == 22 {
+                return Err(format!("network.port_maps: `{map}` would take this machine's own SSH port"));
+            }
+            let same = |other: &PortMap| (other.transport, other.port) == (map.transport, map.port);
+            if self.port_maps.iter().take(n).any(same) {
+                return Err(format!("network.port_maps: {} port {} leads to two places", map.transport, map.port));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> NetworkAnswers {
+        NetworkAnswers {
+            access: Access::Nat,
+            range: "172.24.4.0/24".parse().unwrap(),
+            gateway: "172.24.4.1".parse().unwrap(),
+            pool: "172.24.4.10-172.24.4.250".parse().unwrap(),
+            tenant_range: "10.254.0.0/16".parse().unwrap(),
+            dns: vec!["192.0.2.53".parse().unwrap()],
+            admin_networks: vec!["192.0.2.0/24".parse().unwrap()],
+            port_maps: vec!["tcp 8022 -> 172.24.4.20:22".parse().unwrap()],
+            bridge_links: Vec::new(),
+        }
+    }
+
+    fn wrong(edit: impl FnOnce(&mut NetworkAnswers)) -> String {
+        let mut answers = sample();
+        edit(&mut answers);
+        answers.check("192.0.2.10".parse().unwrap(), &"eno1".parse().unwrap()).unwrap_err()
+    }
+
+    #[test]
+    fn answers_that_cannot_be_right_are_named() {
+        let said = [
+            wrong(|n| n.range = "172.24.4.1/24".parse().unwrap()),
+            wrong(|n| n.range = "192.0.2.0/24".parse().unwrap()),
+            wrong(|n| n.tenant_range = "172.24.0.0/16".parse().unwrap()),
+            wrong(|n| n.tenant_range = "192.0.0.0/16".parse().unwrap()),
+            wrong(|n| n.gateway = "172.24.5.1".parse().unwrap()),
+            wrong(|n| n.pool = "172.24.4.1-172.24.4.9".parse().unwrap()),
+            wrong(|n| n.pool = "172.24.4.10-172.24.5.9".parse().unwrap()),
+            wrong(|n| n.port_maps = vec!["tcp 80 -> 172.24.4.5:80".parse().unwrap()]),
+            wrong(|n| n.port_maps = vec!["tcp 22 -> 172.24.4.20:22".parse().unwrap()]),
+            wrong(|n| n.port_maps.push("tcp 8022 -> 172.24.4.21:22".parse().unwrap())),
+            wrong(|n| n.access = Access::Routed),
+            wrong(|n| n.bridge_links = vec!["eno2".parse().unwrap()]),
+            wrong(|n| (n.access, n.port_maps) = (Access::Bridged, Vec::new())),
+            wrong(|n| {
+                (n.access, n.port_maps, n.bridge_links) = (Access::Bridged, Vec::new(), vec!["eno1".parse().unwrap()])
+            }),
+        ];
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn pools_and_port_maps_are_read_as_they_are_written() {
+        for text in ["tcp 8022 -> 172.24.4.20:22", "udp 53 -> 172.24.4.20:5353"] {
+            assert_eq!(text.parse::<PortMap>().unwrap().to_string(), text);
+        }
+        for bad in ["8022 -> 1.2.3.4:22", "tcp 0 -> 1.2.3.4:22", "tcp 1 -> 1.2.3:22", "icmp 1 -> 1.2.3.4:1", "tcp 1"] {
+            assert!(bad.parse::<PortMap>().is_err(), "{bad}");
+        }
+        assert!("10.0.0.9-10.0.0.1".parse::<Pool>().is_err() && "10.0.0.9".parse::<Pool>().is_err());
+        assert_eq!("10.0.0.1-10.0.0.3".parse::<Pool>().unwrap().addresses().count(), 3);
+    }
+}

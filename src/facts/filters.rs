@@ -1,0 +1,171 @@
+//! Packet filters beside ours: what drops packets that this machine should forward or take, and whose it is; and NAT
+//! rules that somebody made by hand. Only read; `checks/filters.rs` judges them.
+
+use crate::host::command::Command;
+use crate::host::{Host, Result, files};
+use serde::Serialize;
+use serde_json::Value;
+
+/// A program that filters packets here, or a chain of nobody we know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filter {
+    /// "ufw", "Docker", "firewalld", or "table ip filter".
+    pub owner: String,
+    /// Where it drops: "forward", "input".
+    pub hook: String,
+    /// What proves it: "chain FORWARD of table ip filter has the policy drop".
+    pub evidence: String,
+}
+
+/// What filters packets here.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Filters {
+    /// What drops by default, in the kernel now or, in a captured tree, by its own settings.
+    pub dropping: Vec<Filter>,
+    /// Rules of iptables' nat table that masquerade, as `iptables -S` prints them: made by hand or by DevStack.
+    pub masquerades: Vec<String>,
+    /// Owners that were told to let the external bridge through.
+    pub opened: Vec<String>,
+    /// Whether rules are loaded by the old kernel interface, which nft does not show.
+    pub legacy: bool,
+}
+
+/// Reads them; in a captured tree only settings are known.
+pub fn read(host: &Host) -> Result<Filters> {
+    if !host.is_live() {
+        return Ok(Filters { dropping: by_settings(host)?, opened: opened(host)?, ..Filters::default() });
+    }
+    let mut dropping = by_settings(host)?;
+    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default();
+    for filter in in_listing(&listed) {
+        if !dropping.iter().any(|known| known.owner == filter.owner && known.hook == filter.hook) {
+            dropping.push(filter);
+        }
+    }
+    let legacy = files::read_text(host, "/proc/net/ip_tables_names")?.is_some_and(|names| !names.trim().is_empty());
+    let mut opened = opened(host)?;
+    // Docker's own chain for the administrator; what stands in it is nft's or iptables' to print.
+    opened.extend(rules_name_bridge(&listed, "DOCKER-USER").then(|| "Docker".to_owned()));
+    opened.extend(rules_name_bridge(&listed, "filter_FORWARD").then(|| "firewalld".to_owned()));
+    Ok(Filters { dropping, masquerades: masquerades(host), opened, legacy })
+}
+
+/// `ufw route allow` writes its rules here (ufw-framework(8)).
+fn opened(host: &Host) -> Result<Vec<String>> {
+    let rules = files::read_text(host, "/etc/ufw/user.rules")?.unwrap_or_default();
+    let lets = |line: &str| line.starts_with("-A ufw-user-forward") && line.contains(crate::network::BRIDGE);
+    Ok(rules.lines().any(lets).then(|| "ufw".to_owned()).into_iter().collect())
+}
+
+/// Whether a rule of a chain whose name begins so speaks of the external bridge.
+fn rules_name_bridge(listed: &str, chain: &str) -> bool {
+    let Ok(document) = serde_json::from_str::<Value>(listed) else { return false };
+    let rules = document["nftables"].as_array().into_iter().flatten().filter_map(|object| object.get("rule"));
+    let mut named = rules.filter(|rule| rule["chain"].as_str().is_some_and(|name| name.starts_with(chain)));
+    named.any(|rule| rule["expr"].to_string().contains(crate::network::BRIDGE))
+}
+
+/// ufw is on when its own file says so; Docker sets the policy of the forward chain to drop when it starts
+/// (docs.docker.com, "Packet filtering and firewalls").
+fn by_settings(host: &Host) -> Result<Vec<Filter>> {
+    let filter = |owner: &str, hook: &str, evidence: &str| Filter {
+        owner: owner.into(),
+        hook: hook.into(),
+        evidence: evidence.into(),
+    };
+    let ufw = files::read_text(host, "/etc/ufw/ufw.conf")?.unwrap_or_default();
+    let mut found = Vec::new();
+    if ufw.lines().any(|line| line.trim() == "ENABLED=yes") {
+        found.push(filter("ufw", "input", "/etc/ufw/ufw.conf says ENABLED=yes"));
+        let defaults = files::read_text(host, "/etc/default/ufw")?.unwrap_or_default();
+        let accepts = |line: &str| line.trim().replace('"', "") == "DEFAULT_FORWARD_POLICY=ACCEPT";
+        if !defaults.lines().any(accepts) {
+            found.push(filter("ufw", "forward", "DEFAULT_FORWARD_POLICY in /etc/default/ufw is not ACCEPT"));
+        }
+    }
+    if !host.is_live() && files::exists(host, "/var/lib/docker") {
+        found.push(filter("Docker", "forward", "/var/lib/docker is there"));
+    }
+    Ok(found)
+}
+
+/// Base chains of others that drop: by their policy, or because their last rule rejects everything (firewalld).
+fn in_listing(listed: &str) -> Vec<Filter> {
+    let Ok(document) = serde_json::from_str::<Value>(listed) else { return Vec::new() };
+    let objects = document["nftables"].as_array().cloned().unwrap_or_default();
+    let of = |kind: &'static str| objects.iter().filter_map(move |object| object.get(kind));
+    let chains = of("chain").filter(|chain| {
+        chain["type"] == "filter"
+            && (chain["hook"] == "forward" || chain["hook"] == "input")
+            && chain["table"] != crate::network::TABLE
+    });
+    let found = chains.filter_map(|chain| {
+        let (table, name) = (chain["table"].as_str()?, chain["name"].as_str()?);
+        let place = format!("chain {name} of table {} {table}", chain["family"].as_str()?);
+        let last = of("rule").filter(|rule| rule["table"] == chain["table"] && rule["chain"] == chain["name"]).last();
+        let evidence = if chain["policy"] == "drop" {
+            format!("{place} has the policy drop")
+        } else if last.is_some_and(refuses_everything) {
+            format!("the last rule of {place} refuses everything")
+        } else {
+            return None;
+        };
+        let names = of("chain").filter(|other| other["table"] == chain["table"]).filter_map(|c| c["name"].as_str());
+        let owner = owner(table, &names.collect::<Vec<_>>(), chain["family"].as_str()?);
+        Some(Filter { owner, hook: chain["hook"].as_str()?.to_owned(), evidence })
+    });
+    found.collect()
+}
+
+fn refuses_everything(rule: &Value) -> bool {
+    let statements = rule["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let refuses = |statement: &Value| statement.get("reject").is_some() || statement.get("drop").is_some();
+    let matches = statements.iter().any(|statement| statement.get("match").is_some());
+    !matches && statements.iter().any(refuses)
+}
+
+fn owner(table: &str, chains: &[&str], family: &str) -> String {
+    let has = |prefix: &str| chains.iter().any(|chain| chain.starts_with(prefix));
+    match table {
+        "firewalld" => "firewalld".into(),
+        _ if has("ufw-") => "ufw".into(),
+        _ if has("DOCKER") => "Docker".into(),
+        _ => format!("table {family} {table}"),
+    }
+}
+
+/// Rules of iptables' nat table that masquerade; where iptables is not installed nobody made any.
+pub fn masquerades(host: &Host) -> Vec<String> {
+    if !files::exists(host, "/usr/sbin/iptables") {
+        return Vec::new();
+    }
+    let listed = Command::new("iptables").args(["-w", "-t", "nat", "-S", "POSTROUTING"]).quiet().read(host);
+    listed.unwrap_or_default().lines().filter(|line| line.ends_with("-j MASQUERADE")).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: &str = r#"{"nftables": [
+        {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "type": "filter", "hook": "forward", "prio": 0,
+                   "policy": "drop"}},
+        {"chain": {"family": "ip", "table": "filter", "name": "DOCKER-USER"}},
+        {"chain": {"family": "inet", "table": "firewalld", "name": "filter_FORWARD", "type": "filter",
+                   "hook": "forward", "prio": 10, "policy": "accept"}},
+        {"rule": {"family": "inet", "table": "firewalld", "chain": "filter_FORWARD", "expr": [
+            {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "established"}}, {"accept": null}]}},
+        {"rule": {"family": "inet", "table": "firewalld", "chain": "filter_FORWARD", "expr": [
+            {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}]}},
+        {"chain": {"family": "inet", "table": "own", "name": "in", "type": "filter", "hook": "input", "prio": 0,
+                   "policy": "drop"}},
+        {"chain": {"family": "inet", "table": "gpucloud", "name": "forward", "type": "filter", "hook": "forward",
+                   "prio": 0, "policy": "drop"}}]}"#;
+
+    #[test]
+    fn whoever_drops_is_named() {
+        let found: Vec<(String, String)> = in_listing(LISTED).into_iter().map(|f| (f.owner, f.hook)).collect();
+        let expected = [("Docker", "forward"), ("firewalld", "forward"), ("table inet own", "input")];
+        assert_eq!(found, expected.map(|(owner, hook)| (owner.to_owned(), hook.to_owned())));
+    }
+}

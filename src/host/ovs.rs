@@ -1,0 +1,77 @@
+//! Open vSwitch, through `ovs-vsctl`.
+
+use super::command::Command;
+use super::{Error, Host, Result, files};
+
+/// Where the daemon of the database answers.
+const SOCKET: &str = "/run/openvswitch/db.sock";
+
+/// Which code moves a bridge's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Datapath {
+    /// The kernel's module.
+    System,
+    /// The daemon itself: slower, works without the module.
+    Netdev,
+}
+
+impl Datapath {
+    /// As Open vSwitch calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Datapath::System => "system",
+            Datapath::Netdev => "netdev",
+        }
+    }
+}
+
+/// Whether the database answers, as far as a socket tells.
+pub fn is_running(host: &Host) -> bool {
+    files::exists(host, SOCKET)
+}
+
+/// `ovs-vsctl` for a change. Without a limit it waits for ever for a daemon that does not run.
+pub fn change(args: &[&str]) -> Command {
+    Command::new("ovs-vsctl").arg("--timeout=30").args(args.iter().copied())
+}
+
+/// What `ovs-vsctl` says; `None` while Open vSwitch is not installed or does not run.
+pub fn ask(host: &Host, args: &[&str]) -> Result<Option<String>> {
+    if !is_running(host) {
+        return Ok(None);
+    }
+    match Command::new("ovs-vsctl").arg("--timeout=5").args(args.iter().copied()).read(host) {
+        Ok(text) => Ok(Some(text)),
+        Err(Error::Failed { .. } | Error::Start { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a bridge; one that is there gets this datapath.
+pub fn add_bridge(host: &Host, name: &str, datapath: Datapath) -> Result<()> {
+    let set = format!("datapath_type={}", datapath.name());
+    change(&["--may-exist", "add-br", name, "--", "set", "Bridge", name, &set]).run(host)
+}
+
+/// The ports of a bridge that are links of this machine, without the bridge itself and OVN's patches.
+pub fn links_of(host: &Host, bridge: &str) -> Result<Vec<String>> {
+    let ports = ask(host, &["list-ports", bridge])?.unwrap_or_default();
+    let is_link = |name: &&str| files::exists(host, format!("/sys/class/net/{name}"));
+    Ok(ports.lines().map(str::trim).filter(is_link).map(str::to_owned).collect())
+}
+
+/// Makes a link a port of a bridge.
+pub fn add_port(host: &Host, bridge: &str, link: &str) -> Result<()> {
+    change(&["--may-exist", "add-port", bridge, link]).run(host)
+}
+
+/// Makes a new link that is a port of a bridge.
+pub fn add_internal_port(host: &Host, bridge: &str, link: &str) -> Result<()> {
+    change(&["--may-exist", "add-port", bridge, link, "--", "set", "Interface", link, "type=internal"]).run(host)
+}
+
+/// Takes a port out of a bridge; a missing one is fine.
+pub fn delete_port(host: &Host, bridge: &str, port: &str) -> Result<()> {
+    change(&["--if-exists", "del-port", bridge, port]).run(host)
+}

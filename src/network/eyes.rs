@@ -1,0 +1,65 @@
+//! The world as an instance sees it: a port of the external bridge in a network namespace of its own, with an address
+//! of the external network and the cloud's router.
+
+use super::BRIDGE;
+use crate::host::{Error, Host, Result, links, ovs};
+use ipnet::Ipv4Net;
+use nix::sched::{CloneFlags, unshare};
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The port's name, free of what Neutron and libvirt call theirs.
+const PORT: &str = "gpucloud-eyes";
+/// How long Open vSwitch may take to make it.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs `work` where only the port at `address` leads out, by `gateway`. Everything that `work` opens must be opened on
+/// the thread that it runs on. The port is gone afterwards.
+pub fn look<T: Send>(host: &Host, address: Ipv4Net, gateway: Ipv4Addr, work: impl FnOnce() -> T + Send) -> Result<T> {
+    ovs::add_internal_port(host, BRIDGE, PORT)?;
+    let seen = wait_for_port(host).and_then(|()| look_through(address, gateway, work));
+    ovs::delete_port(host, BRIDGE, PORT)?;
+    seen
+}
+
+fn wait_for_port(host: &Host) -> Result<()> {
+    host.wait_until("a port of br-ex", LIMIT, Duration::from_millis(20), || {
+        Ok(links::links()?.iter().any(|link| link.name == PORT))
+    })
+}
+
+fn look_through<T: Send>(address: Ipv4Net, gateway: Ipv4Addr, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let (send_namespace, namespace) = mpsc::channel();
+    let (send_moved, moved) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let eyes = scope.spawn(move || {
+            // The namespace goes with this thread.
+            let _ = send_namespace.send(own_namespace());
+            match moved.recv() {
+                Ok(()) => configure(address, gateway).map(|()| work()),
+                Err(_) => Err(Error::protocol("look through an instance's eyes", "its port could not be moved")),
+            }
+        });
+        let failed = || Error::protocol("look through an instance's eyes", "its thread died");
+        let namespace = namespace.recv().map_err(|_| failed())?;
+        links::move_to(PORT, &namespace?)?;
+        let _ = send_moved.send(());
+        drop(send_moved);
+        eyes.join().map_err(|_| failed())?
+    })
+}
+
+fn own_namespace() -> Result<File> {
+    let failed = |error: &dyn std::fmt::Display| Error::protocol("make a network namespace", error.to_string());
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error))?;
+    File::open("/proc/thread-self/ns/net").map_err(|error| failed(&error))
+}
+
+fn configure(address: Ipv4Net, gateway: Ipv4Addr) -> Result<()> {
+    links::set_up("lo")?;
+    links::set_up(PORT)?;
+    links::add_address(PORT, IpAddr::V4(address.addr()), address.prefix_len())?;
+    Ok(links::add_default_route(gateway)?)
+}

@@ -1,0 +1,208 @@
+//! The dead-man switch: a change that could cut this machine off is taken back by itself, unless somebody who can still
+//! reach the machine says yes in time.
+//!
+//! What takes it back is written down, and a timer of systemd's is started, before the first change: both outlive this
+//! program and the SSH session that it was typed in. Both live in memory only: after a boot the network is what the last
+//! complete apply says anyway. Only what answered before the change is asked after it: a gateway that never answers
+//! pings must not forbid every change (kubernetes-nmstate issues 316 and 1063).
+
+use super::live;
+use super::state::{Change, State, changes, inverse};
+use crate::facts::network::Network;
+use crate::host::command::Command;
+use crate::host::{Error, Host, Result, dns, files, systemd};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What takes an unconfirmed change back.
+const PENDING: &str = "/run/gpucloud/network/pending.json";
+/// The unit of the timer, and of what it starts.
+const UNIT: &str = "gpucloud-network-rollback";
+/// How long an answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// How long what answered before may stay silent after a change: links and ARP need a moment.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an unconfirmed change lasts.
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Somebody who is asked whether this machine is still reachable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// "the gateway".
+    pub role: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether it is asked by DNS; else by ping.
+    pub dns: bool,
+}
+
+impl std::fmt::Display for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.role, self.address)
+    }
+}
+
+impl Witness {
+    fn answers(&self) -> bool {
+        if self.dns {
+            dns::ask(self.address, ANSWER_LIMIT).is_ok()
+        } else {
+            ping::ping(self.address, ANSWER_LIMIT).is_ok()
+        }
+    }
+}
+
+/// A change that waits for a yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What takes it back, in order.
+    pub back: Vec<Change>,
+    /// Who answered before.
+    pub witnesses: Vec<Witness>,
+}
+
+/// Who says yes to a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Everybody who answered before still answers.
+    Witnesses,
+    /// A person types `network confirm` within this time.
+    Person(Duration),
+}
+
+/// Gateway, name servers and the other ends of SSH sessions, as far as they answer now.
+pub fn witnesses(host: &Host, network: &Network) -> Vec<Witness> {
+    let of = |role: &'static str, dns| move |address: IpAddr| Witness { role: role.to_owned(), address, dns };
+    let gateway = network.default_route.as_ref().and_then(|route| route.gateway);
+    let servers = network.name_servers.iter().copied().map(IpAddr::V4);
+    let peers = crate::facts::listeners::peers_of(host, 22).unwrap_or_default();
+    let mut all: Vec<Witness> = gateway.into_iter().map(of("the gateway", false)).collect();
+    all.extend(servers.map(of("the name server", true)));
+    all.extend(peers.into_iter().filter(|peer| !peer.is_loopback()).map(of("the other end of an SSH session", false)));
+    answering(all)
+}
+
+/// Those that answer, asked at once.
+fn answering(all: Vec<Witness>) -> Vec<Witness> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = all.iter().map(|witness| scope.spawn(|| witness.answers())).collect();
+        let answers: Vec<bool> = asked.into_iter().map(|thread| thread.join().unwrap_or(false)).collect();
+        all.iter().cloned().zip(answers).filter_map(|(witness, answers)| answers.then_some(witness)).collect()
+    })
+}
+
+/// Those of `before` that do not answer any more, after some patience.
+fn silent(before: &[Witness]) -> Vec<Witness> {
+    let end = Instant::now() + SILENCE_LIMIT;
+    loop {
+        let now = answering(before.to_vec());
+        let missing: Vec<Witness> = before.iter().filter(|witness| !now.contains(witness)).cloned().collect();
+        if missing.is_empty() || Instant::now() >= end {
+            return missing;
+        }
+    }
+}
+
+/// Brings the network from what it is to `desired`; `within` is the cloud's external network. Returns what was changed.
+///
+/// # Errors
+/// A hand failed, the result is not as desired, or a witness fell silent: what was is back then, as far as the error
+/// does not say otherwise.
+pub fn bring_about(
+    host: &Host,
+    desired: &State,
+    within: Ipv4Net,
+    network: &Network,
+    confirmation: Confirmation,
+) -> Result<Vec<Change>> {
+    take_back_leftover(host)?;
+    let changes = changes(&live::current(host, desired, within)?, desired);
+    if !changes.iter().any(Change::may_cut_off) {
+        live::apply(host, &changes)?;
+        live::verify(host, desired, within)?;
+        return Ok(changes);
+    }
+    let pending = Pending { back: inverse(&changes), witnesses: witnesses(host, network) };
+    arm(host, &pending, confirmation)?;
+    let done = live::apply(host, &changes).and_then(|()| live::verify(host, desired, within));
+    if let Err(error) = done {
+        let truth = take_back(host)?;
+        return Err(Error::protocol("change the network", format!("{error}; {truth}")));
+    }
+    if confirmation == Confirmation::Witnesses {
+        confirm_by_witnesses(host, &pending)?;
+    }
+    Ok(changes)
+}
+
+fn confirm_by_witnesses(host: &Host, pending: &Pending) -> Result<()> {
+    let silent = silent(&pending.witnesses);
+    if silent.is_empty() {
+        return confirm(host).map(drop);
+    }
+    let truth = take_back(host)?;
+    let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    let cause = format!("it cut off {}, which answered before; {truth}", names.join(", "));
+    Err(Error::protocol("change the network", cause))
+}
+
+fn arm(host: &Host, pending: &Pending, confirmation: Confirmation) -> Result<()> {
+    let text = serde_json::to_vec(pending).map_err(|error| Error::protocol("note the way back", error))?;
+    files::make_parents(host, Path::new(PENDING))?;
+    files::write(host, Path::new(PENDING), &text, 0o600, None)?;
+    let program = std::env::current_exe().map_err(|error| Error::protocol("find this program", error))?;
+    let limit = match confirmation {
+        Confirmation::Witnesses => DEFAULT_LIMIT,
+        Confirmation::Person(limit) => limit,
+    };
+    Command::new("systemd-run")
+        .args(["--quiet", "--collect", &format!("--unit={UNIT}"), "--timer-property=AccuracySec=1s"])
+        .args([format!("--on-active={}s", limit.as_secs()), "--".into(), program.display().to_string()])
+        .args(["network", "revert"])
+        .quiet()
+        .run(host)
+}
+
+/// The change that waits for a yes, if one does.
+pub fn pending(host: &Host) -> Result<Option<Pending>> {
+    let Some(text) = files::read_text(host, PENDING)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| Error::protocol(format!("read {PENDING}"), error))
+}
+
+/// The change that waits stays. Returns whether one waited.
+pub fn confirm(host: &Host) -> Result<bool> {
+    let waited = files::exists(host, PENDING);
+    files::remove(host, Path::new(PENDING))?;
+    if waited {
+        systemd::stop(host, &format!("{UNIT}.timer"))?;
+    }
+    Ok(waited)
+}
+
+/// Takes back the change that waits, and says whether everybody who answered before answers again.
+pub fn take_back(host: &Host) -> Result<String> {
+    let Some(pending) = pending(host)? else { return Ok("no change of the network waits for a yes".into()) };
+    let done: Vec<Result<()>> =
+        pending.back.iter().map(|change| live::apply(host, std::slice::from_ref(change))).collect();
+    confirm(host)?;
+    let failed: Vec<String> = done.into_iter().filter_map(|result| result.err()).map(|e| e.to_string()).collect();
+    let silent: Vec<String> = silent(&pending.witnesses).iter().map(ToString::to_string).collect();
+    Ok(match (failed.is_empty(), silent.is_empty()) {
+        (true, true) => "everything was taken back, and everybody who answered before answers again".into(),
+        (true, false) => format!("everything was taken back, but {} still does not answer", silent.join(", ")),
+        (false, _) => format!("not everything could be taken back: {}", failed.join("; ")),
+    })
+}
+
+/// What a run that was killed has left is taken back before anything else: it was never confirmed.
+fn take_back_leftover(host: &Host) -> Result<()> {
+    if files::exists(host, PENDING) {
+        let truth = take_back(host)?;
+        host.warn(&format!("a change of the network that nobody confirmed was found: {truth}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The state of this kernel, and changes done to it.
+
+use super::state::{Bridge, Change, State, changes};
+use super::{BRIDGE, TABLE};
+use crate::host::links::{self, neighbours};
+use crate::host::nft::{self, Family, listing};
+use crate::host::ovs::{self, Datapath};
+use crate::host::{Error, Host, Result, sysctl};
+use ipnet::Ipv4Net;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long Open vSwitch may take to show a bridge that it made as a link.
+const LINK_LIMIT: Duration = Duration::from_secs(20);
+
+/// What this kernel has of the things that `desired` speaks of. `within` bounds the addresses whose ARP is ours.
+pub fn current(host: &Host, desired: &State, within: Ipv4Net) -> Result<State> {
+    let mut parameters = BTreeMap::new();
+    for key in desired.sysctls.keys() {
+        parameters.insert(key.clone(), sysctl::read(host, key)?);
+    }
+    let links = links::links()?;
+    let proxies = match links.iter().any(|link| link.name == desired.uplink) {
+        true => neighbours::proxies(&desired.uplink)?,
+        false => Vec::new(),
+    };
+    let bridge = links.iter().find(|link| link.name == BRIDGE);
+    Ok(State {
+        sysctls: parameters,
+        bridge: bridge.map(|link| read_bridge(host, link, desired)).transpose()?,
+        uplink: desired.uplink.clone(),
+        proxies: proxies.into_iter().filter(|address| within.contains(address)).collect(),
+        table: listing::read(host, Family::Inet, TABLE)?.map(|loaded| loaded.ruleset),
+    })
+}
+
+fn read_bridge(host: &Host, link: &links::Link, desired: &State) -> Result<Bridge> {
+    let own = links::addresses()?.into_iter().filter(|address| address.link == link.index);
+    let nets = own.filter_map(|found| match found.address {
+        IpAddr::V4(address) => Ipv4Net::new(address, found.prefix_len).ok(),
+        IpAddr::V6(_) => None,
+    });
+    let wanted = desired.bridge.as_ref();
+    // Asking Open vSwitch costs a process: only where a link is to be its port, or might have been.
+    let may_have_ports = wanted.is_some_and(|bridge| !bridge.ports.is_empty() || bridge.addresses.is_empty());
+    Ok(Bridge {
+        datapath: wanted.map_or(Datapath::System, |bridge| bridge.datapath),
+        up: link.up,
+        addresses: nets.collect(),
+        ports: if may_have_ports { ovs::links_of(host, BRIDGE)?.into_iter().collect() } else { BTreeSet::new() },
+    })
+}
+
+/// Does `changes` in their order.
+pub fn apply(host: &Host, changes: &[Change]) -> Result<()> {
+    changes.iter().try_for_each(|change| apply_one(host, change))
+}
+
+fn apply_one(host: &Host, change: &Change) -> Result<()> {
+    match change {
+        Change::Sysctl { key, to: Some(to), .. } => sysctl::write(host, key, to),
+        Change::Sysctl { to: None, .. } => Ok(()),
+        Change::MakeBridge(datapath) => make_bridge(host, *datapath),
+        Change::BridgeUp => Ok(links::set_up(BRIDGE)?),
+        Change::Address { address, comes } => {
+            let (ip, bits) = (IpAddr::V4(address.addr()), address.prefix_len());
+            Ok(if *comes { links::add_address(BRIDGE, ip, bits)? } else { links::delete_address(BRIDGE, ip, bits)? })
+        }
+        Change::Port { link, comes: true } => {
+            ovs::add_port(host, BRIDGE, link)?;
+            Ok(links::set_up(link)?)
+        }
+        Change::Port { link, comes: false } => ovs::delete_port(host, BRIDGE, link),
+        Change::Proxies { link, addresses, comes } => Ok(match comes {
+            true => neighbours::add_proxies(link, addresses)?,
+            false => neighbours::delete_proxies(link, addresses)?,
+        }),
+        Change::Table { to: Some(to), .. } => Ok(nft::replace(to)?),
+        Change::Table { to: None, .. } => Ok(nft::delete(Family::Inet, TABLE)?),
+    }
+}
+
+fn make_bridge(host: &Host, datapath: Datapath) -> Result<()> {
+    ovs::add_bridge(host, BRIDGE, datapath)?;
+    host.wait_until("the link of br-ex", LINK_LIMIT, Duration::from_millis(50), || {
+        Ok(links::links()?.iter().any(|link| link.name == BRIDGE))
+    })
+}
+
+/// Fails unless this kernel is as `desired`.
+pub fn verify(host: &Host, desired: &State, within: Ipv4Net) -> Result<()> {
+    match changes(&current(host, desired, within)?, desired).first() {
+        None => Ok(()),
+        Some(left) => Err(Error::protocol("bring the network into its state", format!("still to do: {left}"))),
+    }
+}

@@ -1,0 +1,79 @@
+//! How instances reach the world, and the world them: forwarding, NAT, proxy ARP, the external bridge's address, and
+//! which ports of the cloud are open to whom. A declared state, the same at every boot.
+//!
+//! ```text
+//! state     the state as a value; the changes from one to another (pure)
+//! rules     the nftables table (pure)
+//! live      the state of this kernel, and changes done to it
+//! guard     a change that could cut this machine off is taken back unless it is confirmed in time
+//! eyes      the world as an instance sees it
+//! probe     hop by hop, whether instances reach the world and the world them
+//! report    one page for the people of the campus network
+//! steps     files, units and state as steps of a plan
+//! ```
+//!
+//! A new way to reach instances is a variant of `Access` (`config/network.rs`), its rules in [`rules`], and what
+//! [`desired`] says of it. Firewalls beside ours are found by `facts/filters.rs` and judged by `checks/filters.rs`.
+
+pub mod eyes;
+pub mod guard;
+pub mod live;
+pub mod probe;
+pub mod report;
+pub mod rules;
+pub mod state;
+pub mod steps;
+
+use crate::config::Config;
+use crate::config::network::Access;
+use crate::engine::service::Service;
+use crate::host::ovs::Datapath;
+use ipnet::Ipv4Net;
+use state::{Bridge, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The external bridge.
+pub const BRIDGE: &str = "br-ex";
+/// Our nftables table, of the family inet.
+pub const TABLE: &str = "gpucloud";
+
+/// The state that the answers ask for. `datapath` is what a missing bridge is made with.
+pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {
+    let network = &config.network;
+    let own = network.is_routed_here().then(|| Ipv4Net::new(network.gateway, network.range.prefix_len()).ok());
+    let proxied = (network.access == Access::ProxyArp).then(|| proxied(config)).unwrap_or_default();
+    State {
+        sysctls: sysctls(config).into_iter().map(|(key, value)| (key, Some(value))).collect(),
+        bridge: Some(Bridge {
+            datapath,
+            up: true,
+            addresses: own.flatten().into_iter().collect(),
+            ports: network.bridge_links.iter().map(|link| link.as_str().to_owned()).collect(),
+        }),
+        uplink: config.host.interface.as_str().to_owned(),
+        proxies: proxied,
+        table: Some(rules::ruleset(config, services)),
+    }
+}
+
+/// Only the range's addresses are answered for, each named: proxy_arp = 1 would answer for everything that this machine
+/// has a route to.
+fn proxied(config: &Config) -> BTreeSet<std::net::Ipv4Addr> {
+    let network = &config.network;
+    network.range.hosts().filter(|address| *address != config.host.address).collect()
+}
+
+/// Kernel parameters of the way that was chosen. Guests have IPv4 only, so IPv6 forwarding stays as it is, and with it
+/// router advertisements on the uplink (a forwarding machine ignores them unless accept_ra is 2).
+pub fn sysctls(config: &Config) -> BTreeMap<String, String> {
+    let mut wanted = BTreeMap::new();
+    if config.network.is_routed_here() {
+        wanted.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
+    }
+    if config.network.access == Access::ProxyArp {
+        // Answers in place of others are held back for up to 0.8 s otherwise (the kernel's ip-sysctl, "proxy_delay").
+        // A `/` keeps a dot inside a link's name.
+        wanted.insert(format!("net/ipv4/neigh/{}/proxy_delay", config.host.interface), "0".to_owned());
+    }
+    wanted
+}

@@ -1,0 +1,160 @@
+//! The nftables table `inet gpucloud`, from the answers and the service table. Pure.
+//!
+//! What holds here:
+//! - Nothing that is not the cloud's is decided on: every chain's policy is accept, every rule names the external
+//!   bridge, the cloud's addresses or one of its ports. SSH is none of them.
+//! - An accept here does not overrule a drop in another table: `checks` names those.
+//! - No guest reaches a link-local address through this machine: one that ignores DHCP's routes would otherwise ask the
+//!   metadata service of the network around (seen: answers from outside with this machine's identity).
+//!
+//! Left out: clamping of TCP's segment size (nftnl has no expression for it). Guests learn the overlay's smaller packet
+//! size by DHCP, and path MTU discovery does the rest.
+
+use super::{BRIDGE, TABLE};
+use crate::config::Config;
+use crate::config::network::{Access, NetworkAnswers, PortMap};
+use crate::engine::service::{Scope, Service};
+use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Transport, Verdict};
+use ipnet::Ipv4Net;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Addresses of metadata services, among others (RFC 3927).
+const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
+/// What a packet for one of the cloud's ports goes through.
+const ADMITTED: &str = "admitted";
+
+/// The whole table.
+pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
+    let network = &config.network;
+    let mut chains = vec![input(services), admitted(config), forward(network)];
+    if !network.port_maps.is_empty() {
+        chains.push(prerouting(config));
+    }
+    if network.access == Access::Nat {
+        chains.push(postrouting(network));
+    }
+    Ruleset { family: Family::Inet, table: TABLE.into(), chains }
+}
+
+/// The ports that other machines could reach, with whose they are and what for.
+pub fn open_ports(services: &[Service]) -> BTreeMap<u16, (&'static str, &'static str)> {
+    let listens = services.iter().flat_map(|service| service.listens.iter().map(move |listen| (service.id, listen)));
+    let open = listens.filter(|(_, listen)| listen.scope == Scope::Host);
+    open.map(|(id, listen)| (listen.port, (id, listen.purpose))).collect()
+}
+
+fn base(kind: ChainKind, hook: Hook, priority: i32) -> Option<Base> {
+    Some(Base { kind, hook, priority, policy: Policy::Accept })
+}
+
+fn rule(purpose: impl Into<String>, matches: Vec<Match>, verdict: Verdict) -> Rule {
+    Rule { purpose: purpose.into(), matches, counter: false, verdict }
+}
+
+fn counted(purpose: impl Into<String>, matches: Vec<Match>, verdict: Verdict) -> Rule {
+    Rule { counter: true, ..rule(purpose, matches, verdict) }
+}
+
+fn input(services: &[Service]) -> Chain {
+    let mut rules = vec![
+        rule("this machine itself", vec![Match::InInterface("lo".into())], Verdict::Accept),
+        rule("answers", vec![Match::Established], Verdict::Accept),
+    ];
+    rules.extend(open_ports(services).into_iter().map(|(port, (id, purpose))| {
+        let to_port = vec![Match::DestinationPort(Transport::Tcp, port)];
+        rule(format!("{id}: {purpose}"), to_port, Verdict::Jump(ADMITTED.into()))
+    }));
+    Chain { name: "input".into(), base: base(ChainKind::Filter, Hook::Input, 0), rules }
+}
+
+fn admitted(config: &Config) -> Chain {
+    let network = &config.network;
+    let from = |purpose: &str, net: Ipv4Net| counted(purpose, vec![Match::SourceNet(net)], Verdict::Accept);
+    let mut rules: Vec<Rule> =
+        network.admin_networks.iter().map(|net| from(&format!("administrators in {net}"), net.trunc())).collect();
+    rules.push(from("this machine by its own address", Ipv4Net::from(config.host.address)));
+    rules.push(from("instances with a floating address", network.range));
+    rules.push(from("instances", network.tenant_range));
+    rules.push(counted("nobody else reaches the cloud's own ports", Vec::new(), Verdict::Drop));
+    Chain { name: ADMITTED.into(), base: None, rules }
+}
+
+fn forward(network: &NetworkAnswers) -> Chain {
+    let (from_cloud, to_cloud) = (Match::InInterface(BRIDGE.into()), Match::OutInterface(BRIDGE.into()));
+    let mut rules = vec![
+        counted(
+            "guests reach no metadata service beyond this machine",
+            vec![from_cloud.clone(), Match::DestinationNet(LINK_LOCAL)],
+            Verdict::Drop,
+        ),
+        rule("answers", vec![Match::Established], Verdict::Accept),
+        rule("instances go out", vec![from_cloud.clone(), Match::SourceNet(network.range)], Verdict::Accept),
+        counted("nobody in the cloud has another sender's address", vec![from_cloud], Verdict::Drop),
+    ];
+    match network.access {
+        Access::Nat => {
+            rules.extend(network.port_maps.iter().map(let_in));
+            rules.push(counted("only chosen ports lead in", vec![to_cloud], Verdict::Drop));
+        }
+        Access::ProxyArp | Access::Routed => {
+            let to_range = vec![to_cloud, Match::DestinationNet(network.range)];
+            rules.push(counted("others reach instances", to_range, Verdict::Accept));
+        }
+        // Packets pass the bridge beside this machine; what arrives here has come the wrong way.
+        Access::Bridged => {}
+    }
+    Chain { name: "forward".into(), base: base(ChainKind::Filter, Hook::Forward, 0), rules }
+}
+
+fn let_in(map: &PortMap) -> Rule {
+    let matches = vec![
+        Match::OutInterface(BRIDGE.into()),
+        Match::DestinationNet(Ipv4Net::from(map.to)),
+        Match::DestinationPort(map.transport, map.to_port),
+    ];
+    counted(format!("port map {map}"), matches, Verdict::Accept)
+}
+
+fn prerouting(config: &Config) -> Chain {
+    let translate = |map: &PortMap| {
+        let matches = vec![
+            Match::DestinationNet(Ipv4Net::from(config.host.address)),
+            Match::DestinationPort(map.transport, map.port),
+        ];
+        counted(format!("port map {map}"), matches, Verdict::Dnat(map.to, map.to_port))
+    };
+    let rules = config.network.port_maps.iter().map(translate).collect();
+    Chain { name: "prerouting".into(), base: base(ChainKind::Nat, Hook::Prerouting, -100), rules }
+}
+
+fn postrouting(network: &NetworkAnswers) -> Chain {
+    let leaving = vec![Match::SourceNet(network.range), Match::NotOutInterface(BRIDGE.into())];
+    let rules = vec![counted("instances go out by this machine's address", leaving, Verdict::Masquerade)];
+    Chain { name: "postrouting".into(), base: base(ChainKind::Nat, Hook::Postrouting, 100), rules }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::sample;
+    use crate::engine::{Engine, native::Native};
+
+    #[test]
+    fn each_way_has_its_rules() {
+        for access in Access::ALL {
+            let mut config = sample();
+            config.network.access = access;
+            if access != Access::Nat {
+                config.network.port_maps.clear();
+            }
+            insta::assert_snapshot!(access.name(), ruleset(&config, &Native.services(&config)).to_string());
+        }
+    }
+
+    #[test]
+    fn ssh_is_no_port_of_the_cloud() {
+        let config = sample();
+        assert!(!open_ports(&Native.services(&config)).contains_key(&22));
+    }
+}

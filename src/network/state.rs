@@ -1,0 +1,306 @@
+//! The network's state as a value, and what leads from one state to another: pure code, tested without root.
+//!
+//! Desired (from the answers), current (from the kernel), the changes between them, and what must be true afterwards
+//! (no change left) are all values. Taking changes back is making them the other way round.
+
+use super::BRIDGE;
+use crate::host::nft::Ruleset;
+use crate::host::ovs::Datapath;
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+/// The parts of a machine's network that are ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Kernel parameters: dotted name and value; `None` where this kernel has no such parameter.
+    pub sysctls: BTreeMap<String, Option<String>>,
+    /// The external bridge; `None` where it is missing.
+    pub bridge: Option<Bridge>,
+    /// The link on which ARP is answered in place of others, and for which of the range's addresses.
+    pub uplink: String,
+    /// Those addresses.
+    pub proxies: BTreeSet<Ipv4Addr>,
+    /// The nftables table; `None` where it is not loaded.
+    pub table: Option<Ruleset>,
+}
+
+/// The external bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Which code moves its packets: what a missing one is made with. An existing one keeps its own.
+    pub datapath: Datapath,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Its addresses.
+    pub addresses: BTreeSet<Ipv4Net>,
+    /// Links of this machine that are its ports.
+    pub ports: BTreeSet<String>,
+}
+
+/// One change, with what it was before and what it is afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// A kernel parameter.
+    Sysctl {
+        /// Its dotted name.
+        key: String,
+        /// Before.
+        from: Option<String>,
+        /// Afterwards.
+        to: Option<String>,
+    },
+    /// The bridge is made.
+    MakeBridge(Datapath),
+    /// The bridge is switched on.
+    BridgeUp,
+    /// An address of the bridge comes or goes.
+    Address {
+        /// The address.
+        address: Ipv4Net,
+        /// Whether it comes.
+        comes: bool,
+    },
+    /// A link becomes a port of the bridge, or no longer is one.
+    Port {
+        /// The link.
+        link: String,
+        /// Whether it becomes one.
+        comes: bool,
+    },
+    /// ARP is answered for these addresses, or no longer.
+    Proxies {
+        /// On this link.
+        link: String,
+        /// For these.
+        addresses: Vec<Ipv4Addr>,
+        /// Whether it is answered afterwards.
+        comes: bool,
+    },
+    /// The table is loaded, replaced or removed, in one piece.
+    Table {
+        /// Before.
+        from: Option<Box<Ruleset>>,
+        /// Afterwards.
+        to: Option<Box<Ruleset>>,
+    },
+}
+
+/// What leads from `current` to `desired`, in the order in which it must be done: rules come before the addresses that
+/// they guard, and go after them.
+pub fn changes(current: &State, desired: &State) -> Vec<Change> {
+    let mut found = sysctls(current, desired);
+    let table = (current.table != desired.table)
+        .then(|| Change::Table { from: current.table.clone().map(Box::new), to: desired.table.clone().map(Box::new) });
+    let (first, last) = if desired.table.is_some() { (table, None) } else { (None, table) };
+    found.extend(first);
+    found.extend(bridge(current.bridge.as_ref(), desired.bridge.as_ref()));
+    found.extend(proxies(current, desired));
+    found.extend(last);
+    found
+}
+
+/// A parameter that the other side does not mention is left alone.
+fn sysctls(current: &State, desired: &State) -> Vec<Change> {
+    let differing = desired.sysctls.iter().filter_map(|(key, to)| {
+        let from = current.sysctls.get(key).cloned().flatten();
+        let (key, to) = (key.clone(), to.clone());
+        (from != to && to.is_some()).then_some(Change::Sysctl { key, from, to })
+    });
+    differing.collect()
+}
+
+fn bridge(current: Option<&Bridge>, desired: Option<&Bridge>) -> Vec<Change> {
+    let Some(desired) = desired else { return Vec::new() };
+    let empty = Bridge { datapath: desired.datapath, up: false, addresses: BTreeSet::new(), ports: BTreeSet::new() };
+    let now = current.unwrap_or(&empty);
+    let mut found = Vec::new();
+    found.extend(current.is_none().then_some(Change::MakeBridge(desired.datapath)));
+    found.extend((desired.up && !now.up).then_some(Change::BridgeUp));
+    let address = |comes| move |address: &Ipv4Net| Change::Address { address: *address, comes };
+    found.extend(now.addresses.difference(&desired.addresses).map(address(false)));
+    found.extend(desired.addresses.difference(&now.addresses).map(address(true)));
+    let port = |comes| move |link: &String| Change::Port { link: link.clone(), comes };
+    found.extend(now.ports.difference(&desired.ports).map(port(false)));
+    found.extend(desired.ports.difference(&now.ports).map(port(true)));
+    found
+}
+
+fn proxies(current: &State, desired: &State) -> Vec<Change> {
+    let some = |addresses: Vec<Ipv4Addr>, comes| {
+        let link = desired.uplink.clone();
+        (!addresses.is_empty()).then_some(Change::Proxies { link, addresses, comes })
+    };
+    let gone = some(current.proxies.difference(&desired.proxies).copied().collect(), false);
+    let new = some(desired.proxies.difference(&current.proxies).copied().collect(), true);
+    gone.into_iter().chain(new).collect()
+}
+
+impl Change {
+    /// What takes it back.
+    pub fn inverse(&self) -> Option<Change> {
+        Some(match self.clone() {
+            Change::Sysctl { key, from, to } => Change::Sysctl { key, from: to, to: from },
+            // Whoever declared the bridge takes it away; without address and table it harms nobody.
+            Change::MakeBridge(_) | Change::BridgeUp => return None,
+            Change::Address { address, comes } => Change::Address { address, comes: !comes },
+            Change::Port { link, comes } => Change::Port { link, comes: !comes },
+            Change::Proxies { link, addresses, comes } => Change::Proxies { link, addresses, comes: !comes },
+            Change::Table { from, to } => Change::Table { from: to, to: from },
+        })
+    }
+
+    /// Whether it could cut this machine off: rules see every packet, and an address may draw a route to itself.
+    pub fn may_cut_off(&self) -> bool {
+        !matches!(self, Change::MakeBridge(_) | Change::BridgeUp | Change::Proxies { .. })
+    }
+}
+
+/// What takes `changes` back, in the order in which it must be done.
+pub fn inverse(changes: &[Change]) -> Vec<Change> {
+    changes.iter().rev().filter_map(Change::inverse).collect()
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let none = || "nothing".to_owned();
+        match self {
+            Change::Sysctl { key, from, to } => {
+                let (from, to) = (from.clone().unwrap_or_else(none), to.clone().unwrap_or_else(none));
+                write!(f, "set {key} from {from} to {to}")
+            }
+            Change::MakeBridge(datapath) => write!(f, "make {BRIDGE}, datapath {}", datapath.name()),
+            Change::BridgeUp => write!(f, "switch {BRIDGE} on"),
+            Change::Address { address, comes: true } => write!(f, "give {BRIDGE} the address {address}"),
+            Change::Address { address, comes: false } => write!(f, "take the address {address} from {BRIDGE}"),
+            Change::Port { link, comes: true } => write!(f, "make {link} a port of {BRIDGE}"),
+            Change::Port { link, comes: false } => write!(f, "take {link} out of {BRIDGE}"),
+            Change::Proxies { link, addresses, comes } => {
+                let verb = if *comes { "answer ARP" } else { "stop answering ARP" };
+                write!(f, "{verb} on {link} for {}", span(addresses))
+            }
+            Change::Table { from: None, to: Some(to) } => write!(f, "load {} ({} rules)", to.title(), to.rule_count()),
+            Change::Table { from: Some(from), to: None } => write!(f, "remove {}", from.title()),
+            Change::Table { from: Some(from), to: Some(to) } => {
+                write!(f, "replace {} ({} rules by {})", to.title(), from.rule_count(), to.rule_count())
+            }
+            Change::Table { from: None, to: None } => write!(f, "leave the rules as they are"),
+        }
+    }
+}
+
+fn span(addresses: &[Ipv4Addr]) -> String {
+    match addresses {
+        [only] => only.to_string(),
+        [first, .., last] => format!("{first} to {last} ({} addresses)", addresses.len()),
+        [] => "nobody".into(),
+    }
+}
+
+/// As lines, one for each thing: what a person compares, and what a plan shows as a diff.
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (key, value) in &self.sysctls {
+            writeln!(f, "{key} = {}", value.as_deref().unwrap_or("(unknown to this kernel)"))?;
+        }
+        if let Some(bridge) = &self.bridge {
+            writeln!(f, "{BRIDGE} {}", if bridge.up { "up" } else { "down" })?;
+            bridge.addresses.iter().try_for_each(|address| writeln!(f, "{BRIDGE} address {address}"))?;
+            bridge.ports.iter().try_for_each(|port| writeln!(f, "{BRIDGE} port {port}"))?;
+        }
+        let proxies: Vec<Ipv4Addr> = self.proxies.iter().copied().collect();
+        if !proxies.is_empty() {
+            writeln!(f, "ARP answered on {} for {}", self.uplink, span(&proxies))?;
+        }
+        self.table.as_ref().map_or(Ok(()), |table| write!(f, "{table}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::nft::Family;
+    use proptest::prelude::*;
+
+    fn table(name: &str) -> Ruleset {
+        Ruleset { family: Family::Inet, table: name.into(), chains: Vec::new() }
+    }
+
+    /// What `change` makes of a state.
+    fn done(mut state: State, change: &Change) -> State {
+        let bridge = |state: &mut State| state.bridge.clone().unwrap();
+        match change.clone() {
+            Change::Sysctl { key, to, .. } => drop(state.sysctls.insert(key, to)),
+            Change::MakeBridge(datapath) => {
+                state.bridge = Some(Bridge { datapath, up: false, addresses: BTreeSet::new(), ports: BTreeSet::new() });
+            }
+            Change::BridgeUp => state.bridge = Some(Bridge { up: true, ..bridge(&mut state) }),
+            Change::Address { address, comes } => {
+                let mut now = bridge(&mut state);
+                assert!(if comes { now.addresses.insert(address) } else { now.addresses.remove(&address) });
+                state.bridge = Some(now);
+            }
+            Change::Port { link, comes } => {
+                let mut now = bridge(&mut state);
+                assert!(if comes { now.ports.insert(link) } else { now.ports.remove(&link) });
+                state.bridge = Some(now);
+            }
+            Change::Proxies { addresses, comes, .. } => {
+                for address in addresses {
+                    assert!(if comes { state.proxies.insert(address) } else { state.proxies.remove(&address) });
+                }
+            }
+            Change::Table { from, to } => {
+                assert_eq!(state.table, from.map(|table| *table));
+                state.table = to.map(|table| *table);
+            }
+        }
+        state
+    }
+
+    prop_compose! {
+        fn state()(
+            forwarding in prop::sample::select(vec!["0", "1"]),
+            bridge in prop::option::of((any::<bool>(), prop::collection::btree_set(0_u8..4, 0..3), any::<bool>())),
+            proxies in prop::collection::btree_set(0_u8..6, 0..4),
+            table_name in prop::option::of(prop::sample::select(vec!["a", "b"])),
+        ) -> State {
+            State {
+                sysctls: BTreeMap::from([("net.ipv4.ip_forward".into(), Some(forwarding.into()))]),
+                bridge: bridge.map(|(up, addresses, port)| Bridge {
+                    datapath: Datapath::Netdev,
+                    up,
+                    addresses: addresses.iter().map(|n| Ipv4Net::new_assert(Ipv4Addr::new(10, 0, *n, 1), 24)).collect(),
+                    ports: port.then(|| "eno2".to_owned()).into_iter().collect(),
+                }),
+                uplink: "eno1".into(),
+                proxies: proxies.iter().map(|n| Ipv4Addr::new(10, 9, 9, *n)).collect(),
+                table: table_name.map(table),
+            }
+        }
+    }
+
+    proptest! {
+        /// After the changes nothing is left to do, and their inverse leads back, but for the bridge itself.
+        #[test]
+        fn changes_lead_there_and_back(before in state(), desired in state()) {
+            let changes = changes(&before, &desired);
+            let after = changes.iter().fold(before.clone(), done);
+            prop_assert_eq!(super::changes(&after, &desired), vec![]);
+            let back = inverse(&changes).iter().fold(after, done);
+            prop_assert_eq!(super::changes(&back, &before), vec![]);
+        }
+    }
+
+    #[test]
+    fn rules_come_first_and_go_last() {
+        let with = State { table: Some(table("a")), proxies: [Ipv4Addr::new(10, 0, 0, 1)].into(), ..State::default() };
+        let order = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let there = order(changes(&State::default(), &with));
+        assert_eq!(there, ["load table inet a (0 rules)", "answer ARP on  for 10.0.0.1"]);
+        let back = order(changes(&with, &State::default()));
+        assert_eq!(back, ["stop answering ARP on  for 10.0.0.1", "remove table inet a"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Files, units and state of the network as steps of a plan.
+
+use super::guard::Confirmation;
+use super::{desired, sysctls};
+use crate::action::file::File;
+use crate::action::iptables::AdoptedMasquerades;
+use crate::action::network::NetworkState;
+use crate::action::task::Task;
+use crate::action::unit::{Enabled, Started};
+use crate::action::{ActionId, Checked};
+use crate::config::network::Access;
+use crate::engine::Order;
+use crate::engine::service::Service;
+use crate::failure::Failure;
+use crate::host::command::Command;
+use crate::host::{Host, files, systemd};
+use crate::plan::Step;
+use crate::template::{Templates, Values};
+use serde_json::json;
+
+/// The step in which the network gets its state; what needs it waits for this.
+pub const STEP: &str = "network";
+
+const SYSCTLS: &str = "/etc/sysctl.d/60-gpucloud.conf";
+const UNITS: [&str; 3] = ["gpucloud-network.service", "gpucloud-network-check.service", "gpucloud-network-check.timer"];
+
+/// Programs that would take Open vSwitch's links for theirs: unit, our drop-in, and what makes it read that.
+const MANAGERS: [(&str, &str, &str, &[&str]); 2] = [
+    (
+        "NetworkManager",
+        "NetworkManager.service",
+        "/etc/NetworkManager/conf.d/90-gpucloud.conf",
+        &["systemctl", "reload", "NetworkManager.service"],
+    ),
+    (
+        "systemd-networkd",
+        "systemd-networkd.service",
+        "/etc/systemd/network/10-gpucloud.network",
+        &["networkctl", "reload"],
+    ),
+];
+
+/// Everything; the state waits for the steps `after`, which make the bridge.
+///
+/// # Errors
+/// Only our own mistakes: a template that does not render.
+pub fn steps(
+    order: &Order,
+    services: &[Service],
+    after: &[&str],
+    confirmation: Confirmation,
+) -> Result<Vec<Step>, Failure> {
+    let templates = Templates::new(order.secrets)?;
+    let values = Values::from([("sysctls".into(), json!(sysctls(order.config)))]);
+    let file = |path: &str| -> Result<File, Failure> {
+        Ok(File::new(path, templates.render(path.trim_start_matches('/'), &values)?))
+    };
+    let mut prepare = Step::new("network-files", "Write what keeps the network in its state").with(file(SYSCTLS)?);
+    for unit in UNITS {
+        prepare = prepare.with(file(&format!("/etc/systemd/system/{unit}"))?);
+    }
+    for (name, unit, path, reload) in MANAGERS {
+        if order.facts.network.managers.contains(&name) {
+            prepare = prepare.with(file(path)?).with(reread(unit, path, reload));
+        }
+    }
+    let state = NetworkState {
+        desired: desired(order.config, services, order.facts.os.datapath()),
+        within: order.config.network.range,
+        facts: order.facts.network.clone(),
+        confirmation,
+    };
+    let mut step =
+        Step::new(STEP, "Bring the network into its state").after(after).after(&["network-files"]).with(state);
+    if order.config.network.access != Access::Bridged {
+        let (uplink, range) = (order.config.host.interface.as_str().to_owned(), order.config.network.range);
+        step = step.with(AdoptedMasquerades { uplink, range });
+    }
+    let [service, _, timer] = UNITS;
+    for unit in [service, timer] {
+        step = step.with(Enabled { unit: unit.into() }).with(Started::new(unit));
+    }
+    Ok(vec![prepare, step.on_compute()])
+}
+
+/// A manager that runs learns of our drop-in.
+fn reread(unit: &'static str, path: &'static str, reload: &'static [&'static str]) -> Task {
+    let probe = |_: &Host| Ok(Checked::Done);
+    let work = move |host: &Host| {
+        let Some((program, arguments)) = reload.split_first() else { return Ok(()) };
+        if !systemd::unit(host, unit)?.is_active() {
+            return Ok(());
+        }
+        Command::new(*program).args(arguments.iter().copied()).run(host)
+    };
+    let version = files::hash(path.as_bytes());
+    let id = ActionId::new("reread", unit);
+    Task::once(id, format!("Let {unit} read its configuration"), &version, probe, work).depending_on(vec![path.into()])
+}
