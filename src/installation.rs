@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
 use crate::network::guard::Confirmation;
-use crate::network::{self, state::State};
+use crate::network::{self, live::Ours, state::State};
 use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step, StepId};
 use serde::Serialize;
@@ -82,7 +82,13 @@ impl Installation {
 
     /// The network's part of the plan; its state waits for the steps `after`.
     pub fn network_steps(&self, after: &[&str], confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
-        network::steps::steps(&self.order(), &self.engine.services(&self.config), after, confirmation)
+        let services = self.engine.services(&self.config);
+        network::steps::steps(&self.order(), &services, after, self.ours()?, confirmation)
+    }
+
+    /// What of the network is ours to change.
+    pub fn ours(&self) -> Result<Ours, Failure> {
+        Ok(Ours::of(&self.config, Config::load_applied(&self.host)?.as_ref()))
     }
 
     /// The state of the network that the answers ask for.
@@ -196,10 +202,10 @@ impl Installation {
 
     fn network_health(&self) -> LayerHealth {
         let wanted = self.network_state();
-        let now = network::live::current(&self.host, &wanted, self.config.network.range);
+        let now = self.ours().and_then(|ours| Ok(network::live::current(&self.host, &wanted, &ours)?));
         let complaint = match now {
             Ok(now) => network::state::changes(&now, &wanted).first().map(|change| format!("still to do: {change}")),
-            Err(error) => Some(error.to_string()),
+            Err(failure) => Some(failure.what),
         };
         let access = self.config.network.access;
         let detail = complaint.clone().unwrap_or_else(|| format!("{}: {}", access.name(), access.meaning()));

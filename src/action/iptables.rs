@@ -55,6 +55,20 @@ impl Action for AdoptedMasquerades {
         Ok(Undo::Iptables { table: "nat".into(), rules: self.here(host) })
     }
 
+    /// What a script adds at every boot is counted once, however often it was adopted.
+    fn prepare_again(&self, host: &Host, earlier: &Undo) -> Result<Undo> {
+        let Undo::Iptables { table, rules } = earlier else { return Ok(earlier.clone()) };
+        let mut rules = rules.clone();
+        let here = self.here(host);
+        for (n, line) in here.iter().enumerate() {
+            let times = |all: &[String]| all.iter().filter(|other| *other == line).count();
+            if times(&here[..=n]) > times(&rules) {
+                rules.push(line.clone());
+            }
+        }
+        Ok(Undo::Iptables { table: table.clone(), rules })
+    }
+
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         for line in self.here(host) {
             iptables("nat", &line.replacen("-A ", "-D ", 1)).run(host)?;

@@ -6,8 +6,9 @@ use crate::facts::network::Network;
 use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
 use crate::network::guard::{self, Confirmation};
+use crate::network::live::{self, Ours};
 use crate::network::state::{State, changes};
-use crate::network::{BRIDGE, TABLE, live};
+use crate::network::{BRIDGE, TABLE};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct NetworkState {
     /// The state.
     pub desired: State,
-    /// The cloud's external network: whose proxy ARP is ours.
-    pub within: Ipv4Net,
+    /// What may be changed on the way there.
+    pub ours: Ours,
     /// The machine's network, for who is asked whether it is still reachable.
     pub facts: Network,
     /// Who says yes.
@@ -42,7 +43,7 @@ pub struct NetworkOriginal {
 
 impl NetworkState {
     fn original(&self, host: &Host) -> Result<NetworkOriginal> {
-        let now = live::current(host, &self.desired, self.within)?;
+        let now = live::current(host, &self.desired, &self.ours)?;
         let bridge = self.desired.bridge.clone();
         let (addresses, ports) = bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
         let before = now.bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
@@ -70,7 +71,7 @@ impl Action for NetworkState {
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
-        let now = live::current(host, &self.desired, self.within)?;
+        let now = live::current(host, &self.desired, &self.ours)?;
         let changes = changes(&now, &self.desired);
         if changes.is_empty() {
             return Ok(Checked::Done);
@@ -98,7 +99,7 @@ impl Action for NetworkState {
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        guard::bring_about(host, &self.desired, self.within, &self.facts, self.confirmation)?;
+        guard::bring_about(host, &self.desired, &self.ours, &self.facts, self.confirmation)?;
         Ok(Applied::Done)
     }
 }

@@ -13,7 +13,11 @@ use crate::host::nft::{Family, listing};
 use crate::host::{Host, files};
 use crate::installation::{Installation, require_root};
 use crate::network::guard::{self, Confirmation};
-use crate::network::{TABLE, desired, live, probe, report, state};
+use crate::network::{
+    TABLE, desired,
+    live::{self, Ours},
+    probe, report, state,
+};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::{Plan, Step};
 use crate::run;
@@ -59,7 +63,7 @@ fn no_cloud() -> Failure {
 fn show(session: &Session) -> Result<ExitStatus, Failure> {
     let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let wanted = installation.network_state();
-    let now = live::current(&session.host, &wanted, installation.config.network.range)?;
+    let now = live::current(&session.host, &wanted, &installation.ours()?)?;
     let changes: Vec<String> = state::changes(&now, &wanted).iter().map(ToString::to_string).collect();
     let counts = listing::read(&session.host, Family::Inet, TABLE)?.map(|loaded| loaded.counts).unwrap_or_default();
     let ports = installation.open_ports();
@@ -163,7 +167,8 @@ fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, F
     let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let wanted = installation.network_state();
     let from = options.from.as_deref();
-    let hops = probe::hops(&session.host, &installation.config, &installation.facts, &wanted, from)?;
+    let hops =
+        probe::hops(&session.host, &installation.config, &installation.facts, &wanted, &installation.ours()?, from)?;
     let ok = hops.iter().all(|hop| hop.ok != Some(false));
     session.ui.document("network probe", json!({"ok": ok, "hops": hops}));
     if !session.ui.is_json() {
@@ -196,10 +201,11 @@ fn keep(session: &Session) -> Result<ExitStatus, Failure> {
     }
     let services = engine::engine(config.engine).services(&config);
     let wanted = desired(&config, &services, os::read(host)?.datapath());
-    let changes = state::changes(&live::current(host, &wanted, config.network.range)?, &wanted);
+    let ours = Ours::of(&config, None);
+    let changes = state::changes(&live::current(host, &wanted, &ours)?, &wanted);
     live::apply(host, &changes)?;
     if !changes.is_empty() {
-        live::verify(host, &wanted, config.network.range)?;
+        live::verify(host, &wanted, &ours)?;
     }
     for change in &changes {
         session.ui.say(format!("brought back: {change}"));

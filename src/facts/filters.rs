@@ -102,7 +102,7 @@ fn in_listing(listed: &str) -> Vec<Filter> {
     let found = chains.filter_map(|chain| {
         let (table, name) = (chain["table"].as_str()?, chain["name"].as_str()?);
         let place = format!("chain {name} of table {} {table}", chain["family"].as_str()?);
-        let last = of("rule").filter(|rule| rule["table"] == chain["table"] && rule["chain"] == chain["name"]).last();
+        let last = of("rule").rfind(|rule| rule["table"] == chain["table"] && rule["chain"] == chain["name"]);
         let evidence = if chain["policy"] == "drop" {
             format!("{place} has the policy drop")
         } else if last.is_some_and(refuses_everything) {

@@ -6,12 +6,11 @@
 //! complete apply says anyway. Only what answered before the change is asked after it: a gateway that never answers
 //! pings must not forbid every change (kubernetes-nmstate issues 316 and 1063).
 
-use super::live;
+use super::live::{self, Ours};
 use super::state::{Change, State, changes, inverse};
 use crate::facts::network::Network;
 use crate::host::command::Command;
 use crate::host::{Error, Host, Result, dns, files, systemd};
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::Path;
@@ -107,7 +106,7 @@ fn silent(before: &[Witness]) -> Vec<Witness> {
     }
 }
 
-/// Brings the network from what it is to `desired`; `within` is the cloud's external network. Returns what was changed.
+/// Brings the network from what it is to `desired`; what is not `ours` stays. Returns what was changed.
 ///
 /// # Errors
 /// A hand failed, the result is not as desired, or a witness fell silent: what was is back then, as far as the error
@@ -115,20 +114,20 @@ fn silent(before: &[Witness]) -> Vec<Witness> {
 pub fn bring_about(
     host: &Host,
     desired: &State,
-    within: Ipv4Net,
+    ours: &Ours,
     network: &Network,
     confirmation: Confirmation,
 ) -> Result<Vec<Change>> {
     take_back_leftover(host)?;
-    let changes = changes(&live::current(host, desired, within)?, desired);
+    let changes = changes(&live::current(host, desired, ours)?, desired);
     if !changes.iter().any(Change::may_cut_off) {
         live::apply(host, &changes)?;
-        live::verify(host, desired, within)?;
+        live::verify(host, desired, ours)?;
         return Ok(changes);
     }
     let pending = Pending { back: inverse(&changes), witnesses: witnesses(host, network) };
     arm(host, &pending, confirmation)?;
-    let done = live::apply(host, &changes).and_then(|()| live::verify(host, desired, within));
+    let done = live::apply(host, &changes).and_then(|()| live::verify(host, desired, ours));
     if let Err(error) = done {
         let truth = take_back(host)?;
         return Err(Error::protocol("change the network", format!("{error}; {truth}")));

@@ -2,6 +2,7 @@
 
 use super::state::{Bridge, Change, State, changes};
 use super::{BRIDGE, TABLE};
+use crate::config::Config;
 use crate::host::links::{self, neighbours};
 use crate::host::nft::{self, Family, listing};
 use crate::host::ovs::{self, Datapath};
@@ -14,8 +15,26 @@ use std::time::Duration;
 /// How long Open vSwitch may take to show a bridge that it made as a link.
 const LINK_LIMIT: Duration = Duration::from_secs(20);
 
-/// What this kernel has of the things that `desired` speaks of. `within` bounds the addresses whose ARP is ours.
-pub fn current(host: &Host, desired: &State, within: Ipv4Net) -> Result<State> {
+/// What of the kernel's state is ours to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ours {
+    /// The cloud's external network: answers to ARP for its addresses.
+    pub range: Ipv4Net,
+    /// Links that these answers, or those before them, made ports of the bridge.
+    pub links: BTreeSet<String>,
+}
+
+impl Ours {
+    /// By the answers, and those of the last complete apply.
+    pub fn of(config: &Config, applied: Option<&Config>) -> Self {
+        let configs = std::iter::once(config).chain(applied);
+        let links = configs.flat_map(|config| &config.network.bridge_links).map(|link| link.as_str().to_owned());
+        Self { range: config.network.range, links: links.collect() }
+    }
+}
+
+/// What this kernel has of the things that `desired` speaks of, as far as they are `ours`.
+pub fn current(host: &Host, desired: &State, ours: &Ours) -> Result<State> {
     let mut parameters = BTreeMap::new();
     for key in desired.sysctls.keys() {
         parameters.insert(key.clone(), sysctl::read(host, key)?);
@@ -28,27 +47,28 @@ pub fn current(host: &Host, desired: &State, within: Ipv4Net) -> Result<State> {
     let bridge = links.iter().find(|link| link.name == BRIDGE);
     Ok(State {
         sysctls: parameters,
-        bridge: bridge.map(|link| read_bridge(host, link, desired)).transpose()?,
+        bridge: bridge.map(|link| read_bridge(host, link, desired, ours)).transpose()?,
         uplink: desired.uplink.clone(),
-        proxies: proxies.into_iter().filter(|address| within.contains(address)).collect(),
+        proxies: proxies.into_iter().filter(|address| ours.range.contains(address)).collect(),
         table: listing::read(host, Family::Inet, TABLE)?.map(|loaded| loaded.ruleset),
     })
 }
 
-fn read_bridge(host: &Host, link: &links::Link, desired: &State) -> Result<Bridge> {
+fn read_bridge(host: &Host, link: &links::Link, desired: &State, ours: &Ours) -> Result<Bridge> {
     let own = links::addresses()?.into_iter().filter(|address| address.link == link.index);
     let nets = own.filter_map(|found| match found.address {
         IpAddr::V4(address) => Ipv4Net::new(address, found.prefix_len).ok(),
         IpAddr::V6(_) => None,
     });
     let wanted = desired.bridge.as_ref();
-    // Asking Open vSwitch costs a process: only where a link is to be its port, or might have been.
-    let may_have_ports = wanted.is_some_and(|bridge| !bridge.ports.is_empty() || bridge.addresses.is_empty());
+    // Asking Open vSwitch costs a process: only where a link is to be its port, or may be one of ours.
+    let mut ports = if ours.links.is_empty() { Vec::new() } else { ovs::links_of(host, BRIDGE)? };
+    ports.retain(|port| ours.links.contains(port));
     Ok(Bridge {
         datapath: wanted.map_or(Datapath::System, |bridge| bridge.datapath),
         up: link.up,
         addresses: nets.collect(),
-        ports: if may_have_ports { ovs::links_of(host, BRIDGE)?.into_iter().collect() } else { BTreeSet::new() },
+        ports: ports.into_iter().collect(),
     })
 }
 
@@ -65,17 +85,17 @@ fn apply_one(host: &Host, change: &Change) -> Result<()> {
         Change::BridgeUp => Ok(links::set_up(BRIDGE)?),
         Change::Address { address, comes } => {
             let (ip, bits) = (IpAddr::V4(address.addr()), address.prefix_len());
-            Ok(if *comes { links::add_address(BRIDGE, ip, bits)? } else { links::delete_address(BRIDGE, ip, bits)? })
+            let done =
+                if *comes { links::add_address(BRIDGE, ip, bits) } else { links::delete_address(BRIDGE, ip, bits) };
+            Ok(done?)
         }
         Change::Port { link, comes: true } => {
             ovs::add_port(host, BRIDGE, link)?;
             Ok(links::set_up(link)?)
         }
         Change::Port { link, comes: false } => ovs::delete_port(host, BRIDGE, link),
-        Change::Proxies { link, addresses, comes } => Ok(match comes {
-            true => neighbours::add_proxies(link, addresses)?,
-            false => neighbours::delete_proxies(link, addresses)?,
-        }),
+        Change::Proxies { link, addresses, comes: true } => Ok(neighbours::add_proxies(link, addresses)?),
+        Change::Proxies { link, addresses, comes: false } => Ok(neighbours::delete_proxies(link, addresses)?),
         Change::Table { to: Some(to), .. } => Ok(nft::replace(to)?),
         Change::Table { to: None, .. } => Ok(nft::delete(Family::Inet, TABLE)?),
     }
@@ -89,8 +109,8 @@ fn make_bridge(host: &Host, datapath: Datapath) -> Result<()> {
 }
 
 /// Fails unless this kernel is as `desired`.
-pub fn verify(host: &Host, desired: &State, within: Ipv4Net) -> Result<()> {
-    match changes(&current(host, desired, within)?, desired).first() {
+pub fn verify(host: &Host, desired: &State, ours: &Ours) -> Result<()> {
+    match changes(&current(host, desired, ours)?, desired).first() {
         None => Ok(()),
         Some(left) => Err(Error::protocol("bring the network into its state", format!("still to do: {left}"))),
     }

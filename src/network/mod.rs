@@ -41,7 +41,7 @@ pub const TABLE: &str = "gpucloud";
 pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {
     let network = &config.network;
     let own = network.is_routed_here().then(|| Ipv4Net::new(network.gateway, network.range.prefix_len()).ok());
-    let proxied = (network.access == Access::ProxyArp).then(|| proxied(config)).unwrap_or_default();
+    let proxies = if network.access == Access::ProxyArp { proxied(config) } else { BTreeSet::new() };
     State {
         sysctls: sysctls(config).into_iter().map(|(key, value)| (key, Some(value))).collect(),
         bridge: Some(Bridge {
@@ -51,7 +51,7 @@ pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> Sta
             ports: network.bridge_links.iter().map(|link| link.as_str().to_owned()).collect(),
         }),
         uplink: config.host.interface.as_str().to_owned(),
-        proxies: proxied,
+        proxies,
         table: Some(rules::ruleset(config, services)),
     }
 }

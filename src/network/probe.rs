@@ -2,8 +2,9 @@
 //! this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at through
 //! an instance's eyes.
 
-use super::state::{State, changes};
-use super::{BRIDGE, eyes, live, state::Change};
+use super::live::{self, Ours};
+use super::state::{Change, State, changes};
+use super::{BRIDGE, eyes};
 use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers};
 use crate::facts::Facts;
@@ -44,9 +45,16 @@ fn not_tried(name: &'static str, why: impl Into<String>) -> Hop {
 }
 
 /// All hops; `from` is a machine, as ssh(1) names it, that pings from outside.
-pub fn hops(host: &Host, config: &Config, facts: &Facts, desired: &State, from: Option<&str>) -> Result<Vec<Hop>> {
+pub fn hops(
+    host: &Host,
+    config: &Config,
+    facts: &Facts,
+    desired: &State,
+    ours: &Ours,
+    from: Option<&str>,
+) -> Result<Vec<Hop>> {
     let network = &config.network;
-    let now = live::current(host, desired, network.range)?;
+    let now = live::current(host, desired, ours)?;
     let left = changes(&now, desired);
     let mut hops = vec![
         hop("forwarding", state_hop(&left, |change| matches!(change, Change::Sysctl { .. }), "packets are forwarded")),

@@ -1,6 +1,7 @@
 //! Files, units and state of the network as steps of a plan.
 
 use super::guard::Confirmation;
+use super::live::Ours;
 use super::{desired, sysctls};
 use crate::action::file::File;
 use crate::action::iptables::AdoptedMasquerades;
@@ -48,6 +49,7 @@ pub fn steps(
     order: &Order,
     services: &[Service],
     after: &[&str],
+    ours: Ours,
     confirmation: Confirmation,
 ) -> Result<Vec<Step>, Failure> {
     let templates = Templates::new(order.secrets)?;
@@ -66,7 +68,7 @@ pub fn steps(
     }
     let state = NetworkState {
         desired: desired(order.config, services, order.facts.os.datapath()),
-        within: order.config.network.range,
+        ours,
         facts: order.facts.network.clone(),
         confirmation,
     };

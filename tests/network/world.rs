@@ -6,9 +6,9 @@ use gpucloud::config::network::Access;
 use gpucloud::engine::engine;
 use gpucloud::host::Host;
 use gpucloud::host::ovs::Datapath;
+use gpucloud::network::desired;
+use gpucloud::network::live::{self, Ours};
 use gpucloud::network::state::{State, changes};
-use gpucloud::network::{desired, live};
-use ipnet::Ipv4Net;
 use nix::sched::{CloneFlags, setns};
 use std::cell::RefCell;
 use std::fs::File;
@@ -110,8 +110,8 @@ impl World {
         "192.0.2.7".parse().unwrap()
     }
 
-    pub fn range(&self) -> Ipv4Net {
-        self.config.network.range
+    pub fn ours(&self) -> Ours {
+        Ours::of(&self.config, None)
     }
 
     pub fn desired(&self) -> State {
@@ -119,12 +119,12 @@ impl World {
     }
 
     pub fn bring_about(&self, desired: &State) {
-        let (wanted, range) = (desired.clone(), self.range());
+        let (wanted, ours) = (desired.clone(), self.ours());
         let before = self.inside("host", move || {
             let host = Host::live();
-            let before = live::current(&host, &wanted, range).unwrap();
+            let before = live::current(&host, &wanted, &ours).unwrap();
             live::apply(&host, &changes(&before, &wanted)).unwrap();
-            live::verify(&host, &wanted, range).unwrap();
+            live::verify(&host, &wanted, &ours).unwrap();
             before
         });
         self.before.borrow_mut().get_or_insert(before);
@@ -246,8 +246,8 @@ impl Pinging {
 }
 
 /// What is still to do, in words.
-pub fn remaining(desired: &State, range: Ipv4Net) -> Vec<String> {
-    let now = live::current(&Host::live(), desired, range).unwrap();
+pub fn remaining(desired: &State, ours: &Ours) -> Vec<String> {
+    let now = live::current(&Host::live(), desired, ours).unwrap();
     changes(&now, desired).iter().map(ToString::to_string).collect()
 }
 

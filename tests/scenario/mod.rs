@@ -19,6 +19,7 @@ type Verdict = Result<(), Failed>;
 pub mod damage;
 pub mod documents;
 pub mod long;
+pub mod network;
 pub mod terminal;
 mod wrong;
 
@@ -426,6 +427,8 @@ pub fn save_and_restore() -> Verdict {
     ours(&["lab", "save", LAB, "s1"]).expect(0);
     ours(&["lab", "save", LAB, "s1"]).expect(3);
     ours(&["lab", "restore", "s1", "t2"]).expect(3);
+    // What this leaves in the host goes with it.
+    network::beside_ufw()?;
     ours(&["lab", "down", LAB, "--yes"]).expect(0);
     ours(&["lab", "restore", "s1", LAB]).expect(0);
     installer(LAB, &["status"]).expect(0);
@@ -452,6 +455,7 @@ pub fn uninstall() -> Verdict {
     std::fs::remove_dir_all(root(LAB).join("etc/nova"))?;
     let left = difference(HOST_BEFORE.get().unwrap(), &tree(LAB));
     assert!(left.is_empty(), "{left:#?}");
+    network::nothing_left();
     assert!(root(LAB).join("etc/gpucloud/gpucloud.toml").exists(), "the answers are gone");
     assert!(!root(LAB).join("etc/gpucloud/secrets.toml").exists(), "the secrets are still there");
     installer(LAB, &["uninstall", "--yes"]).expect(0);

@@ -6,12 +6,13 @@ use rexpect::process::wait::WaitStatus;
 use rexpect::session::PtySession;
 
 /// The wizard's questions, as a person meets them in a lab.
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 7] = [
     "What is this machine for?",
     "Which address?",
     "How are instances run?",
     "Install the dashboard?",
-    "Processes for each API?",
+    "Which way?",
+    "Which range?",
     "Administrators",
 ];
 
@@ -70,8 +71,13 @@ pub fn wrong_and_back() -> Verdict {
     person.send_line("")?;
     person.exp_string("Install the dashboard?")?;
     person.send_line("")?;
-    person.exp_string("Processes for each API?")?;
-    person.send_line("a hundred\u{3}")?;
+    person.exp_string("Which way?")?;
+    person.send_line("")?;
+    person.exp_string("Which range?")?;
+    person.send_line("172.24.0.0/33")?;
+    person.exp_string("is not a range")?;
+    person.send("\u{3}")?;
+    person.flush()?;
     let left = person.exp_eof()?;
     assert!(left.contains("nothing was changed"), "{left:?}");
     assert_eq!(exit_status(&mut person), 130);

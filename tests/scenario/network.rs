@@ -1,0 +1,241 @@
+//! The network of a cloud that stands: kept, closed, never cut off, in the ways that need Open vSwitch.
+
+use super::{LAB, Verdict};
+use crate::machine::{inside, installer, program, read, root, write};
+use serde_json::Value;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
+
+fn address() -> String {
+    inside(LAB, &["hostname", "-I"]).expect(0).out.split_whitespace().next().unwrap().to_owned()
+}
+
+fn reaches(port: u16) -> bool {
+    let address: SocketAddr = format!("{}:{port}", address()).parse().unwrap();
+    TcpStream::connect_timeout(&address, Duration::from_millis(700)).is_ok()
+}
+
+fn probe() -> Value {
+    installer(LAB, &["network", "probe", "--json"]).json()
+}
+
+fn is_whole() -> bool {
+    let tables = inside(LAB, &["nft", "list", "ruleset"]).out;
+    let once = |text: &str| tables.matches(text).count() == 1;
+    installer(LAB, &["network", "show"]).code == 0 && once("table inet gpucloud") && once("masquerade")
+}
+
+fn whole_within(limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        if is_whole() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    false
+}
+
+/// What others flush, restart or remove is back, once.
+pub fn kept() -> Verdict {
+    assert!(is_whole());
+    assert_eq!(probe()["ok"], true, "{}", probe());
+    inside(LAB, &["systemctl", "start", "nftables.service"]).expect(0);
+    inside(LAB, &["systemctl", "restart", "gpucloud-network.service"]).expect(0);
+    for verb in ["restart", "reload"] {
+        inside(LAB, &["systemctl", verb, "nftables.service"]).expect(0);
+        assert!(whole_within(Duration::from_secs(5)), "not back behind {verb} of nftables");
+    }
+    inside(LAB, &["systemctl", "stop", "nftables.service"]).expect(0);
+    inside(LAB, &["nft", "flush", "ruleset"]).expect(0);
+    inside(LAB, &["ovs-vsctl", "del-br", "br-ex"]).expect(0);
+    assert!(whole_within(Duration::from_secs(35)), "not back within half a minute");
+    assert_eq!(probe()["ok"], true, "{}", probe());
+    // doctor has no damage, and a second apply nothing to do.
+    inside(LAB, &["systemctl", "start", "gpucloud-network.service"]).expect(0);
+    assert_eq!(installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
+    assert_eq!(installer(LAB, &["network", "apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
+    Ok(())
+}
+
+/// Ports that a machine outside finds open, of all below 30000.
+fn open_ports() -> Vec<u64> {
+    let address: std::net::IpAddr = address().parse().unwrap();
+    let scan = |from: u16| {
+        let ports = (from..from + 1000).filter(|port| *port > 0);
+        let open = ports.filter(|port| {
+            TcpStream::connect_timeout(&SocketAddr::new(address, *port), Duration::from_millis(400)).is_ok()
+        });
+        open.map(u64::from).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..30).map(|n| scope.spawn(move || scan(n * 1000))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Administrators reach the documented ports and no other; others none of them; SSH is everybody's.
+pub fn closed() -> Verdict {
+    let ssh =
+        "import socket\ns=socket.create_server(('0.0.0.0',22))\nprint('ready',flush=True)\nwhile True: s.accept()";
+    let _ssh = crate::machine::Helper::start(LAB, ssh);
+    let status = installer(LAB, &["status", "--json"]).expect(0).json();
+    let mut documented: Vec<u64> =
+        status["ports"].as_array().unwrap().iter().map(|p| p["port"].as_u64().unwrap()).collect();
+    documented.insert(0, 22);
+    assert_eq!(open_ports(), documented);
+    let good = read(LAB, ANSWERS);
+    let line = good.lines().find(|line| line.starts_with("admin_networks")).unwrap();
+    write(LAB, ANSWERS, &good.replace(line, "admin_networks = [\"203.0.113.0/24\"]"));
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    assert_eq!(open_ports_of(&documented), [22]);
+    installer(LAB, &["status"]).expect(0);
+    write(LAB, ANSWERS, &good);
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    assert_eq!(open_ports_of(&documented), documented);
+    Ok(())
+}
+
+fn open_ports_of(ports: &[u64]) -> Vec<u64> {
+    ports.iter().copied().filter(|port| reaches(u16::try_from(*port).unwrap())).collect()
+}
+
+/// A change that cuts the machine off: taken back in time although its installer was killed; or at once, where those who
+/// answered before are asked.
+pub fn never_locked_out() -> Verdict {
+    let cut = program().with_file_name("examples").join("cut");
+    std::fs::copy(&cut, root(LAB).join("root/cut"))?;
+    for how in ["rules", "address"] {
+        let mut child = Command::new(program())
+            .args(["lab", "exec", LAB, "--", "/root/cut", how])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let end = Instant::now() + Duration::from_secs(8);
+        while reaches(5000) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(!reaches(5000), "{how} cut nothing off");
+        inside(LAB, &["pkill", "--signal", "KILL", "--exact", "cut"]).expect(0);
+        child.wait()?;
+        let end = Instant::now() + Duration::from_secs(15);
+        while !reaches(5000) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        assert!(reaches(5000), "{how}: still cut off");
+        assert!(whole_within(Duration::from_secs(5)), "{how}: not as before");
+    }
+    inside(LAB, &["/root/cut", "witnessed"]).expect(0);
+    let said = read(LAB, "/root/cut.result");
+    assert!(said.contains("it cut off the gateway") && said.contains("answers again"), "{said}");
+    assert!(reaches(5000) && is_whole());
+    confirmed_by_a_person()
+}
+
+/// Without a yes a change lasts for as long as was said; with one, it stays.
+fn confirmed_by_a_person() -> Verdict {
+    let good = read(LAB, ANSWERS);
+    let line = good.lines().find(|line| line.starts_with("port_maps")).unwrap();
+    write(LAB, ANSWERS, &good.replace(line, "port_maps = [\"tcp 8022 -> 172.24.4.20:22\"]"));
+    let mapped =
+        || inside(LAB, &["nft", "list", "table", "inet", "gpucloud"]).out.contains("dnat ip to 172.24.4.20:22");
+    installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "5"]).expect(0);
+    assert!(mapped());
+    let end = Instant::now() + Duration::from_secs(12);
+    while mapped() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(!mapped(), "nobody said yes, and it stayed");
+    installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "30"]).expect(0);
+    assert!(installer(LAB, &["network", "confirm"]).expect(0).out.contains("stays"));
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(mapped());
+    write(LAB, ANSWERS, &good);
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    assert!(!mapped());
+    Ok(())
+}
+
+/// A second card in the bridge: a guest and a machine behind that card reach each other, past this machine.
+pub fn bridged() -> Verdict {
+    let good = read(LAB, ANSWERS);
+    let shell = |script: &str| inside(LAB, &["sh", "-ec", script]).expect(0);
+    shell(
+        "ip netns add far; ip link add eno2 type veth peer name far0 netns far; ip link set eno2 up
+           ip -n far addr add 172.24.4.1/24 dev far0; ip -n far link set far0 up",
+    );
+    let edited = good.replace("access = \"nat\"", "access = \"bridged\"");
+    let line = edited.lines().find(|line| line.starts_with("bridge_links")).unwrap();
+    write(LAB, ANSWERS, &edited.replace(line, "bridge_links = [\"host0\"]"));
+    let refused = installer(LAB, &["network", "apply", "--yes"]).expect(2);
+    assert!(refused.err.contains("host0 carries this machine's own address"), "{}", refused.err);
+    write(LAB, ANSWERS, &edited.replace(line, "bridge_links = [\"eno2\"]"));
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    shell("ovs-vsctl add-port br-ex guest0 -- set Interface guest0 type=internal; sleep 1; ip netns add guest
+           ip link set guest0 netns guest; ip -n guest addr add 172.24.4.20/24 dev guest0; ip -n guest link set guest0 up
+           ip netns exec guest ping -c 2 -W 2 172.24.4.1; ip netns exec far ping -c 2 -W 2 172.24.4.20");
+    assert!(!inside(LAB, &["ip", "addr", "show", "br-ex"]).out.contains("172.24.4.1"));
+    shell("ovs-vsctl del-port br-ex guest0; ip netns del guest");
+    write(LAB, ANSWERS, &good);
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    assert!(!inside(LAB, &["ovs-vsctl", "list-ports", "br-ex"]).out.contains("eno2"));
+    shell("ip link del eno2; ip netns del far");
+    assert!(is_whole());
+    assert_eq!(probe()["ok"], true, "{}", probe());
+    Ok(())
+}
+
+const BY_HAND: &str = "-A POSTROUTING -o host0 -j MASQUERADE";
+
+/// What the way of old has left is shown, taken over, and (by `uninstall`) put back.
+pub fn adopted() -> Verdict {
+    for _ in 0..2 {
+        let rule = ["iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "host0", "-j", "MASQUERADE"];
+        inside(LAB, &rule).expect(0);
+    }
+    let plan = installer(LAB, &["plan"]).expect(0).out;
+    assert!(plan.contains(BY_HAND), "{plan}");
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    assert!(!by_hand().contains(BY_HAND));
+    assert!(is_whole());
+    Ok(())
+}
+
+/// Rules of iptables' nat table, as long as it is installed.
+fn by_hand() -> String {
+    inside(LAB, &["iptables", "-t", "nat", "-S"]).out
+}
+
+/// Behind `uninstall`: rules made by hand are back, nothing of ours is left in the kernel.
+pub fn nothing_left() {
+    let rules = inside(LAB, &["nft", "list", "ruleset"]).expect(0).out;
+    assert_eq!(rules.matches("oifname \"host0\"").count(), 2, "{rules}");
+    assert!(!rules.contains("gpucloud"), "{rules}");
+    assert_eq!(read(LAB, "/proc/sys/net/ipv4/ip_forward"), "");
+    assert_eq!(inside(LAB, &["cat", "/proc/sys/net/ipv4/ip_forward"]).out.trim(), "0");
+    assert_eq!(inside(LAB, &["ip", "neigh", "show", "proxy"]).out.trim(), "");
+    assert!(!inside(LAB, &["ip", "-br", "link"]).out.contains("br-ex"));
+    inside(LAB, &["nft", "flush", "ruleset"]).expect(0);
+}
+
+/// A real ufw beside ours: named, opened as we say, and the cloud's table is still one.
+pub fn beside_ufw() -> Verdict {
+    inside(LAB, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install ufw >/dev/null 2>&1"]).expect(0);
+    inside(LAB, &["ufw", "--force", "enable"]).expect(0);
+    let doctor = installer(LAB, &["doctor"]).out;
+    assert!(doctor.contains("ufw drops what this machine should forward"), "{doctor}");
+    let hops = probe();
+    assert_eq!(hops["ok"], false, "{hops}");
+    for direction in ["in", "out"] {
+        inside(LAB, &["ufw", "route", "allow", direction, "on", "br-ex"]).expect(0);
+    }
+    assert_eq!(probe()["ok"], true, "{}", probe());
+    inside(LAB, &["systemctl", "restart", "ufw.service"]).expect(0);
+    assert!(whole_within(Duration::from_secs(35)));
+    assert_eq!(probe()["ok"], true, "{}", probe());
+    Ok(())
+}
