@@ -62,9 +62,17 @@ fn clock(servers: &[Server]) -> Option<Finding> {
     if ahead.abs() <= CLOCK_LIMIT_SECONDS {
         return Some(Finding::pass("clock", format!("the clock agrees with that of {}", server.host)));
     }
-    let (minutes, side) = (ahead.abs() / 60, if ahead > 0 { "behind" } else { "ahead of" });
-    let what = format!("this machine's clock is {minutes} minutes {side} that of {}", server.host);
+    let (span, side) = (span(ahead.abs()), if ahead > 0 { "behind" } else { "ahead of" });
+    let what = format!("this machine's clock is {span} {side} that of {}", server.host);
     Some(Finding::stop("clock", what, SET_CLOCK))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds / 60 {
+        minutes if minutes >= 2 * 24 * 60 => format!("{} days", minutes / (24 * 60)),
+        minutes if minutes >= 2 * 60 => format!("{} hours", minutes / 60),
+        minutes => format!("{minutes} minutes"),
+    }
 }
 
 fn finding((server, problem): (&Server, &Problem)) -> Finding {

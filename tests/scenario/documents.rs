@@ -31,6 +31,13 @@ pub fn of_a_standing_cloud() -> Verdict {
         ("doctor", installer(LAB, &["doctor", "--json"]).expect(0).json()),
         ("inventory", installer(LAB, &["inventory", "--json"]).expect(0).json()),
         ("init", installer(LAB, &["init", "--json", "--output", "/root/other.toml"]).expect(0).json()),
+        ("network show", installer(LAB, &["network", "show", "--json"]).expect(0).json()),
+        ("network plan", installer(LAB, &["network", "plan", "--json"]).expect(0).json()),
+        ("network apply", installer(LAB, &["network", "apply", "--yes", "--json"]).expect(0).json()),
+        ("network revert", installer(LAB, &["network", "revert", "--json"]).expect(0).json()),
+        ("network confirm", installer(LAB, &["network", "confirm", "--json"]).expect(0).json()),
+        ("network probe", installer(LAB, &["network", "probe", "--json"]).expect(0).json()),
+        ("network report", installer(LAB, &["network", "report", "--json"]).expect(0).json()),
         ("lab list", ours(&["lab", "list", "--json"]).expect(0).json()),
         ("failed", installer(LAB, &["init", "--json"]).expect(3).json()),
     ] {
