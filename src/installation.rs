@@ -13,7 +13,7 @@ use crate::config::secrets::Secrets;
 use crate::engine::service::{Layer, Service};
 use crate::engine::{self, Engine, Order, probe::Prober};
 use crate::exit::ExitStatus;
-use crate::facts::{Facts, reach};
+use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
@@ -76,7 +76,7 @@ impl Installation {
         let end = steps.iter().position(|step| step.closing).unwrap_or(steps.len());
         steps.splice(end..end, network);
         let closing = steps.iter_mut().filter(|step| step.closing);
-        closing.for_each(|step| step.after.push(StepId::new(network::steps::STEP)));
+        closing.for_each(|step| step.after.push(StepId::new(network::steps::LAST)));
         Ok(Plan::make(steps, &self.host, journal)?)
     }
 
@@ -89,6 +89,12 @@ impl Installation {
     /// What of the network is ours to change.
     pub fn ours(&self) -> Result<Ours, Failure> {
         Ok(Ours::of(&self.config, Config::load_applied(&self.host)?.as_ref()))
+    }
+
+    /// What of the network's part the answers decide, without the units that keep it.
+    pub fn network_state_steps(&self, confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
+        let services = self.engine.services(&self.config);
+        network::steps::of_state(&self.order(), &services, self.ours()?, confirmation)
     }
 
     /// The state of the network that the answers ask for.
@@ -124,15 +130,16 @@ impl Installation {
         let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &our_packages };
         let mut findings = checks::run(&subject);
         findings.extend(self.engine.suits(&self.facts));
-        findings.extend(self.port_findings(journal));
+        findings.extend(self.port_findings(journal)?);
         Ok(findings)
     }
 
     /// Ports of the table that another program has.
-    fn port_findings(&self, journal: &Journal) -> Vec<Finding> {
-        if !journal.is_empty() || self.facts.software.ours.applied {
-            return Vec::new();
+    fn port_findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
+        if !journal.is_empty() || self.facts.software.ours.applied || !self.host.is_live() {
+            return Ok(Vec::new());
         }
+        let listeners = listeners::read(&self.host)?;
         let services = self.engine.services(&self.config);
         let wanted: Vec<(u16, &str)> = services
             .iter()
@@ -142,7 +149,7 @@ impl Installation {
             let unit = unit.as_deref().filter(|_| self.config.host.share_services);
             unit.is_some_and(|unit| services.iter().any(|service| service.unit == unit))
         };
-        let taken = self.facts.listeners.iter().filter(|listener| !shared(&listener.unit)).filter_map(|listener| {
+        let taken = listeners.iter().filter(|listener| !shared(&listener.unit)).filter_map(|listener| {
             let (port, id) = wanted.iter().find(|(port, _)| *port == listener.port)?;
             let who = listener.program.as_deref().unwrap_or("an unknown program");
             let what = format!("port {port}, which {id} needs, is taken by {who}");
@@ -152,7 +159,7 @@ impl Installation {
             );
             Some(Finding::stop("ports", what, next))
         });
-        taken.collect()
+        Ok(taken.collect())
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.

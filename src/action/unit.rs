@@ -175,6 +175,12 @@ impl Started {
         }
     }
 
+    fn wait_for_start(&self, host: &Host) -> Result<()> {
+        let what = format!("the start of {}", self.unit);
+        let started = || Ok(systemd::unit(host, &self.unit)?.active != "activating");
+        host.wait_until(&what, self.limit, POLL, started).map_err(|e| self.explain(host, e))
+    }
+
     fn wait(&self, host: &Host) -> Result<()> {
         let mut reason = String::new();
         let mut looks = 0_u32;
@@ -257,8 +263,13 @@ impl Action for Started {
             systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
         }
         status = systemd::unit(host, &self.unit)?;
-        if status.is_active() || status.active == "activating" {
-            files::write(host, &self.note(), hash.as_bytes(), 0o644, None)?;
+        if status.active == "activating" {
+            // Somebody else (a run that was killed) began the start, and no job of ours waits for its end.
+            self.wait_for_start(host)?;
+            status = systemd::unit(host, &self.unit)?;
+        }
+        if status.is_active() {
+            files::write_volatile(host, &self.note(), hash.as_bytes(), 0o644)?;
         }
         self.wait(host).map_err(|e| self.explain(host, e))?;
         Ok(Applied::Done)

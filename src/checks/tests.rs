@@ -59,7 +59,6 @@ fn facts() -> Facts {
             boot_vga: false,
         }],
         kvm: Kvm::Works,
-        listeners: Vec::new(),
         software: software::Software::default(),
     }
 }

@@ -20,7 +20,6 @@ use crate::network::{
 };
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::{Plan, Step};
-use crate::run;
 use crate::run::worker;
 use crate::ui::text;
 use serde_json::json;
@@ -98,7 +97,7 @@ fn show(session: &Session) -> Result<ExitStatus, Failure> {
 /// Steps of the network alone, and the note of what was applied.
 fn make_plan(installation: &Installation, journal: &Journal, confirmation: Confirmation) -> Result<Plan, Failure> {
     installation.refuse_changed_fixed()?;
-    let mut steps = installation.network_steps(&[], confirmation)?;
+    let mut steps = installation.network_state_steps(confirmation)?;
     let applied = File::new(APPLIED_PATH, Content::plain(installation.config.render())).access(0o600, "root", "root");
     let note = Step::new("network-applied", "Note what was applied").after(&[crate::network::steps::STEP]);
     steps.push(note.with(applied));
@@ -119,24 +118,22 @@ fn plan(session: &Session) -> Result<ExitStatus, Failure> {
 }
 
 fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus, Failure> {
-    if run::is_going_on(&session.host) {
-        return Err(Failure::new("an installation is going on", "", "gpucloud-install apply watches it"));
-    }
     let installation = with_answers(session)?;
     let limit = options.until_confirmed.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let confirmation = limit.map_or(Confirmation::Witnesses, Confirmation::Person);
-    let planned = make_plan(&installation, &installation.journal()?, confirmation)?;
-    if planned.pending() == 0 {
+    Journal::refuse_busy(&session.host, DIRECTORY)?;
+    let _lock = lock(&session.host)?;
+    let plan = make_plan(&installation, &installation.journal()?, confirmation)?;
+    if plan.pending() == 0 {
         session.ui.document("network apply", json!({"changed": 0, "seconds": 0.0}));
         session.ui.say("Nothing to do: the network is what the answers say.");
         return Ok(ExitStatus::Done);
     }
     apply::refuse_stops(session, &installation.network_findings()?)?;
-    session.ui.say(text::plan(&planned, false));
+    session.ui.say(text::plan(&plan, false));
     session.consent("Go ahead?", true)?;
-    let outcome = worker::work(&installation.host, 1, vec![session.ui.display()], |journal| {
-        make_plan(&installation, journal, confirmation)
-    })?;
+    // What was seen is what is done: each action looks again before it changes anything.
+    let outcome = worker::work(&installation.host, 1, vec![session.ui.display()], |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
         return Err(failure.clone().with(outcome.status));
     }
@@ -188,13 +185,18 @@ fn write_report(session: &Session) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Done)
 }
 
+/// One at a time, and no look of the timer in between.
+fn lock(host: &Host) -> Result<impl Drop + use<>, Failure> {
+    files::make_parents(host, Path::new(LOCK))?;
+    Ok(files::lock(host, Path::new(LOCK))?)
+}
+
 /// What the units run: no journal, no facts but those that the state needs, and only the answers of the last complete
 /// apply.
 fn keep(session: &Session) -> Result<ExitStatus, Failure> {
     let host: &Host = &session.host;
     let Some(config) = Config::load_applied(host)? else { return Ok(ExitStatus::Done) };
-    files::make_parents(host, Path::new(LOCK))?;
-    let _lock = files::lock(host, Path::new(LOCK))?;
+    let _lock = lock(host)?;
     // A run that is going on, or a change that waits for a yes, is about to make it something else.
     if guard::pending(host)?.is_some() || Journal::refuse_busy(host, DIRECTORY).is_err() {
         return Ok(ExitStatus::Done);

@@ -2,7 +2,7 @@
 //! rules that somebody made by hand. Only read; `checks/filters.rs` judges them.
 
 use crate::host::command::Command;
-use crate::host::{Host, Result, files};
+use crate::host::{Host, Result, files, nft};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,18 +36,26 @@ pub fn read(host: &Host) -> Result<Filters> {
         return Ok(Filters { dropping: by_settings(host)?, opened: opened(host)?, ..Filters::default() });
     }
     let mut dropping = by_settings(host)?;
-    let listed = Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default();
+    // Where there is no table but ours, there is nothing to list.
+    let alone = nft::tables()?.iter().all(|table| table == crate::network::TABLE);
+    let list = || Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default();
+    let listed = if alone { String::new() } else { list() };
     for filter in in_listing(&listed) {
         if !dropping.iter().any(|known| known.owner == filter.owner && known.hook == filter.hook) {
             dropping.push(filter);
         }
     }
-    let legacy = files::read_text(host, "/proc/net/ip_tables_names")?.is_some_and(|names| !names.trim().is_empty());
+    let legacy = legacy(host)?;
     let mut opened = opened(host)?;
     // Docker's own chain for the administrator; what stands in it is nft's or iptables' to print.
     opened.extend(rules_name_bridge(&listed, "DOCKER-USER").then(|| "Docker".to_owned()));
     opened.extend(rules_name_bridge(&listed, "filter_FORWARD").then(|| "firewalld".to_owned()));
     Ok(Filters { dropping, masquerades: masquerades(host), opened, legacy })
+}
+
+/// The kernel lists here the tables of its older interface alone.
+fn legacy(host: &Host) -> Result<bool> {
+    Ok(files::read_text(host, "/proc/net/ip_tables_names")?.is_some_and(|names| !names.trim().is_empty()))
 }
 
 /// `ufw route allow` writes its rules here (ufw-framework(8)).
@@ -136,7 +144,8 @@ fn owner(table: &str, chains: &[&str], family: &str) -> String {
 
 /// Rules of iptables' nat table that masquerade; where iptables is not installed nobody made any.
 pub fn masquerades(host: &Host) -> Vec<String> {
-    if !files::exists(host, "/usr/sbin/iptables") {
+    let has_table = nft::tables().is_ok_and(|tables| tables.iter().any(|table| table == "nat"));
+    if !files::exists(host, "/usr/sbin/iptables") || !has_table && !legacy(host).is_ok_and(|legacy| legacy) {
         return Vec::new();
     }
     let listed = Command::new("iptables").args(["-w", "-t", "nat", "-S", "POSTROUTING"]).quiet().read(host);

@@ -20,7 +20,7 @@ use serde::Serialize;
 /// Everything known of a machine.
 #[derive(Debug, Clone, Serialize)]
 pub struct Facts {
-    /// Whether the running system was asked; in a captured tree filesystems, network, KVM and listeners are unknown.
+    /// Whether the running system was asked; in a captured tree filesystems, network and KVM are unknown.
     pub live: bool,
     /// Distribution, kernel, name.
     pub os: os::Os,
@@ -36,14 +36,12 @@ pub struct Facts {
     pub displays: Vec<pci::Display>,
     /// Whether KVM works.
     pub kvm: kvm::Kvm,
-    /// Who listens where.
-    pub listeners: Vec<listeners::Listener>,
     /// Databases, queues and clouds that are here already.
     pub software: software::Software,
 }
 
 impl Facts {
-    /// Looks at everything but the outside network (see [`reach`], which takes its time).
+    /// Looks at everything but what takes its time: the outside network ([`reach`]), and who listens where ([`listeners`]).
     pub fn gather(host: &Host) -> Result<Self> {
         Ok(Self {
             live: host.is_live(),
@@ -54,7 +52,6 @@ impl Facts {
             filters: filters::read(host)?,
             displays: pci::displays(host)?,
             kvm: if host.is_live() { kvm::prove() } else { kvm::Kvm::NoDevice },
-            listeners: if host.is_live() { listeners::read(host)? } else { Vec::new() },
             software: software::read(host)?,
         })
     }

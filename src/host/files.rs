@@ -127,6 +127,17 @@ pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<
     host.write_point()
 }
 
+/// The same where nothing needs to outlive a power cut: below `/run`, and records that a run begins with.
+pub fn write_volatile(host: &Host, path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    make_parents(host, path)?;
+    host.write_point()?;
+    let real = host.real(path);
+    let temporary = temporary_for(&real);
+    fill_temporary(&temporary, content, mode, None).map_err(io("write", path))?;
+    fs::rename(&temporary, &real).map_err(io("replace", path))?;
+    host.write_point()
+}
+
 fn temporary_for(real: &Path) -> PathBuf {
     sibling(real, TEMPORARY_SUFFIX)
 }
@@ -139,6 +150,10 @@ pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn write_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<()> {
+    fill_temporary(path, content, mode, owner)?.sync_all()
+}
+
+fn fill_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<fs::File> {
     let _ = fs::remove_file(path);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
@@ -146,7 +161,7 @@ fn write_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>)
         std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
     }
     file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_parent(real: &Path) -> std::io::Result<()> {

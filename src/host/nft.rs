@@ -216,6 +216,12 @@ pub fn table_exists(family: Family, table: &str) -> Result<bool, NftError> {
     Ok(kernel::table_names(Some(family))?.iter().any(|name| name == table))
 }
 
+/// The number of the kernel's present ruleset: every change of any table, by anybody, makes it another one. Counters do
+/// not.
+pub fn generation() -> Result<u32, NftError> {
+    kernel::generation()
+}
+
 impl Ruleset {
     /// `table inet gpucloud`, as in nft.
     pub fn title(&self) -> String {

@@ -128,6 +128,14 @@ pub fn stop(host: &Host, name: &str) -> Result<()> {
     systemctl().args(["stop", name]).run(host)
 }
 
+/// Stops a unit that is gone once it ended; one that is gone is fine.
+pub fn stop_transient(host: &Host, name: &str) -> Result<()> {
+    match systemctl().args(["stop", name]).quiet().run(host) {
+        Err(Error::Failed { tail, .. }) if tail.contains("not loaded") => Ok(()),
+        result => result,
+    }
+}
+
 /// Forgets that a unit failed, so that the next start is not refused.
 pub fn reset_failed(host: &Host, unit: &str) -> Result<()> {
     systemctl().args(["reset-failed", unit]).run(host)

@@ -152,7 +152,7 @@ fn confirm_by_witnesses(host: &Host, pending: &Pending) -> Result<()> {
 fn arm(host: &Host, pending: &Pending, confirmation: Confirmation) -> Result<()> {
     let text = serde_json::to_vec(pending).map_err(|error| Error::protocol("note the way back", error))?;
     files::make_parents(host, Path::new(PENDING))?;
-    files::write(host, Path::new(PENDING), &text, 0o600, None)?;
+    files::write_volatile(host, Path::new(PENDING), &text, 0o600)?;
     let program = std::env::current_exe().map_err(|error| Error::protocol("find this program", error))?;
     let limit = match confirmation {
         Confirmation::Witnesses => DEFAULT_LIMIT,
@@ -177,7 +177,7 @@ pub fn confirm(host: &Host) -> Result<bool> {
     let waited = files::exists(host, PENDING);
     files::remove(host, Path::new(PENDING))?;
     if waited {
-        systemd::stop(host, &format!("{UNIT}.timer"))?;
+        systemd::stop_transient(host, &format!("{UNIT}.timer"))?;
     }
     Ok(waited)
 }

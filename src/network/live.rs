@@ -50,7 +50,7 @@ pub fn current(host: &Host, desired: &State, ours: &Ours) -> Result<State> {
         bridge: bridge.map(|link| read_bridge(host, link, desired, ours)).transpose()?,
         uplink: desired.uplink.clone(),
         proxies: proxies.into_iter().filter(|address| ours.range.contains(address)).collect(),
-        table: listing::read(host, Family::Inet, TABLE)?.map(|loaded| loaded.ruleset),
+        table: listing::ruleset(host, Family::Inet, TABLE)?,
     })
 }
 

@@ -15,12 +15,15 @@ use crate::engine::service::Service;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, files, systemd};
-use crate::plan::Step;
+use crate::plan::{Step, StepId};
 use crate::template::{Templates, Values};
 use serde_json::json;
 
-/// The step in which the network gets its state; what needs it waits for this.
+/// The step in which the network gets its state.
 pub const STEP: &str = "network";
+
+/// The last of them.
+pub const LAST: &str = "network-kept";
 
 const SYSCTLS: &str = "/etc/sysctl.d/60-gpucloud.conf";
 const UNITS: [&str; 3] = ["gpucloud-network.service", "gpucloud-network-check.service", "gpucloud-network-check.timer"];
@@ -53,11 +56,11 @@ pub fn steps(
     confirmation: Confirmation,
 ) -> Result<Vec<Step>, Failure> {
     let templates = Templates::new(order.secrets)?;
-    let values = Values::from([("sysctls".into(), json!(sysctls(order.config)))]);
+    let values = Values::new();
     let file = |path: &str| -> Result<File, Failure> {
         Ok(File::new(path, templates.render(path.trim_start_matches('/'), &values)?))
     };
-    let mut prepare = Step::new("network-files", "Write what keeps the network in its state").with(file(SYSCTLS)?);
+    let mut prepare = Step::new("network-files", "Write what keeps the network in its state");
     for unit in UNITS {
         prepare = prepare.with(file(&format!("/etc/systemd/system/{unit}"))?);
     }
@@ -66,23 +69,44 @@ pub fn steps(
             prepare = prepare.with(file(path)?).with(reread(unit, path, reload));
         }
     }
+    let mut steps = of_state(order, services, ours, confirmation)?;
+    for step in &mut steps {
+        step.after.extend(after.iter().map(|id| StepId::new(*id)));
+    }
+    let [service, _, timer] = UNITS;
+    let mut keep = Step::new(LAST, "Keep the network in its state").after(&[STEP, "network-files"]);
+    for unit in [service, timer] {
+        keep = keep.with(Enabled { unit: unit.into() }).with(Started::new(unit));
+    }
+    steps.insert(0, prepare);
+    steps.push(keep.on_compute());
+    Ok(steps)
+}
+
+/// What the answers decide: kernel parameters at boot, and the state itself.
+///
+/// # Errors
+/// Only our own mistakes: a template that does not render.
+pub fn of_state(
+    order: &Order,
+    services: &[Service],
+    ours: Ours,
+    confirmation: Confirmation,
+) -> Result<Vec<Step>, Failure> {
+    let values = Values::from([("sysctls".into(), json!(sysctls(order.config)))]);
+    let parameters = Templates::new(order.secrets)?.render(SYSCTLS.trim_start_matches('/'), &values)?;
     let state = NetworkState {
         desired: desired(order.config, services, order.facts.os.datapath()),
         ours,
         facts: order.facts.network.clone(),
         confirmation,
     };
-    let mut step =
-        Step::new(STEP, "Bring the network into its state").after(after).after(&["network-files"]).with(state);
+    let mut step = Step::new(STEP, "Bring the network into its state").with(File::new(SYSCTLS, parameters)).with(state);
     if order.config.network.access != Access::Bridged {
         let (uplink, range) = (order.config.host.interface.as_str().to_owned(), order.config.network.range);
         step = step.with(AdoptedMasquerades { uplink, range });
     }
-    let [service, _, timer] = UNITS;
-    for unit in [service, timer] {
-        step = step.with(Enabled { unit: unit.into() }).with(Started::new(unit));
-    }
-    Ok(vec![prepare, step.on_compute()])
+    Ok(vec![step.on_compute()])
 }
 
 /// A manager that runs learns of our drop-in.

@@ -233,6 +233,13 @@ impl Journal {
         self.entries.get(id).map(|entry| entry.past.clone()).unwrap_or_default()
     }
 
+    /// Whether an intent says nothing new: what takes the change back, and what we leave, stand there already.
+    pub fn knows(&self, record: &Record) -> bool {
+        let Record::Intent { id, undo, fingerprint, .. } = record else { return false };
+        let Some(Entry { past, .. }) = self.entry(id) else { return false };
+        past.undo.as_ref() == Some(undo) && fingerprint.as_ref().is_none_or(|ours| past.fingerprints.contains(ours))
+    }
+
     /// How far an action is, if it was begun.
     pub fn entry(&self, id: &ActionId) -> Option<&Entry> {
         self.entries.get(id)

@@ -290,7 +290,7 @@ impl<'a> Execution<'a> {
             intents.extend(self.intent(host, *action)?);
             needed.push(*action);
         }
-        locked(&self.journal).append(&intents, true)?;
+        self.append_intents(&intents)?;
         for action in needed {
             host.go_on()?;
             let event = Event::ActionStarted { step: step.clone(), action: action.id(), text: action.describe() };
@@ -301,6 +301,13 @@ impl<'a> Execution<'a> {
             }
         }
         Ok(())
+    }
+
+    /// On the disk before the change, unless the journal knows all of it already.
+    fn append_intents(&self, intents: &[Record]) -> Result<(), StepEnd> {
+        let mut journal = locked(&self.journal);
+        let sync = intents.iter().any(|intent| !journal.knows(intent));
+        Ok(journal.append(intents, sync)?)
     }
 
     fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {

@@ -85,7 +85,7 @@ struct Record {
 impl Record {
     fn create(host: &Host, path: &Path, text: bool) -> Result<Self, Failure> {
         files::make_parents(host, path)?;
-        files::write(host, path, b"", 0o600, None)?;
+        files::write_volatile(host, path, b"", 0o600)?;
         let file = std::fs::OpenOptions::new().append(true).open(host.real(path));
         let file = file.map_err(|source| crate::host::Error::Io { doing: "open", path: path.to_owned(), source })?;
         Ok(Self { file: Mutex::new(file), text })

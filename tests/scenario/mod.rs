@@ -248,7 +248,8 @@ pub fn secrets_nowhere() -> Verdict {
 
 /// The administrator logs in with a browser and sees the hypervisor.
 pub fn dashboard() -> Verdict {
-    let address = inside(LAB, &["hostname", "-I"]).expect(0).out.trim().to_owned();
+    let addresses = inside(LAB, &["hostname", "-I"]).expect(0).out;
+    let address = addresses.split_whitespace().next().unwrap_or_default();
     let secrets = read(LAB, "/etc/gpucloud/secrets.toml");
     let password = secrets.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap().trim_matches('"');
     browser::visit(async |page| {

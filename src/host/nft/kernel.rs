@@ -318,6 +318,43 @@ fn read_tables(socket: &mnl::Socket) -> Result<HashSet<CString>, NftError> {
     }
 }
 
+/// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETGEN` of `linux/netfilter/nfnetlink.h` and `nf_tables.h`.
+const GET_GENERATION: u16 = (10 << 8) | 16;
+/// `NFTA_GEN_ID` there.
+const GENERATION_ID: u16 = 1;
+/// `struct nlmsghdr` and `struct nfgenmsg`: what stands before the attributes.
+const HEADER_BYTES: usize = 20;
+
+/// nftnl has no message for it.
+pub(super) fn generation() -> Result<u32, NftError> {
+    let failed = |source| refused("tell the generation of its rules", source);
+    let socket = open_socket()?;
+    let mut request = Vec::with_capacity(HEADER_BYTES);
+    request.extend((HEADER_BYTES as u32).to_ne_bytes());
+    request.extend(GET_GENERATION.to_ne_bytes());
+    // `NLM_F_REQUEST`; then sequence, port and an `nfgenmsg` of zeros.
+    request.extend(1_u16.to_ne_bytes());
+    request.resize(HEADER_BYTES, 0);
+    socket.send(&request).map_err(failed)?;
+    let mut buffer = answer_buffer();
+    let answer = receive(&socket, &mut buffer)?.next();
+    let answer = answer.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?.map_err(failed)?;
+    attribute(answer, GENERATION_ID).ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))
+}
+
+/// The value of a 32-bit attribute of a message (`struct nlattr`; big-endian, as nf_tables has its numbers).
+fn attribute(message: &[u8], wanted: u16) -> Option<u32> {
+    let mut rest = message.get(HEADER_BYTES..)?;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
+        let kind = u16::from_ne_bytes(rest.get(2..4)?.try_into().ok()?);
+        if kind == wanted {
+            return Some(u32::from_be_bytes(rest.get(4..8)?.try_into().ok()?));
+        }
+        rest = rest.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
 fn answer_buffer() -> Vec<u8> {
     vec![0; nftnl::nft_nlmsg_maxsize() as usize]
 }

@@ -9,6 +9,8 @@ use crate::host::{Error, Host, Result};
 use ipnet::Ipv4Net;
 use serde_json::Value;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// What a rule with a counter has let through or stopped.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -38,6 +40,28 @@ pub fn read(host: &Host, family: Family, table: &str) -> Result<Option<Loaded>> 
     }
     let text = Command::new("nft").args(["-j", "list", "table", &family.to_string(), table]).read(host)?;
     parse(&text, family, table).map(Some).map_err(|why| Error::protocol("read nft's list", why))
+}
+
+/// A table as it was read last, in which namespace, and at which generation of the rules.
+type Known = (PathBuf, u32, Option<Ruleset>);
+
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
+/// The chains and rules of a table; `nft` is asked only where the rules have changed since the last time.
+pub fn ruleset(host: &Host, family: Family, table: &str) -> Result<Option<Ruleset>> {
+    let namespace = std::fs::read_link("/proc/thread-self/ns/net").unwrap_or_default();
+    let generation = super::generation()?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((place, when, ruleset)) = known.as_ref() {
+        let same_table = ruleset.as_ref().is_none_or(|ruleset| ruleset.family == family && ruleset.table == table);
+        if *place == namespace && *when == generation && same_table {
+            return Ok(ruleset.clone());
+        }
+    }
+    let loaded = read(host, family, table)?.map(|loaded| loaded.ruleset);
+    // A change between the two would be taken for known.
+    *known = (super::generation()? == generation).then(|| (namespace, generation, loaded.clone()));
+    Ok(loaded)
 }
 
 fn parse(text: &str, family: Family, table: &str) -> std::result::Result<Loaded, String> {
