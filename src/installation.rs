@@ -170,7 +170,8 @@ impl Installation {
         Ok(findings)
     }
 
-    /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers itself.
+    /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers
+    /// itself.
     fn taken_addresses(&self) -> Result<Vec<Finding>, Failure> {
         let network = &self.config.network;
         let ours = self.facts.network.routes.iter().any(|r| r.net == network.range && r.interface == network::BRIDGE);

@@ -1,5 +1,6 @@
-//! The systems that are supported. A new release is one row of [`SYSTEMS`]; for labs also a variant of [`LabSystem`].
-//! What differs between releases beyond that (names of packages) stands where it is used: `engine/native/packages.rs`.
+//! The systems that are supported, all of Debian's family. A new release is one row of [`SYSTEMS`]; for labs also a
+//! variant of [`LabSystem`]. What differs between releases beyond that (names of packages) stands where it is used:
+//! `engine/native/packages.rs`.
 
 use serde::{Deserialize, Serialize};
 

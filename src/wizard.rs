@@ -1,5 +1,5 @@
 //! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the first
-//! change. A new question is a function here and its line in [`QUESTIONS`].
+//! change. A new question is a function here and its line in [`QUESTIONS`], where eight stand already.
 
 use crate::config::network::{self, Access};
 use crate::config::profile::{self, PROFILES};

@@ -1,4 +1,5 @@
-//! A kernel parameter below `/proc/sys`, now. (An argument of the kernel's command line would be another kind.)
+//! A kernel parameter below `/proc/sys`, now. (An argument of the kernel's command line would be another kind; those of
+//! the cloud's network are part of its state: `network/mod.rs`.)
 //!
 //! What sets it again at every boot is a drop-in, an action of its own that comes before: so that `systemd-sysctl`
 //! never puts an older value back between the two (netavark 1.16 met that race).

@@ -1,5 +1,5 @@
-//! Packet filters beside ours. An accept in our table cannot overrule a drop in another: whose it is, and how to open it,
-//! is said instead.
+//! Packet filters beside ours. An accept in our table cannot overrule a drop in another: whose it is, and how to open
+//! it, is said instead.
 
 use super::Subject;
 use crate::facts::filters::Filter;

@@ -99,8 +99,8 @@ fn data_size(s: &Subject) -> Finding {
     Finding::warn("storage", what, "1 TB is recommended; on LVM: lvextend -r -l +100%FREE VOLUME")
 }
 
-/// NVIDIA's device ids grow with the generation, but for 0x20xx, which is Ampere's first (A100, A30) before Turing's last
-/// (0x21xx): 0x2200 is the first of the GeForce 30 series (GA102). (pci.ids)
+/// NVIDIA's device ids grow with the generation, but for 0x20xx, which is Ampere's first (A100, A30) before Turing's
+/// last (0x21xx): 0x2200 is the first of the GeForce 30 series (GA102). (pci.ids)
 fn is_new_enough(device: &str) -> bool {
     u16::from_str_radix(device, 16).is_ok_and(|id| id >= 0x2200 || (0x2080..0x2100).contains(&id))
 }

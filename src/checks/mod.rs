@@ -1,7 +1,7 @@
 //! Checks: findings drawn from facts by pure functions. `plan`, `apply`, `doctor` and the wizard share them.
 //!
-//! A new check is one function in the file of its subject and its line in [`OF_FILES`] or [`OF_THE_RUNNING_SYSTEM`];
-//! what it draws from comes from `facts/`, perhaps from a new field there.
+//! A new check is one function in the file of its subject and its line in [`OF_FILES`] (a captured tree can tell) or
+//! [`OF_THE_RUNNING_SYSTEM`]; what it draws from comes from `facts/`, perhaps from a new field there.
 
 mod filters;
 mod machine;

@@ -1,4 +1,6 @@
-//! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs`, a value in
+//! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
+//! network:
+//! `config/network.rs`), a value in
 //! each of `profiles/*.toml`, and a row here; `init`, the error messages and the check of changed answers follow.
 
 use super::Config;

@@ -1,5 +1,5 @@
 //! The answers: `gpucloud.toml`, complete and checked. Profiles feed only `init` and the wizard; a cloud that stands
-//! reads nothing but its own file, so that a new release changes no old cloud.
+//! reads nothing but its own file, so that a new release changes no old cloud. How to add an answer: [`answers`].
 
 pub mod answers;
 pub mod network;

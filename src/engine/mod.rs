@@ -1,5 +1,5 @@
-//! Engines: how OpenStack gets onto the host. Everything after it (the rooms to come: network, GPUs, recovery,
-//! classroom) is the same code for all of them, and asks only this trait.
+//! Engines: how OpenStack gets onto the host. Everything after it (the network; later GPUs, recovery, classroom) is the
+//! same code for all of them, and asks only this trait.
 //!
 //! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in
 //! `config/mod.rs` (`EngineName`). Templates belong to their path on the host, not to an engine.
@@ -66,8 +66,8 @@ pub trait Engine: Send + Sync {
     /// What asks the probes of the service table.
     fn prober(&self, config: &Config, secrets: &Secrets) -> Prober;
 
-    /// What users have in the cloud, or keep in one of `our_packages` (a database of their own): what an uninstall, which
-    /// removes those packages, would destroy.
+    /// What users have in the cloud, or keep in one of `our_packages` (a database of their own): what an uninstall,
+    /// which removes those packages, would destroy.
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings;
 
     /// What a person is told at the end: addresses, how to log in.

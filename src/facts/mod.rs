@@ -2,6 +2,9 @@
 //!
 //! Facts are *read* (files below a root) or *probed* (netlink, processes, the network). With `--sysroot` the root is
 //! a captured tree: then probes are unknown, and nothing live is asked.
+//!
+//! A new fact is a field in the file of its subject (`hardware`: processors, memory, clocks), filled where that file
+//! reads or probes.
 
 pub mod filters;
 pub mod hardware;
@@ -41,7 +44,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Looks at everything but what takes its time: the outside network ([`reach`]), and who listens where ([`listeners`]).
+    /// Looks at everything but what takes its time: the outside network ([`reach`]), and who listens where
+    /// ([`listeners`]).
     pub fn gather(host: &Host) -> Result<Self> {
         Ok(Self {
             live: host.is_live(),

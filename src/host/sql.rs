@@ -6,6 +6,7 @@
 //! - Names that reach a statement are [`Identifier`] and [`AccountHost`]: they cannot hold a bad character.
 //! - A password never leaves this process, only its `mysql_native_password` hash does: never on a command line, in the
 //!   server's general log, in an error.
+//! - Nothing waits: who starts MariaDB waits for its probe (`engine/probe.rs`), and a look finds it there or not.
 //! - Every call may be repeated: what is there already is left, what is missing already is fine.
 
 use mysql::prelude::Queryable;

@@ -2,9 +2,9 @@
 //! reach the machine says yes in time.
 //!
 //! What takes it back is written down, and a timer of systemd's is started, before the first change: both outlive this
-//! program and the SSH session that it was typed in. Both live in memory only: after a boot the network is what the last
-//! complete apply says anyway. Only what answered before the change is asked after it: a gateway that never answers
-//! pings must not forbid every change (kubernetes-nmstate issues 316 and 1063).
+//! program and the SSH session that it was typed in. Both live in memory only: after a boot the network is what the
+//! last complete apply says anyway. Only what answered before the change is asked after it: a gateway that never
+//! answers pings must not forbid every change (kubernetes-nmstate issues 316 and 1063).
 
 use super::live::{self, Ours};
 use super::state::{Change, State, changes, inverse};

@@ -1,4 +1,4 @@
-//! The state of this kernel, and changes done to it.
+//! The state of this kernel, and changes done to it, by the hands `links`, `nft`, `sysctl` and `ovs`.
 
 use super::state::{Bridge, Change, State, changes};
 use super::{BRIDGE, TABLE};

@@ -12,8 +12,11 @@
 //! steps     files, units and state as steps of a plan
 //! ```
 //!
-//! A new way to reach instances is a variant of `Access` (`config/network.rs`), its rules in [`rules`], and what
-//! [`desired`] says of it. Firewalls beside ours are found by `facts/filters.rs` and judged by `checks/filters.rs`.
+//! A new way to reach instances is a variant of `Access` (`config/network.rs`: the wizard, answers and texts follow),
+//! what [`desired`] says of it, its rules in [`rules`], and what it asks of the campus in [`report`]. A kernel
+//! parameter that the network needs is a line of [`sysctls`]: boot, plan and undo follow. Firewalls beside ours are
+//! recognised by
+//! `facts/filters.rs`; how to open one is said by `checks/filters.rs`.
 
 pub mod eyes;
 pub mod guard;

@@ -1,6 +1,6 @@
-//! Hop by hop, whether instances reach the world, and the world them; each with the reason where it does not. A ping from
-//! this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at through
-//! an instance's eyes.
+//! Hop by hop, whether instances reach the world, and the world them; each with the reason where it does not. A ping
+//! from this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at
+//! through an instance's eyes.
 
 use super::live::{self, Ours};
 use super::state::{Change, State, changes};
@@ -198,8 +198,8 @@ fn inward(host: &Host, network: &NetworkAnswers, from: Option<&str>) -> Hop {
     }
 }
 
-/// Machines of the LAN that have an address of the pool already, with their hardware addresses: asked by ARP, all at once.
-/// Only for a pool that is a part of the LAN's network, and before this machine answers for it itself.
+/// Machines of the LAN that have an address of the pool already, with their hardware addresses: asked by ARP, all at
+/// once. Only for a pool that is a part of the LAN's network, and before this machine answers for it itself.
 ///
 /// # Errors
 /// The kernel's list of neighbours cannot be read.

@@ -1,4 +1,4 @@
-//! One page for the people of the campus network: what they are asked to reserve, route or open.
+//! One page for the people of the campus network: what they are asked to reserve, route or open. Its text is here.
 
 use super::rules::open_ports;
 use crate::config::Config;

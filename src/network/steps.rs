@@ -1,4 +1,5 @@
-//! Files, units and state of the network as steps of a plan.
+//! Files, units and state of the network as steps of a plan. The text of the units, and of what keeps other programs'
+//! hands off our links, is in `templates/`; rules of iptables that ours replace are chosen by `action/iptables.rs`.
 
 use super::guard::Confirmation;
 use super::live::Ours;
