@@ -16,6 +16,7 @@ use crate::exit::ExitStatus;
 use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use crate::host::nft::Transport;
 use crate::host::{Host, users};
 use crate::network::guard::Confirmation;
 use crate::network::{self, live::Ours, state::State};
@@ -88,7 +89,15 @@ impl Installation {
 
     /// What of the network is ours to change.
     pub fn ours(&self) -> Result<Ours, Failure> {
-        Ok(Ours::of(&self.config, Config::load_applied(&self.host)?.as_ref()))
+        let mut ours = Ours::of(&self.config, Config::load_applied(&self.host)?.as_ref());
+        // What a run that was cut off brought in.
+        for (_, entry) in self.journal()?.entries() {
+            if let Some(Undo::Network(original)) = &entry.past.undo {
+                ours.links.extend(original.ports.iter().cloned());
+                ours.addresses.extend(&original.addresses);
+            }
+        }
+        Ok(ours)
     }
 
     /// What of the network's part the answers decide, without the units that keep it.
@@ -131,6 +140,7 @@ impl Installation {
         let mut findings = checks::run(&subject);
         findings.extend(self.engine.suits(&self.facts));
         findings.extend(self.port_findings(journal)?);
+        findings.extend(self.port_map_findings()?);
         Ok(findings)
     }
 
@@ -166,8 +176,24 @@ impl Installation {
     pub fn network_findings(&self) -> Result<Vec<Finding>, Failure> {
         let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &[] };
         let mut findings = checks::of_network(&subject);
+        findings.extend(self.port_map_findings()?);
         findings.extend(self.taken_addresses()?);
         Ok(findings)
+    }
+
+    /// A port map takes a port away from whoever listens there: the cloud itself, or this machine's own SSH.
+    fn port_map_findings(&self) -> Result<Vec<Finding>, Failure> {
+        let maps: Vec<_> = self.config.network.port_maps.iter().filter(|map| map.transport == Transport::Tcp).collect();
+        let listeners = if maps.is_empty() || !self.host.is_live() { Vec::new() } else { listeners::read(&self.host)? };
+        let cloud = network::rules::open_ports(&self.engine.services(&self.config));
+        let taken = maps.into_iter().filter_map(|map| {
+            let own = listeners.iter().find(|l| l.port == map.port && !l.address.is_loopback());
+            let who = cloud.get(&map.port).map(|(service, _)| (*service).to_owned());
+            let who = who.or_else(|| Some(own?.program.clone().unwrap_or_else(|| "a program".into())))?;
+            let what = format!("network.port_maps: `{map}` would take port {} away from {who}", map.port);
+            Some(Finding::stop("port-maps", what, "choose a port of this machine that nobody listens on"))
+        });
+        Ok(taken.collect())
     }
 
     /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers

@@ -118,33 +118,43 @@ fn ask_dashboard(i: &mut Interview) -> Result<Answer<()>, Failure> {
 
 fn ask_access(i: &mut Interview) -> Result<Answer<()>, Failure> {
     i.ui.say("How do people reach the instances? (docs/network.md has a picture of each way.)");
-    let ways: Vec<Access> = Access::ALL.into_iter().filter(|access| suits(*access, i)).collect();
-    let labels: Vec<String> = ways.iter().map(|way| format!("{}: {}", way.name(), way.meaning())).collect();
-    let default = ways.iter().position(|way| *way == i.config.network.access).unwrap_or(0);
+    let ways = ways(i);
+    let label = |(way, links): &Way| match links.as_slice() {
+        [] => format!("{}: {}", way.name(), way.meaning()),
+        links => format!("{} by {}: {}", way.name(), names(links), way.meaning()),
+    };
+    let labels: Vec<String> = ways.iter().map(label).collect();
+    let now = (i.config.network.access, i.config.network.bridge_links.clone());
+    let default = ways.iter().position(|way| *way == now).unwrap_or(0);
     i.prompter.select("Which way?", &labels, default)?.try_take(|chosen| {
-        choose(i, ways[chosen]);
+        let (access, links) = ways[chosen].clone();
+        let network = &mut i.config.network;
+        if network.access != access {
+            network.port_maps.clear();
+        }
+        (network.access, network.bridge_links) = (access, links);
         Ok(())
     })
 }
 
-/// `bridged` needs a second card that carries nothing else.
-fn suits(access: Access, i: &Interview) -> bool {
-    access != Access::Bridged || !spare_links(i.facts).is_empty()
+/// A way to reach instances, and the links that it puts into the bridge.
+type Way = (Access, Vec<InterfaceName>);
+
+fn names(links: &[InterfaceName]) -> String {
+    links.iter().map(InterfaceName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn spare_links(facts: &Facts) -> Vec<InterfaceName> {
-    let spare = facts.network.nics.iter().filter(|nic| nic.driver.is_some() && nic.addresses.is_empty());
-    spare.filter_map(|nic| nic.name.parse().ok()).collect()
-}
-
-fn choose(i: &mut Interview, access: Access) {
-    let network = &mut i.config.network;
-    if network.access != access {
-        network.port_maps.clear();
+/// What suits this machine: `bridged` once for each card that carries nothing else, and as it is now.
+fn ways(i: &Interview) -> Vec<Way> {
+    let mut ways: Vec<Way> = [Access::Nat, Access::ProxyArp, Access::Routed].map(|way| (way, Vec::new())).to_vec();
+    let spare = i.facts.network.nics.iter().filter(|nic| nic.driver.is_some() && nic.controller.is_none());
+    let spare = spare.filter(|nic| nic.ipv4().next().is_none());
+    ways.extend(spare.filter_map(|nic| Some((Access::Bridged, vec![nic.name.parse().ok()?]))));
+    let now = (i.config.network.access, i.config.network.bridge_links.clone());
+    if !ways.contains(&now) {
+        ways.push(now);
     }
-    network.access = access;
-    network.bridge_links =
-        if access == Access::Bridged { spare_links(i.facts).into_iter().take(1).collect() } else { Vec::new() };
+    ways
 }
 
 /// A part of the LAN with neither this machine nor its router: an eighth of it, near its end.
@@ -274,6 +284,7 @@ mod tests {
             up: true,
             carrier: true,
             driver: None,
+            controller: None,
             kind: None,
             addresses: vec![address],
         };

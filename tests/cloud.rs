@@ -39,6 +39,7 @@ fn facts(host: &Host) -> Facts {
         up: true,
         carrier: true,
         driver: None,
+        controller: None,
         kind: None,
         addresses: vec![address],
     };

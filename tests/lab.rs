@@ -56,6 +56,7 @@ fn main() {
         trial("the_wizard_asks_shows_every_change_and_a_no_changes_nothing", scenario::wizard),
         trial("ctrl_c_at_each_question_changes_nothing", scenario::terminal::interrupted),
         trial("the_wizard_refuses_wrong_values_and_goes_back", scenario::terminal::wrong_and_back),
+        trial("a_resized_terminal_asks_on", scenario::terminal::resized),
         trial("a_plain_terminal_gets_plain_text", scenario::terminal::plain),
         trial("an_installation_killed_ten_times_goes_on", scenario::killed_ten_times),
         trial("a_closed_terminal_does_not_end_the_run_and_a_second_apply_watches_it", scenario::terminal_closed),

@@ -14,6 +14,8 @@ pub struct AdoptedMasquerades {
     pub uplink: String,
     /// The cloud's external network.
     pub range: Ipv4Net,
+    /// Whether a rule for whoever leaves by the uplink serves the cloud alone: no other network is behind this machine.
+    pub alone: bool,
 }
 
 impl AdoptedMasquerades {
@@ -21,15 +23,17 @@ impl AdoptedMasquerades {
         filters::masquerades(host).into_iter().filter(|line| self.does_the_same(line)).collect()
     }
 
-    /// `-A POSTROUTING [-s NET] [-o UPLINK] -j MASQUERADE`, for our range or for everything; nothing else.
+    /// `-A POSTROUTING [-s NET] [-o UPLINK] -j MASQUERADE`, for our range, or for everything where that is only us.
     fn does_the_same(&self, line: &str) -> bool {
         let words: Vec<&str> = line.split(' ').collect();
         let [_, _, conditions @ .., _, _] = words.as_slice() else { return false };
-        conditions.chunks(2).all(|condition| match condition {
-            ["-o", link] => *link == self.uplink,
-            ["-s", net] => net.parse() == Ok(self.range),
-            _ => false,
-        })
+        let for_range = conditions.contains(&"-s");
+        (for_range || self.alone)
+            && conditions.chunks(2).all(|condition| match condition {
+                ["-o", link] => *link == self.uplink,
+                ["-s", net] => net.parse() == Ok(self.range),
+                _ => false,
+            })
     }
 }
 
@@ -100,9 +104,13 @@ mod tests {
 
     #[test]
     fn only_what_does_the_same_is_adopted() {
-        let adopted = AdoptedMasquerades { uplink: "eno1".into(), range: "172.24.4.0/24".parse().unwrap() };
+        let range = "172.24.4.0/24".parse().unwrap();
+        let adopted = AdoptedMasquerades { uplink: "eno1".into(), range, alone: true };
         let same = |conditions: &str| adopted.does_the_same(&format!("-A POSTROUTING {conditions}-j MASQUERADE"));
         assert!(same("-o eno1 ") && same("-s 172.24.4.0/24 -o eno1 ") && same(""));
         assert!(!same("-s 172.17.0.0/16 ! -o docker0 ") && !same("-o eno2 ") && !same("-s 10.0.0.0/8 -o eno1 "));
+        let beside = AdoptedMasquerades { alone: false, ..adopted.clone() };
+        assert!(!beside.does_the_same("-A POSTROUTING -o eno1 -j MASQUERADE"), "somebody else's clients need it");
+        assert!(beside.does_the_same("-A POSTROUTING -s 172.24.4.0/24 -o eno1 -j MASQUERADE"));
     }
 }

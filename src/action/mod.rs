@@ -169,6 +169,11 @@ pub trait Action: Send + Sync {
         false
     }
 
+    /// Whether nothing that it changes outlives a boot.
+    fn changes_the_running_system_only(&self) -> bool {
+        false
+    }
+
     /// What to remember to take it back, from the machine as it is now. Changes nothing but `originals`.
     fn prepare(&self, host: &Host, originals: &Originals) -> Result<Undo>;
 

@@ -7,7 +7,7 @@ use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
 use crate::network::guard::{self, Confirmation};
 use crate::network::live::{self, Ours};
-use crate::network::state::{State, changes};
+use crate::network::state::{Bridge, State, changes};
 use crate::network::{BRIDGE, TABLE};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,10 @@ impl NetworkState {
     fn original(&self, host: &Host) -> Result<NetworkOriginal> {
         let now = live::current(host, &self.desired, &self.ours)?;
         let bridge = self.desired.bridge.clone();
-        let (addresses, ports) = bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
-        let before = now.bridge.map(|bridge| (bridge.addresses, bridge.ports)).unwrap_or_default();
+        let parts = |bridge: Option<Bridge>| {
+            bridge.map(|b| (b.addresses, b.ports.into_keys().collect::<BTreeSet<_>>())).unwrap_or_default()
+        };
+        let ((addresses, ports), before) = (parts(bridge), parts(now.bridge));
         Ok(NetworkOriginal {
             sysctls: now.sysctls.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
             uplink: self.desired.uplink.clone(),
@@ -70,7 +72,14 @@ impl Action for NetworkState {
         true
     }
 
+    fn changes_the_running_system_only(&self) -> bool {
+        true
+    }
+
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        if self.confirmation == Confirmation::Witnesses && guard::pending(host)?.is_some() {
+            return Ok(Checked::needed("take back the change that nobody confirmed, before anything else"));
+        }
         let now = live::current(host, &self.desired, &self.ours)?;
         let changes = changes(&now, &self.desired);
         if changes.is_empty() {
@@ -106,6 +115,7 @@ impl Action for NetworkState {
 
 /// Puts the network back: rules last, so that nothing is open meanwhile.
 pub(super) fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
+    guard::forget(host)?;
     let links = links::links()?;
     let exists = |name: &str| links.iter().any(|link| link.name == name);
     for port in &original.ports {

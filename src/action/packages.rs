@@ -17,6 +17,8 @@ pub struct Packages {
     pub names: Vec<String>,
     /// What they make while they run, and leave when they are purged.
     pub leaves: Leaves,
+    /// What a package's own script makes and cannot go on with when it was killed inside: package and directory.
+    pub made_once: Vec<(String, PathBuf)>,
     /// Directories of others whose permissions they change, and leave changed.
     pub changed_permissions: Vec<PathBuf>,
 }
@@ -44,6 +46,8 @@ impl Action for Packages {
     /// What the list wants today is added to what we already answer for.
     fn prepare_again(&self, host: &Host, earlier: &Undo) -> Result<Undo> {
         let Undo::Packages { added, leaves } = earlier else { return Ok(earlier.clone()) };
+        // Before anything lets dpkg finish what was killed.
+        self.clear_half_made(host, leaves)?;
         let mut added = added.clone();
         let new = packages::would_add(host, &self.names)?;
         added.extend(new.into_iter().filter(|name| !earlier_has(earlier, name)));
@@ -53,6 +57,19 @@ impl Action for Packages {
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         packages::install(host, &self.names, Path::new(ARCHIVES))?;
         Ok(Applied::Done)
+    }
+}
+
+impl Packages {
+    /// Removes what was not there before us and was never finished: it holds nothing of anybody's.
+    fn clear_half_made(&self, host: &Host, leaves: &Leaves) -> Result<()> {
+        for (package, path) in self.made_once.iter().filter(|(_, path)| leaves.paths.contains(path)) {
+            if files::exists(host, path) && packages::never_configured(host, package)? {
+                host.warn(&format!("{package} was cut off while it made {}: beginning anew", path.display()));
+                files::remove_tree(host, path)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -34,6 +34,10 @@ fn clashes(s: &Subject, key: &str, net: &Ipv4Net) -> Vec<Finding> {
     let clash = others(s).find(|route| overlap(&route.net, net));
     let finding = |route: &NetworkRoute| {
         let what = format!("{key} {net} overlaps {}, which is reached by {}", route.net, route.interface);
+        if s.is_begun() {
+            // The range is fixed by now, and the route may be younger than the cloud.
+            return Finding::warn(ID, what, format!("instances cannot reach {}: make that route narrower", route.net));
+        }
         Finding::stop(ID, what, format!("choose a range that nobody uses: {key} in gpucloud.toml"))
     };
     clash.map(finding).into_iter().collect()
@@ -73,7 +77,12 @@ pub(super) fn bridge_links(s: &Subject) -> Vec<Finding> {
         if uplink == Some(name) {
             return stop(format!("{name} has the default route: as a port of {BRIDGE} it would cut this machine off"));
         }
-        let addresses: Vec<String> = nic.ipv4().map(|address| address.to_string()).collect();
+        if let Some(controller) = nic.controller.as_ref().filter(|name| !name.starts_with("ovs-")) {
+            return stop(format!("{name} is a part of {controller}"));
+        }
+        let lasting =
+            nic.addresses.iter().filter(|a| !matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local()));
+        let addresses: Vec<String> = lasting.map(|a| a.address.to_string()).collect();
         if !addresses.is_empty() {
             return stop(format!("{name} has {}, which would no longer answer", addresses.join(", ")));
         }

@@ -39,6 +39,7 @@ fn facts() -> Facts {
                 up: true,
                 carrier: true,
                 driver: None,
+                controller: None,
                 kind: None,
                 addresses: vec![network::NicAddress {
                     address: "192.0.2.10".parse().unwrap(),

@@ -4,6 +4,7 @@
 use super::{Session, apply};
 use crate::action::file::File;
 use crate::cli::{Network, NetworkApply, NetworkProbe};
+use crate::config::network::NetworkAnswers;
 use crate::config::{APPLIED_PATH, Config};
 use crate::content::Content;
 use crate::engine;
@@ -49,7 +50,9 @@ pub(super) fn run(session: &Session, options: &Network) -> Result<ExitStatus, Fa
 fn with_answers(session: &Session) -> Result<Installation, Failure> {
     let Some(applied) = Config::load_applied(&session.host)? else { return Err(no_cloud()) };
     let answers = Config::load(&session.host, &session.global.config)?;
-    let config = Config { network: answers.network, ..applied };
+    // Name servers are Neutron's: a change of them restarts it, which is the whole plan's to do.
+    let network = NetworkAnswers { dns: applied.network.dns.clone(), ..answers.network };
+    let config = Config { network, ..applied };
     let path = session.global.config.as_path();
     // The network's answers and the rest of the cloud's must fit together too.
     Config::parse(&config.render(), path)?;
@@ -99,9 +102,20 @@ fn show(session: &Session) -> Result<ExitStatus, Failure> {
 fn make_plan(installation: &Installation, journal: &Journal, confirmation: Confirmation) -> Result<Plan, Failure> {
     installation.refuse_changed_fixed()?;
     let mut steps = installation.network_state_steps(confirmation)?;
+    if let Confirmation::Person(_) = confirmation {
+        // Files outlive a boot: only what is confirmed gets into them, by `network confirm`.
+        for step in &mut steps {
+            step.actions.retain(|action| action.changes_the_running_system_only());
+        }
+        return without_orphans(steps, installation, journal);
+    }
     let applied = File::new(APPLIED_PATH, Content::plain(installation.config.render())).access(0o600, "root", "root");
     let note = Step::new("network-applied", "Note what was applied").after(&[crate::network::steps::STEP]);
     steps.push(note.with(applied));
+    without_orphans(steps, installation, journal)
+}
+
+fn without_orphans(steps: Vec<Step>, installation: &Installation, journal: &Journal) -> Result<Plan, Failure> {
     let mut plan = Plan::make(steps, &installation.host, journal)?;
     // What belongs to the rest of the cloud is wanted, although it is not in this plan.
     plan.orphans.clear();
@@ -123,7 +137,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     let limit = options.until_confirmed.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let confirmation = limit.map_or(Confirmation::Witnesses, Confirmation::Person);
     Journal::refuse_busy(&session.host, DIRECTORY)?;
-    let _lock = lock(&session.host)?;
+    say_what_is_left_out(session, &installation)?;
     let plan = make_plan(&installation, &installation.journal()?, confirmation)?;
     if plan.pending() == 0 {
         session.ui.document("network apply", json!({"changed": 0, "seconds": 0.0}));
@@ -133,6 +147,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     apply::refuse_stops(session, &installation.network_findings()?)?;
     session.ui.say(text::plan(&plan, false));
     session.consent("Go ahead?", true)?;
+    let _lock = lock(&session.host)?;
     // What was seen is what is done: each action looks again before it changes anything.
     let outcome = worker::work(&installation.host, 1, vec![session.ui.display()], |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
@@ -146,6 +161,15 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     Ok(outcome.status)
 }
 
+/// Answers of the network that only the whole plan applies.
+fn say_what_is_left_out(session: &Session, installation: &Installation) -> Result<(), Failure> {
+    let answers = Config::load(&session.host, &session.global.config)?;
+    if answers.network.dns != installation.config.network.dns {
+        session.ui.say("network.dns is not changed here, since Neutron restarts for it. Next: gpucloud-install apply");
+    }
+    Ok(())
+}
+
 fn revert(session: &Session) -> Result<ExitStatus, Failure> {
     let waited = guard::pending(&session.host)?.is_some();
     let truth = guard::take_back(&session.host)?;
@@ -155,10 +179,25 @@ fn revert(session: &Session) -> Result<ExitStatus, Failure> {
 }
 
 fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
+    // The timer's next look must find the answers that were confirmed.
+    let _lock = lock(&session.host)?;
     let waited = guard::confirm(&session.host)?;
+    if waited {
+        note_confirmed(session)?;
+    }
     session.ui.document("network confirm", json!({"confirmed": waited}));
     session.ui.say(if waited { "The change stays." } else { "No change of the network waits for a yes." });
     Ok(ExitStatus::Done)
+}
+
+/// Writes what lasts of a change that was confirmed: kernel parameters at boot, and the answers that were applied.
+fn note_confirmed(session: &Session) -> Result<(), Failure> {
+    let installation = with_answers(session)?;
+    let sinks = vec![session.ui.display()];
+    let outcome = worker::work(&installation.host, 1, sinks, |journal| {
+        make_plan(&installation, journal, Confirmation::Witnesses)
+    })?;
+    outcome.failures.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, Failure> {
@@ -199,20 +238,28 @@ fn keep(session: &Session) -> Result<ExitStatus, Failure> {
     let Some(config) = Config::load_applied(host)? else { return Ok(ExitStatus::Done) };
     let _lock = lock(host)?;
     // A run that is going on, or a change that waits for a yes, is about to make it something else.
-    if guard::pending(host)?.is_some() || Journal::refuse_busy(host, DIRECTORY).is_err() {
+    if Journal::refuse_busy(host, DIRECTORY).is_err() {
         return Ok(ExitStatus::Done);
+    }
+    if guard::pending(host)?.is_some() {
+        if guard::is_armed(host)? {
+            return Ok(ExitStatus::Done);
+        }
+        session.ui.say(guard::take_back(host)?);
     }
     let services = engine::engine(config.engine).services(&config);
     let wanted = desired(&config, &services, os::read(host)?.datapath());
     let ours = Ours::of(&config, None);
     let changes = state::changes(&live::current(host, &wanted, &ours)?, &wanted);
-    live::apply(host, &changes)?;
-    if !changes.is_empty() {
-        live::verify(host, &wanted, &ours)?;
-    }
+    // Each for itself: a link that is gone must not keep the rules away.
+    let failed = live::apply_all(host, &changes);
     for change in &changes {
         session.ui.say(format!("brought back: {change}"));
     }
-    session.ui.document("network keep", json!({"changed": changes.len()}));
-    Ok(ExitStatus::Done)
+    session.ui.document("network keep", json!({"changed": changes.len(), "failed": failed}));
+    match failed.split_first() {
+        None if changes.is_empty() => Ok(ExitStatus::Done),
+        None => live::verify(host, &wanted, &ours).map(|()| ExitStatus::Done).map_err(Failure::from),
+        Some(_) => Err(Failure::new("the network is not in its state", failed.join("\n"), "gpucloud-install doctor")),
+    }
 }

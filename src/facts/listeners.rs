@@ -5,7 +5,7 @@ use procfs::ProcResult;
 use procfs::net::{self, TcpState};
 use procfs::process::{self, FDTarget};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 /// A listening TCP socket.
@@ -33,15 +33,17 @@ pub fn read(host: &Host) -> Result<Vec<Listener>> {
     Ok(owned.collect())
 }
 
-/// The other ends of connections to this machine's TCP port, each once.
-pub fn peers_of(_host: &Host, port: u16) -> Result<Vec<IpAddr>> {
+/// Who is connected to a listening TCP port of this machine, each once.
+pub fn clients(_host: &Host) -> Result<Vec<IpAddr>> {
     let broken = |error| Error::protocol("list TCP sockets", error);
-    let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
-    let ours = sockets.filter(|socket| socket.state == TcpState::Established && socket.local_address.port() == port);
-    // An IPv4 connection to a socket of both families.
-    let peers: std::collections::BTreeSet<IpAddr> =
-        ours.map(|socket| socket.remote_address.ip().to_canonical()).collect();
-    Ok(peers.into_iter().collect())
+    let sockets: Vec<_> = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default()).collect();
+    let listening: BTreeSet<u16> =
+        sockets.iter().filter(|s| s.state == TcpState::Listen).map(|s| s.local_address.port()).collect();
+    let incoming =
+        sockets.iter().filter(|s| s.state == TcpState::Established && listening.contains(&s.local_address.port()));
+    // An IPv4 connection to a socket of both families has a mapped address.
+    let clients: BTreeSet<IpAddr> = incoming.map(|socket| socket.remote_address.ip().to_canonical()).collect();
+    Ok(clients.into_iter().collect())
 }
 
 fn listener(host: &Host, socket: SocketAddr, pid: Option<i32>) -> Listener {

@@ -21,6 +21,8 @@ pub struct Nic {
     pub carrier: bool,
     /// Kernel driver, "ixgbe"; none for a link without a device.
     pub driver: Option<String>,
+    /// The bridge, bond or switch that it is a port of.
+    pub controller: Option<String>,
     /// What it is when it is no device: "bridge", "veth".
     pub kind: Option<String>,
     /// Its addresses.
@@ -113,7 +115,7 @@ pub fn probe(host: &Host) -> Result<Network> {
     }
     let (links, addresses, routes) = (links::links()?, links::addresses()?, links::routes()?);
     let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
-    let nics = links.iter().filter(|link| link.name != "lo").map(|link| nic(host, link, &addresses)).collect();
+    let nics = links.iter().filter(|link| link.name != "lo").map(|link| nic(host, link, &links, &addresses)).collect();
     let default_route = links::default_of(&routes)
         .and_then(|route| Some(DefaultRoute { interface: name(route.link)?, gateway: route.gateway }));
     let nets = routes.iter().filter_map(|route| match route.destination? {
@@ -185,7 +187,7 @@ fn settings(host: &Host) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn nic(host: &Host, link: &links::Link, addresses: &[links::Address]) -> Nic {
+fn nic(host: &Host, link: &links::Link, links: &[links::Link], addresses: &[links::Address]) -> Nic {
     let own = addresses.iter().filter(|a| a.link == link.index);
     Nic {
         name: link.name.clone(),
@@ -194,6 +196,7 @@ fn nic(host: &Host, link: &links::Link, addresses: &[links::Address]) -> Nic {
         up: link.up,
         carrier: link.carrier,
         driver: driver(host, &link.name),
+        controller: link.controller.and_then(|index| links.iter().find(|l| l.index == index)).map(|l| l.name.clone()),
         kind: link.kind.clone(),
         addresses: own
             .map(|a| NicAddress { address: a.address, prefix_len: a.prefix_len, dynamic: a.dynamic })

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+const UPDATES: &str = "/var/lib/dpkg/updates";
 const STATUS: &str = "/var/lib/dpkg/status";
 /// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer). For the last one, which
 /// `apt-get update` takes, apt itself never waits.
@@ -166,7 +167,7 @@ fn is_interrupted(host: &Host) -> Result<bool> {
         let ends = [" half-configured", " unpacked", " half-installed"];
         line.starts_with("Status: ") && (ends.iter().any(|end| line.ends_with(end)) || line.contains(" triggers-"))
     };
-    Ok(status_text(host)?.lines().any(half) || !files::list(host, "/var/lib/dpkg/updates")?.is_empty())
+    Ok(status_text(host)?.lines().any(half) || !files::list(host, UPDATES)?.is_empty())
 }
 
 fn status_text(host: &Host) -> Result<String> {
@@ -181,6 +182,24 @@ fn torn_packages(status: &str) -> Vec<String> {
     let torn = |paragraph: &&str| paragraph.lines().any(|l| l.starts_with("Status: ") && l.contains(" reinstreq "));
     let names = status.split("\n\n").filter(torn).filter_map(|p| p.lines().find_map(|l| l.strip_prefix("Package: ")));
     names.map(str::to_owned).collect()
+}
+
+/// Whether a package's own scripts never came to their end on this machine: dpkg notes the version for which they did
+/// (`Config-Version`), in its status file or in what it has not merged into it yet.
+pub fn never_configured(host: &Host, name: &str) -> Result<bool> {
+    let mut texts = vec![status_text(host)?];
+    for update in files::list(host, UPDATES)? {
+        texts.extend(files::read_text(host, Path::new(UPDATES).join(update))?);
+    }
+    Ok(!texts.iter().any(|text| was_configured(text, name)))
+}
+
+fn was_configured(status: &str, name: &str) -> bool {
+    let has = |paragraph: &str, line: &str| paragraph.lines().any(|l| l == line);
+    let configured = |paragraph: &str| {
+        paragraph.lines().any(|l| l.starts_with("Config-Version: ")) || has(paragraph, "Status: install ok installed")
+    };
+    status.split("\n\n").any(|paragraph| has(paragraph, &format!("Package: {name}")) && configured(paragraph))
 }
 
 /// Removes packages with their configuration.
@@ -279,6 +298,12 @@ mod tests {
         holder.wait().unwrap();
         waiting.join().unwrap().unwrap();
         assert_eq!(lock_holder(&host), None);
+    }
+
+    #[test]
+    fn a_package_whose_scripts_never_ended_is_told_from_one_that_is_upgraded() {
+        let text = "Package: a\nStatus: install ok half-configured\n\nPackage: b\nStatus: install ok unpacked\nConfig-Version: 1\n\nPackage: c\nStatus: install ok installed\n";
+        assert_eq!(["a", "b", "c", "d"].map(|name| was_configured(text, name)), [false, true, true, false]);
     }
 
     #[test]

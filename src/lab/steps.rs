@@ -29,8 +29,13 @@ const TAKEN_ALONG: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.
 /// The packages that labs need, and forwarding: what all labs share.
 pub fn shared() -> Vec<Step> {
     let names = ["systemd-container", "mmdebstrap"].map(str::to_owned).to_vec();
-    let packages =
-        Packages { purpose: "lab".into(), names, leaves: Leaves::default(), changed_permissions: Vec::new() };
+    let packages = Packages {
+        purpose: "lab".into(),
+        names,
+        leaves: Leaves::default(),
+        made_once: Vec::new(),
+        changed_permissions: Vec::new(),
+    };
     vec![
         Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(packages),
         Step::new("lab-forwarding", "Let this machine forward")

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// What takes an unconfirmed change back.
 const PENDING: &str = "/run/gpucloud/network/pending.json";
+/// The same while somebody confirms it, or takes it back.
+const CLAIMED: &str = "/run/gpucloud/network/claimed.json";
 /// The unit of the timer, and of what it starts.
 const UNIT: &str = "gpucloud-network-rollback";
 /// How long an answer may take.
@@ -26,7 +28,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an unconfirmed change lasts.
-pub const DEFAULT_LIMIT: Duration = Duration::from_secs(60);
+pub const DEFAULT_LIMIT: Duration = Duration::from_secs(120);
+/// Where the program stands on a machine with a cloud: not on a disk that the network may take away.
+const PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 
 /// Somebody who is asked whether this machine is still reachable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,15 +77,16 @@ pub enum Confirmation {
     Person(Duration),
 }
 
-/// Gateway, name servers and the other ends of SSH sessions, as far as they answer now.
+/// Gateway, name servers, and whoever is connected to a port of this machine (SSH, whichever port it has), as far as they
+/// answer now.
 pub fn witnesses(host: &Host, network: &Network) -> Vec<Witness> {
     let of = |role: &'static str, dns| move |address: IpAddr| Witness { role: role.to_owned(), address, dns };
     let gateway = network.default_route.as_ref().and_then(|route| route.gateway);
     let servers = network.name_servers.iter().copied().map(IpAddr::V4);
-    let peers = crate::facts::listeners::peers_of(host, 22).unwrap_or_default();
+    let peers = crate::facts::listeners::clients(host).unwrap_or_default();
     let mut all: Vec<Witness> = gateway.into_iter().map(of("the gateway", false)).collect();
     all.extend(servers.map(of("the name server", true)));
-    all.extend(peers.into_iter().filter(|peer| !peer.is_loopback()).map(of("the other end of an SSH session", false)));
+    all.extend(peers.into_iter().filter(|peer| !peer.is_loopback()).map(of("a client of this machine", false)));
     answering(all)
 }
 
@@ -126,6 +131,11 @@ pub fn bring_about(
         return Ok(changes);
     }
     let pending = Pending { back: inverse(&changes), witnesses: witnesses(host, network) };
+    if pending.witnesses.is_empty() && confirmation == Confirmation::Witnesses {
+        host.warn("nobody who could be asked answered before this change: network apply --until-confirmed asks you");
+    }
+    // A stop request must not leave a change without its way back.
+    let host = &host.unstoppable();
     arm(host, &pending, confirmation)?;
     let done = live::apply(host, &changes).and_then(|()| live::verify(host, desired, ours));
     if let Err(error) = done {
@@ -141,7 +151,10 @@ pub fn bring_about(
 fn confirm_by_witnesses(host: &Host, pending: &Pending) -> Result<()> {
     let silent = silent(&pending.witnesses);
     if silent.is_empty() {
-        return confirm(host).map(drop);
+        return match confirm(host)? {
+            true => Ok(()),
+            false => Err(Error::protocol("change the network", "it took too long, and was taken back meanwhile")),
+        };
     }
     let truth = take_back(host)?;
     let names: Vec<String> = silent.iter().map(ToString::to_string).collect();
@@ -153,17 +166,25 @@ fn arm(host: &Host, pending: &Pending, confirmation: Confirmation) -> Result<()>
     let text = serde_json::to_vec(pending).map_err(|error| Error::protocol("note the way back", error))?;
     files::make_parents(host, Path::new(PENDING))?;
     files::write_volatile(host, Path::new(PENDING), &text, 0o600)?;
-    let program = std::env::current_exe().map_err(|error| Error::protocol("find this program", error))?;
+    let program = match files::exists(host, PROGRAM) {
+        true => PROGRAM.into(),
+        false => std::env::current_exe().map_err(|error| Error::protocol("find this program", error))?,
+    };
     let limit = match confirmation {
         Confirmation::Witnesses => DEFAULT_LIMIT,
         Confirmation::Person(limit) => limit,
     };
-    Command::new("systemd-run")
+    let armed = Command::new("systemd-run")
         .args(["--quiet", "--collect", &format!("--unit={UNIT}"), "--timer-property=AccuracySec=1s"])
         .args([format!("--on-active={}s", limit.as_secs()), "--".into(), program.display().to_string()])
         .args(["network", "revert"])
         .quiet()
-        .run(host)
+        .run(host);
+    if armed.is_err() {
+        // Without its timer it would only keep `network keep` from its work.
+        files::remove(host, Path::new(PENDING))?;
+    }
+    armed
 }
 
 /// The change that waits for a yes, if one does.
@@ -172,23 +193,55 @@ pub fn pending(host: &Host) -> Result<Option<Pending>> {
     serde_json::from_str(&text).map(Some).map_err(|error| Error::protocol(format!("read {PENDING}"), error))
 }
 
-/// The change that waits stays. Returns whether one waited.
+/// The change that waits stays. Returns whether one waited: who takes it back meanwhile has claimed it.
 pub fn confirm(host: &Host) -> Result<bool> {
-    let waited = files::exists(host, PENDING);
-    files::remove(host, Path::new(PENDING))?;
-    if waited {
-        systemd::stop_transient(host, &format!("{UNIT}.timer"))?;
+    if !claim(host)? {
+        return Ok(false);
     }
-    Ok(waited)
+    forget(host)?;
+    Ok(true)
+}
+
+/// Whether the change that waits is ours now, to confirm or to take back: only one of several that ask gets it.
+fn claim(host: &Host) -> Result<bool> {
+    if !files::exists(host, PENDING) {
+        return Ok(false);
+    }
+    match files::rename(host, Path::new(PENDING), Path::new(CLAIMED)) {
+        Ok(()) => Ok(true),
+        Err(_) if !files::exists(host, PENDING) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// No change waits any more: no file, no timer.
+pub fn forget(host: &Host) -> Result<()> {
+    let waited = [PENDING, CLAIMED].iter().any(|path| files::exists(host, path));
+    files::remove(host, Path::new(PENDING))?;
+    files::remove(host, Path::new(CLAIMED))?;
+    if waited { systemd::stop_transient(host, &format!("{UNIT}.timer")) } else { Ok(()) }
+}
+
+/// Whether the timer of the change that waits is still there; without it, the next look takes the change back.
+pub fn is_armed(host: &Host) -> Result<bool> {
+    Ok(systemd::unit(host, &format!("{UNIT}.timer"))?.is_active())
 }
 
 /// Takes back the change that waits, and says whether everybody who answered before answers again.
 pub fn take_back(host: &Host) -> Result<String> {
-    let Some(pending) = pending(host)? else { return Ok("no change of the network waits for a yes".into()) };
-    let done: Vec<Result<()>> =
-        pending.back.iter().map(|change| live::apply(host, std::slice::from_ref(change))).collect();
-    confirm(host)?;
-    let failed: Vec<String> = done.into_iter().filter_map(|result| result.err()).map(|e| e.to_string()).collect();
+    let host = &host.unstoppable();
+    let none = || Ok("no change of the network waits for a yes".to_owned());
+    let Some(pending) = pending(host)? else { return none() };
+    if !claim(host)? {
+        return none();
+    }
+    let failed = live::apply_all(host, &pending.back);
+    if failed.is_empty() {
+        forget(host)?;
+    } else {
+        // The next look of `network keep` tries again.
+        files::rename(host, Path::new(CLAIMED), Path::new(PENDING))?;
+    }
     let silent: Vec<String> = silent(&pending.witnesses).iter().map(ToString::to_string).collect();
     Ok(match (failed.is_empty(), silent.is_empty()) {
         (true, true) => "everything was taken back, and everybody who answered before answers again".into(),

@@ -22,14 +22,17 @@ pub struct Ours {
     pub range: Ipv4Net,
     /// Links that these answers, or those before them, made ports of the bridge.
     pub links: BTreeSet<String>,
+    /// Addresses that these answers, or those before them, gave the bridge.
+    pub addresses: BTreeSet<Ipv4Net>,
 }
 
 impl Ours {
     /// By the answers, and those of the last complete apply.
     pub fn of(config: &Config, applied: Option<&Config>) -> Self {
-        let configs = std::iter::once(config).chain(applied);
-        let links = configs.flat_map(|config| &config.network.bridge_links).map(|link| link.as_str().to_owned());
-        Self { range: config.network.range, links: links.collect() }
+        let configs = || std::iter::once(config).chain(applied);
+        let links = configs().flat_map(|config| &config.network.bridge_links).map(|link| link.as_str().to_owned());
+        let addresses = configs().filter_map(super::bridge_address).collect();
+        Self { range: config.network.range, links: links.collect(), addresses }
     }
 }
 
@@ -47,14 +50,14 @@ pub fn current(host: &Host, desired: &State, ours: &Ours) -> Result<State> {
     let bridge = links.iter().find(|link| link.name == BRIDGE);
     Ok(State {
         sysctls: parameters,
-        bridge: bridge.map(|link| read_bridge(host, link, desired, ours)).transpose()?,
+        bridge: bridge.map(|link| read_bridge(host, link, &links, desired, ours)).transpose()?,
         uplink: desired.uplink.clone(),
         proxies: proxies.into_iter().filter(|address| ours.range.contains(address)).collect(),
         table: listing::ruleset(host, Family::Inet, TABLE)?,
     })
 }
 
-fn read_bridge(host: &Host, link: &links::Link, desired: &State, ours: &Ours) -> Result<Bridge> {
+fn read_bridge(host: &Host, link: &links::Link, links: &[links::Link], desired: &State, ours: &Ours) -> Result<Bridge> {
     let own = links::addresses()?.into_iter().filter(|address| address.link == link.index);
     let nets = own.filter_map(|found| match found.address {
         IpAddr::V4(address) => Ipv4Net::new(address, found.prefix_len).ok(),
@@ -62,19 +65,27 @@ fn read_bridge(host: &Host, link: &links::Link, desired: &State, ours: &Ours) ->
     });
     let wanted = desired.bridge.as_ref();
     // Asking Open vSwitch costs a process: only where a link is to be its port, or may be one of ours.
+    let is_up = |name: &str| links.iter().any(|link| link.name == name && link.up);
     let mut ports = if ours.links.is_empty() { Vec::new() } else { ovs::links_of(host, BRIDGE)? };
     ports.retain(|port| ours.links.contains(port));
     Ok(Bridge {
         datapath: wanted.map_or(Datapath::System, |bridge| bridge.datapath),
         up: link.up,
-        addresses: nets.collect(),
-        ports: ports.into_iter().collect(),
+        // One that an administrator gave it is not ours to take.
+        addresses: nets.filter(|net| ours.addresses.contains(net)).collect(),
+        ports: ports.into_iter().map(|port| (port.clone(), is_up(&port))).collect(),
     })
 }
 
-/// Does `changes` in their order.
+/// Does `changes` in their order, to the first that fails.
 pub fn apply(host: &Host, changes: &[Change]) -> Result<()> {
     changes.iter().try_for_each(|change| apply_one(host, change))
+}
+
+/// Does all of `changes` that can be done; returns what failed, in words.
+pub fn apply_all(host: &Host, changes: &[Change]) -> Vec<String> {
+    let failed = |change: &Change| apply_one(host, change).err().map(|error| format!("{change}: {error}"));
+    changes.iter().filter_map(failed).collect()
 }
 
 fn apply_one(host: &Host, change: &Change) -> Result<()> {
@@ -89,10 +100,8 @@ fn apply_one(host: &Host, change: &Change) -> Result<()> {
                 if *comes { links::add_address(BRIDGE, ip, bits) } else { links::delete_address(BRIDGE, ip, bits) };
             Ok(done?)
         }
-        Change::Port { link, comes: true } => {
-            ovs::add_port(host, BRIDGE, link)?;
-            Ok(links::set_up(link)?)
-        }
+        Change::Port { link, comes: true } => ovs::add_port(host, BRIDGE, link),
+        Change::PortUp(link) => Ok(links::set_up(link)?),
         Change::Port { link, comes: false } => ovs::delete_port(host, BRIDGE, link),
         Change::Proxies { link, addresses, comes: true } => Ok(neighbours::add_proxies(link, addresses)?),
         Change::Proxies { link, addresses, comes: false } => Ok(neighbours::delete_proxies(link, addresses)?),

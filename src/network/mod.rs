@@ -43,20 +43,26 @@ pub const TABLE: &str = "gpucloud";
 /// The state that the answers ask for. `datapath` is what a missing bridge is made with.
 pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {
     let network = &config.network;
-    let own = network.is_routed_here().then(|| Ipv4Net::new(network.gateway, network.range.prefix_len()).ok());
     let proxies = if network.access == Access::ProxyArp { proxied(config) } else { BTreeSet::new() };
     State {
         sysctls: sysctls(config).into_iter().map(|(key, value)| (key, Some(value))).collect(),
         bridge: Some(Bridge {
             datapath,
             up: true,
-            addresses: own.flatten().into_iter().collect(),
-            ports: network.bridge_links.iter().map(|link| link.as_str().to_owned()).collect(),
+            addresses: bridge_address(config).into_iter().collect(),
+            ports: network.bridge_links.iter().map(|link| (link.as_str().to_owned(), true)).collect(),
         }),
         uplink: config.host.interface.as_str().to_owned(),
         proxies,
         table: Some(rules::ruleset(config, services)),
     }
+}
+
+/// This machine's own address on the bridge, where instances have it for their router.
+fn bridge_address(config: &Config) -> Option<Ipv4Net> {
+    let network = &config.network;
+    let address = Ipv4Net::new(network.gateway, network.range.prefix_len()).ok();
+    address.filter(|_| network.is_routed_here())
 }
 
 /// Only the range's addresses are answered for, each named: proxy_arp = 1 would answer for everything that this machine

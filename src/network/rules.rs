@@ -74,8 +74,14 @@ fn admitted(config: &Config) -> Chain {
     let mut rules: Vec<Rule> =
         network.admin_networks.iter().map(|net| from(&format!("administrators in {net}"), net.trunc())).collect();
     rules.push(from("this machine by its own address", Ipv4Net::from(config.host.address)));
-    rules.push(from("instances with a floating address", network.range));
-    rules.push(from("instances", network.tenant_range));
+    // Only by way of the bridge: others may have these addresses elsewhere.
+    let by_bridge = |purpose: &str, net| {
+        counted(purpose, vec![Match::InInterface(BRIDGE.into()), Match::SourceNet(net)], Verdict::Accept)
+    };
+    if network.is_routed_here() {
+        rules.push(by_bridge("instances with a floating address", network.range));
+        rules.push(by_bridge("instances", network.tenant_range));
+    }
     rules.push(counted("nobody else reaches the cloud's own ports", Vec::new(), Verdict::Drop));
     Chain { name: ADMITTED.into(), base: None, rules }
 }

@@ -3,7 +3,7 @@
 
 use super::guard::Confirmation;
 use super::live::Ours;
-use super::{desired, sysctls};
+use super::{BRIDGE, desired, sysctls};
 use crate::action::file::File;
 use crate::action::iptables::AdoptedMasquerades;
 use crate::action::network::NetworkState;
@@ -105,7 +105,9 @@ pub fn of_state(
     let mut step = Step::new(STEP, "Bring the network into its state").with(File::new(SYSCTLS, parameters)).with(state);
     if order.config.network.access != Access::Bridged {
         let (uplink, range) = (order.config.host.interface.as_str().to_owned(), order.config.network.range);
-        step = step.with(AdoptedMasquerades { uplink, range });
+        let known = |link: &str| link == uplink || link == BRIDGE;
+        let alone = order.facts.network.routes.iter().all(|route| known(&route.interface));
+        step = step.with(AdoptedMasquerades { uplink, range, alone });
     }
     Ok(vec![step.on_compute()])
 }

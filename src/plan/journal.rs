@@ -236,7 +236,8 @@ impl Journal {
     /// Whether an intent says nothing new: what takes the change back, and what we leave, stand there already.
     pub fn knows(&self, record: &Record) -> bool {
         let Record::Intent { id, undo, fingerprint, .. } = record else { return false };
-        let Some(Entry { past, .. }) = self.entry(id) else { return false };
+        // One that was killed inside may not have reached the disk.
+        let Some(Entry { past, state: State::Done, .. }) = self.entry(id) else { return false };
         past.undo.as_ref() == Some(undo) && fingerprint.as_ref().is_none_or(|ours| past.fingerprints.contains(ours))
     }
 

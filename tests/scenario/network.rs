@@ -145,6 +145,8 @@ fn confirmed_by_a_person() -> Verdict {
         || inside(LAB, &["nft", "list", "table", "inet", "gpucloud"]).out.contains("dnat ip to 172.24.4.20:22");
     installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "5"]).expect(0);
     assert!(mapped());
+    assert!(!read(LAB, "/var/lib/gpucloud/applied.toml").contains("8022"), "it would come back after a boot");
+    assert!(installer(LAB, &["plan"]).expect(0).out.contains("take back the change that nobody confirmed"));
     let end = Instant::now() + Duration::from_secs(12);
     while mapped() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(200));
@@ -154,6 +156,10 @@ fn confirmed_by_a_person() -> Verdict {
     assert!(installer(LAB, &["network", "confirm"]).expect(0).out.contains("stays"));
     std::thread::sleep(Duration::from_secs(1));
     assert!(mapped());
+    assert!(read(LAB, "/var/lib/gpucloud/applied.toml").contains("8022"), "what was confirmed is not noted");
+    write(LAB, ANSWERS, &good.replace(line, "port_maps = [\"tcp 8080 -> 172.24.4.20:80\"]"));
+    let refused = installer(LAB, &["network", "apply", "--yes"]).expect(3);
+    assert!(refused.err.contains("would take port 8080 away from horizon"), "{}", refused.err);
     write(LAB, ANSWERS, &good);
     installer(LAB, &["network", "apply", "--yes"]).expect(0);
     assert!(!mapped());
@@ -179,6 +185,10 @@ pub fn bridged() -> Verdict {
            ip link set guest0 netns guest; ip -n guest addr add 172.24.4.20/24 dev guest0; ip -n guest link set guest0 up
            ip netns exec guest ping -c 2 -W 2 172.24.4.1; ip netns exec far ping -c 2 -W 2 172.24.4.20");
     assert!(!inside(LAB, &["ip", "addr", "show", "br-ex"]).out.contains("172.24.4.1"));
+    // After a boot nobody else switches the card on.
+    shell("ip link set eno2 down");
+    installer(LAB, &["network", "keep"]).expect(0);
+    assert!(inside(LAB, &["ip", "link", "show", "eno2"]).out.contains(",UP"), "the card is off");
     shell("ovs-vsctl del-port br-ex guest0; ip netns del guest");
     write(LAB, ANSWERS, &good);
     installer(LAB, &["network", "apply", "--yes"]).expect(0);

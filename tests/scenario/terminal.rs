@@ -84,6 +84,25 @@ pub fn wrong_and_back() -> Verdict {
     super::nothing_changed()
 }
 
+/// A terminal that becomes narrow between two questions: what is chosen is what is taken.
+pub fn resized() -> Verdict {
+    let mut person = person("", "");
+    for (n, question) in questions().iter().enumerate() {
+        person.exp_string(question)?;
+        let columns = if n % 2 == 0 { "44" } else { "100" };
+        let terminal = std::fs::read_link(format!("/proc/{}/fd/0", person.process().child_pid))?;
+        let mut stty = std::process::Command::new("stty");
+        assert!(stty.arg("-F").arg(terminal).args(["cols", columns, "rows", "12"]).status()?.success());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        person.send_line("")?;
+    }
+    person.exp_string("Go ahead?")?;
+    person.send_control('c')?;
+    let left = person.exp_eof()?;
+    assert!(left.contains("nothing was changed"), "{left:?}");
+    super::nothing_changed()
+}
+
 /// No colour and no character beyond ASCII where the terminal wants none.
 pub fn plain() -> Verdict {
     let mut person = person("NO_COLOR=1 LANG=C LC_ALL=C", "doctor");

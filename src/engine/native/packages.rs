@@ -17,6 +17,7 @@ struct Group {
     purpose: &'static str,
     title: &'static str,
     names: &'static [&'static str],
+    made_once: &'static [(&'static str, &'static str)],
     units: &'static [&'static str],
     paths: &'static [&'static str],
     shells: &'static [&'static str],
@@ -29,6 +30,7 @@ const PYTHON: Group = Group {
     purpose: "python",
     title: "Install Python",
     names: &["python3", "python3-venv"],
+    made_once: &[],
     units: &[],
     paths: &[],
     shells: &[],
@@ -41,6 +43,7 @@ const DATABASE: Group = Group {
     purpose: "database",
     title: "Install database, queue and cache",
     names: &["mariadb-server", "rabbitmq-server", "memcached"],
+    made_once: &[("mariadb-server", "/var/lib/mysql")],
     // A running port mapper holds on to its account.
     units: &["rabbitmq-server.service", "epmd.socket", "epmd.service", "mariadb.service", "memcached.service"],
     // Purging keeps databases, and with them the account.
@@ -55,6 +58,7 @@ const NETWORK: Group = Group {
     purpose: "network",
     title: "Install Open vSwitch and OVN",
     names: &["openvswitch-switch", "ovn-central", "ovn-host", "haproxy", "iptables", "nftables"],
+    made_once: &[],
     units: &[
         "ovn-host.service",
         "ovn-central.service",
@@ -85,6 +89,7 @@ const COMPUTE: Group = Group {
         "openssh-client",
         "novnc",
     ],
+    made_once: &[],
     units: &[
         "libvirtd.socket",
         "libvirtd-ro.socket",
@@ -168,6 +173,7 @@ fn install(group: &Group, after: &[&str]) -> Step {
             links: owned(group.links),
             permissions: Vec::new(),
         },
+        made_once: group.made_once.iter().map(|(package, path)| ((*package).to_owned(), PathBuf::from(path))).collect(),
         changed_permissions: group.changed_permissions.iter().map(PathBuf::from).collect(),
     })
 }
