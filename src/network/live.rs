@@ -68,11 +68,12 @@ fn read_bridge(host: &Host, link: &links::Link, links: &[links::Link], desired: 
     let is_up = |name: &str| links.iter().any(|link| link.name == name && link.up);
     let mut ports = if ours.links.is_empty() { Vec::new() } else { ovs::links_of(host, BRIDGE)? };
     ports.retain(|port| ours.links.contains(port));
+    let wanted_address = |net: &Ipv4Net| wanted.is_some_and(|bridge| bridge.addresses.contains(net));
     Ok(Bridge {
         datapath: wanted.map_or(Datapath::System, |bridge| bridge.datapath),
         up: link.up,
         // One that an administrator gave it is not ours to take.
-        addresses: nets.filter(|net| ours.addresses.contains(net)).collect(),
+        addresses: nets.filter(|net| ours.addresses.contains(net) || wanted_address(net)).collect(),
         ports: ports.into_iter().map(|port| (port.clone(), is_up(&port))).collect(),
     })
 }

@@ -217,7 +217,8 @@ fn lockdown() -> Result<(), Failed> {
 fn taken_addresses() -> Result<(), Failed> {
     let world = World::with_range_in_lan(Access::ProxyArp);
     world.lan(&["ip", "addr", "add", "192.0.2.150/24", "dev", "lan0"]);
-    let network = world.config.network.clone();
+    let mut network = world.config.network.clone();
+    network.pool = "192.0.2.11-192.0.2.254".parse()?;
     let begin = Instant::now();
     let taken = world.inside("host", move || gpucloud::network::probe::taken_addresses("up0", &network).unwrap());
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());

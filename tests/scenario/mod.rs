@@ -364,6 +364,7 @@ pub fn reboot() -> Verdict {
     installer(LAB, &["status"]).expect(0);
     let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
     assert_eq!(again["changed"], 0, "units that a boot started were taken for stale");
+    network::as_before_the_boot();
     Ok(())
 }
 
