@@ -151,7 +151,10 @@ fn confirmed_by_a_person() -> Verdict {
         || inside(LAB, &["nft", "list", "table", "inet", "gpucloud"]).out.contains("dnat ip to 172.24.4.20:22");
     installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "5"]).expect(0);
     assert!(mapped());
-    assert!(!read(LAB, "/var/lib/gpucloud/applied.toml").contains("port_maps = [\"tcp"), "it would come back after a boot");
+    assert!(
+        !read(LAB, "/var/lib/gpucloud/applied.toml").contains("port_maps = [\"tcp"),
+        "it would come back after a boot"
+    );
     assert!(installer(LAB, &["plan"]).expect(0).out.contains("take back the change that nobody confirmed"));
     let end = Instant::now() + Duration::from_secs(12);
     while mapped() && Instant::now() < end {
@@ -162,7 +165,10 @@ fn confirmed_by_a_person() -> Verdict {
     assert!(installer(LAB, &["network", "confirm"]).expect(0).out.contains("stays"));
     std::thread::sleep(Duration::from_secs(1));
     assert!(mapped());
-    assert!(read(LAB, "/var/lib/gpucloud/applied.toml").contains("port_maps = [\"tcp"), "what was confirmed is not noted");
+    assert!(
+        read(LAB, "/var/lib/gpucloud/applied.toml").contains("port_maps = [\"tcp"),
+        "what was confirmed is not noted"
+    );
     write(LAB, ANSWERS, &good.replace(line, "port_maps = [\"tcp 8080 -> 172.24.4.20:80\"]"));
     let refused = installer(LAB, &["network", "apply", "--yes"]).expect(3);
     assert!(refused.err.contains("would take port 8080 away from horizon"), "{}", refused.err);
