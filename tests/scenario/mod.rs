@@ -378,6 +378,9 @@ pub fn side_by_side() -> Verdict {
     wrong::own_services("t2")?;
     wrong::held_lock("t2")?;
     wrong::broken_mirrors("t2")?;
+    ours(&["lab", "down", "t2", "--yes"]).expect(0);
+    ours(&["lab", "up", "--name", "t2", "--no-install", "--yes"]).expect(0);
+    installer("t2", &["init", "--profile", "lab"]).expect(0);
     wrong::full_disk("t2")?;
     ours(&["lab", "down", "t2", "--yes"]).expect(0);
     assert_eq!(main_process("gpucloud-keystone.service"), keystone);
