@@ -45,7 +45,7 @@ const MANAGERS: [(&str, &str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// Everything; the state waits for the steps `after`, which make the bridge.
+/// Everything, behind the steps `after`, which make the bridge.
 ///
 /// # Errors
 /// Only our own mistakes: a template that does not render.
@@ -61,7 +61,8 @@ pub fn steps(
     let file = |path: &str| -> Result<File, Failure> {
         Ok(File::new(path, templates.render(path.trim_start_matches('/'), &values)?))
     };
-    let mut prepare = Step::new("network-files", "Write what keeps the network in its state");
+    // Behind what makes our own directories, so that these are taken for ours.
+    let mut prepare = Step::new("network-files", "Write what keeps the network in its state").after(after);
     for unit in UNITS {
         prepare = prepare.with(file(&format!("/etc/systemd/system/{unit}"))?);
     }
