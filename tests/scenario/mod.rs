@@ -36,6 +36,7 @@ pub fn host_boots() -> Verdict {
     assert_eq!(inside(LAB, &["cat", "/proc/1/comm"]).expect(0).out.trim(), "systemd");
     assert_eq!(inside(LAB, &["sh", "-c", "echo out; echo err >&2; exit 7"]).code, 7);
     HOST_BEFORE.get_or_init(|| tree(LAB));
+    network::FORWARDING_BEFORE.get_or_init(network::forwarding);
     let labs = ours(&["lab", "list", "--json"]).expect(0).json();
     assert_eq!(labs["labs"][0]["state"], "running");
     Ok(())
