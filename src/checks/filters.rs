@@ -12,18 +12,12 @@ pub(super) fn forwarding(s: &Subject) -> Vec<Finding> {
     if !s.config.network.is_routed_here() {
         return Vec::new();
     }
-    let forward = s.facts.filters.dropping.iter().filter(|filter| filter.hook == "forward" && !is_opened(s, filter));
     let warn = |filter: &Filter| {
         let what =
             format!("{} drops what this machine should forward: instances would not reach the world", filter.owner);
         Finding::warn(ID, what, open_forwarding(&filter.owner)).seen(&filter.evidence)
     };
-    forward.map(warn).collect()
-}
-
-/// Whether the owner was told to let the bridge through, as far as its settings tell.
-fn is_opened(s: &Subject, filter: &Filter) -> bool {
-    s.facts.filters.opened.contains(&filter.owner)
+    s.facts.filters.against_forwarding().map(warn).collect()
 }
 
 fn open_forwarding(owner: &str) -> String {

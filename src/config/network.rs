@@ -1,6 +1,6 @@
 //! Answers about the network: how instances reach the world, how the world reaches them, and who may use the cloud.
 
-use super::values::InterfaceName;
+use super::values::{InterfaceName, as_text};
 use crate::host::nft::Transport;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -149,25 +149,6 @@ impl std::fmt::Display for PortMap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} -> {}:{}", self.transport, self.port, self.to, self.to_port)
     }
-}
-
-/// Lets a type stand as text in the answers.
-macro_rules! as_text {
-    ($name:ident) => {
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> String {
-                value.to_string()
-            }
-        }
-    };
 }
 
 as_text!(Pool);

@@ -3,6 +3,27 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Lets a type stand as text in the answers.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+    };
+}
+
+pub(super) use as_text;
+
 /// Declares a checked string type: its meaning, its longest length, its characters, in words.
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allowed:expr) => {
@@ -28,19 +49,7 @@ macro_rules! checked_name {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0
-            }
-        }
+        as_text!($name);
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

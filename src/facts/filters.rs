@@ -30,6 +30,13 @@ pub struct Filters {
     pub legacy: bool,
 }
 
+impl Filters {
+    /// Whoever drops what is forwarded, and was not told to let the external bridge through.
+    pub fn against_forwarding(&self) -> impl Iterator<Item = &Filter> {
+        self.dropping.iter().filter(|filter| filter.hook == "forward" && !self.opened.contains(&filter.owner))
+    }
+}
+
 /// Reads them; in a captured tree only settings are known.
 pub fn read(host: &Host) -> Result<Filters> {
     if !host.is_live() {

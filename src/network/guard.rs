@@ -2,8 +2,8 @@
 //! reach the machine says yes in time.
 //!
 //! What takes it back is written down, and a timer of systemd's is started, before the first change: both outlive this
-//! program and the SSH session that it was typed in. Both live in memory only: after a boot the network is what the
-//! last complete apply says anyway. Only what answered before the change is asked after it: a gateway that never
+//! program and the SSH session that it was typed in. Both live in memory only: what was not confirmed is in no answers,
+//! and after a boot the network is what the last complete apply says. Only what answered before the change is asked after it: a gateway that never
 //! answers pings must not forbid every change (kubernetes-nmstate issues 316 and 1063).
 
 use super::live::{self, Ours};
@@ -164,7 +164,6 @@ fn confirm_by_witnesses(host: &Host, pending: &Pending) -> Result<()> {
 
 fn arm(host: &Host, pending: &Pending, confirmation: Confirmation) -> Result<()> {
     let text = serde_json::to_vec(pending).map_err(|error| Error::protocol("note the way back", error))?;
-    files::make_parents(host, Path::new(PENDING))?;
     files::write_volatile(host, Path::new(PENDING), &text, 0o600)?;
     let program = match files::exists(host, PROGRAM) {
         true => PROGRAM.into(),

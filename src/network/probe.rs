@@ -111,9 +111,7 @@ fn route(network: &NetworkAnswers, facts: &Facts) -> std::result::Result<String,
 }
 
 fn other_filters(facts: &Facts) -> std::result::Result<String, String> {
-    let open = &facts.filters.opened;
-    let forward = facts.filters.dropping.iter().find(|f| f.hook == "forward" && !open.contains(&f.owner));
-    match forward {
+    match facts.filters.against_forwarding().next() {
         None => Ok("no other packet filter drops what is forwarded".into()),
         Some(filter) => {
             Err(format!("{} drops: {}; gpucloud-install doctor says how to open it", filter.owner, filter.evidence))
