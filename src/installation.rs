@@ -16,7 +16,6 @@ use crate::exit::ExitStatus;
 use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::host::nft::Transport;
 use crate::host::{Host, users};
 use crate::network::guard::Confirmation;
 use crate::network::{self, live::Ours, state::State};
@@ -149,27 +148,8 @@ impl Installation {
         if !journal.is_empty() || self.facts.software.ours.applied || !self.host.is_live() {
             return Ok(Vec::new());
         }
-        let listeners = listeners::read(&self.host)?;
         let services = self.engine.services(&self.config);
-        let wanted: Vec<(u16, &str)> = services
-            .iter()
-            .flat_map(|service| service.listens.iter().map(|listen| (listen.port, service.id)))
-            .collect();
-        let shared = |unit: &Option<String>| {
-            let unit = unit.as_deref().filter(|_| self.config.host.share_services);
-            unit.is_some_and(|unit| services.iter().any(|service| service.unit == unit))
-        };
-        let taken = listeners.iter().filter(|listener| !shared(&listener.unit)).filter_map(|listener| {
-            let (port, id) = wanted.iter().find(|(port, _)| *port == listener.port)?;
-            let who = listener.program.as_deref().unwrap_or("an unknown program");
-            let what = format!("port {port}, which {id} needs, is taken by {who}");
-            let next = format!(
-                "stop it{}",
-                listener.unit.as_deref().map(|u| format!(": systemctl disable --now {u}")).unwrap_or_default()
-            );
-            Some(Finding::stop("ports", what, next))
-        });
-        Ok(taken.collect())
+        Ok(checks::taken_ports(&listeners::read(&self.host)?, &services, self.config.host.share_services))
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.
@@ -181,19 +161,12 @@ impl Installation {
         Ok(findings)
     }
 
-    /// A port map takes a port away from whoever listens there: the cloud itself, or this machine's own SSH.
+    /// Port maps that take a port away from whoever listens there.
     fn port_map_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let maps: Vec<_> = self.config.network.port_maps.iter().filter(|map| map.transport == Transport::Tcp).collect();
+        let maps = &self.config.network.port_maps;
         let listeners = if maps.is_empty() || !self.host.is_live() { Vec::new() } else { listeners::read(&self.host)? };
         let cloud = network::rules::open_ports(&self.engine.services(&self.config));
-        let taken = maps.into_iter().filter_map(|map| {
-            let own = listeners.iter().find(|l| l.port == map.port && !l.address.is_loopback());
-            let who = cloud.get(&map.port).map(|(service, _)| (*service).to_owned());
-            let who = who.or_else(|| Some(own?.program.clone().unwrap_or_else(|| "a program".into())))?;
-            let what = format!("network.port_maps: `{map}` would take port {} away from {who}", map.port);
-            Some(Finding::stop("port-maps", what, "choose a port of this machine that nobody listens on"))
-        });
-        Ok(taken.collect())
+        Ok(checks::port_maps(maps, &listeners, &cloud))
     }
 
     /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers
@@ -212,7 +185,9 @@ impl Installation {
     pub fn open_ports(&self) -> Vec<OpenPort> {
         let network = &self.config.network;
         let mut open_to: Vec<String> = network.admin_networks.iter().map(ToString::to_string).collect();
-        open_to.extend([network.range.to_string(), network.tenant_range.to_string()]);
+        if network.is_routed_here() {
+            open_to.extend([network.range.to_string(), network.tenant_range.to_string()]);
+        }
         let ports = network::rules::open_ports(&self.engine.services(&self.config));
         let open = |(port, (service, purpose))| OpenPort { port, service, purpose, open_to: open_to.clone() };
         ports.into_iter().map(open).collect()

@@ -277,17 +277,7 @@ mod tests {
         use crate::facts::network::{DefaultRoute, Network, Nic, NicAddress};
         let dir = tempfile::tempdir().unwrap();
         let address = NicAddress { address: "192.0.2.10".parse().unwrap(), prefix_len: 24, dynamic: false };
-        let nic = Nic {
-            name: "eno1".into(),
-            mac: None,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            driver: None,
-            controller: None,
-            kind: None,
-            addresses: vec![address],
-        };
+        let nic = Nic { name: "eno1".into(), up: true, carrier: true, addresses: vec![address], ..Nic::default() };
         let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None });
         let facts = Facts::gather(&Host::at(dir.path())).unwrap();
         let mut os = facts.os.clone();

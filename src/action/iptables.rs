@@ -2,9 +2,7 @@
 //! back by uninstall.
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
-use crate::facts::filters;
-use crate::host::command::Command;
-use crate::host::{Host, Result};
+use crate::host::{Host, Result, iptables};
 use ipnet::Ipv4Net;
 
 /// Adopt masquerade rules of iptables that do the same as ours.
@@ -20,7 +18,7 @@ pub struct AdoptedMasquerades {
 
 impl AdoptedMasquerades {
     fn here(&self, host: &Host) -> Vec<String> {
-        filters::masquerades(host).into_iter().filter(|line| self.does_the_same(line)).collect()
+        iptables::masquerades(host).into_iter().filter(|line| self.does_the_same(line)).collect()
     }
 
     /// `-A POSTROUTING [-s NET] [-o UPLINK] -j MASQUERADE`, for our range, or for everything where that is only us.
@@ -75,24 +73,19 @@ impl Action for AdoptedMasquerades {
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         for line in self.here(host) {
-            iptables("nat", &line.replacen("-A ", "-D ", 1)).run(host)?;
+            iptables::delete(host, "nat", &line)?;
         }
         Ok(Applied::Done)
     }
 }
 
-/// One line of `iptables -S` as arguments; ours have no quotes in them.
-fn iptables(table: &str, line: &str) -> Command {
-    Command::new("iptables").args(["-w", "-t", table]).args(line.split(' '))
-}
-
 /// Puts rules back, as often as they were there.
 pub(super) fn restore(host: &Host, table: &str, rules: &[String]) -> Result<()> {
-    let here = filters::masquerades(host);
+    let here = iptables::masquerades(host);
     for (n, rule) in rules.iter().enumerate() {
         let wanted = rules.iter().take(n + 1).filter(|other| *other == rule).count();
         if here.iter().filter(|other| *other == rule).count() < wanted {
-            iptables(table, rule).run(host)?;
+            iptables::add(host, table, rule)?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
 use crate::network::guard::{self, Confirmation};
 use crate::network::live::{self, Ours};
-use crate::network::state::{Bridge, State, changes};
+use crate::network::state::{Bridge, Proxies, State, beyond, changes};
 use crate::network::{BRIDGE, TABLE};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -31,10 +31,8 @@ pub struct NetworkState {
 pub struct NetworkOriginal {
     /// Kernel parameters: dotted name and value.
     pub sysctls: BTreeMap<String, String>,
-    /// The link on which ARP was answered.
-    pub uplink: String,
-    /// The addresses for which it was answered.
-    pub proxies: BTreeSet<Ipv4Addr>,
+    /// Addresses for which ARP came to be answered, by link.
+    pub proxies: Proxies,
     /// Links that became ports of the bridge.
     pub ports: BTreeSet<String>,
     /// Addresses that the bridge got.
@@ -51,8 +49,7 @@ impl NetworkState {
         let ((addresses, ports), before) = (parts(bridge), parts(now.bridge));
         Ok(NetworkOriginal {
             sysctls: now.sysctls.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-            uplink: self.desired.uplink.clone(),
-            proxies: self.desired.proxies.difference(&now.proxies).copied().collect(),
+            proxies: beyond(&self.desired.proxies, &now.proxies),
             ports: ports.difference(&before.1).cloned().collect(),
             addresses: addresses.difference(&before.0).copied().collect(),
         })
@@ -101,7 +98,9 @@ impl Action for NetworkState {
         let Undo::Network(earlier) = earlier else { return Ok(earlier.clone()) };
         let mut all = self.original(host)?;
         all.sysctls.extend(earlier.sysctls.clone());
-        all.proxies.extend(&earlier.proxies);
+        for (link, addresses) in &earlier.proxies {
+            all.proxies.entry(link.clone()).or_default().extend(addresses);
+        }
         all.ports.extend(earlier.ports.clone());
         all.addresses.extend(&earlier.addresses);
         Ok(Undo::Network(all))
@@ -124,9 +123,9 @@ pub(super) fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
     for address in original.addresses.iter().filter(|_| exists(BRIDGE)) {
         links::delete_address(BRIDGE, IpAddr::V4(address.addr()), address.prefix_len())?;
     }
-    if exists(&original.uplink) {
-        let addresses: Vec<Ipv4Addr> = original.proxies.iter().copied().collect();
-        neighbours::delete_proxies(&original.uplink, &addresses)?;
+    for (link, addresses) in original.proxies.iter().filter(|(link, _)| exists(link)) {
+        let addresses: Vec<Ipv4Addr> = addresses.iter().copied().collect();
+        neighbours::delete_proxies(link, &addresses)?;
     }
     for (key, value) in &original.sysctls {
         if sysctl::read(host, key)?.is_some_and(|now| now != *value) {

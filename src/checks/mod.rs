@@ -6,6 +6,7 @@
 mod filters;
 mod machine;
 mod network;
+mod ports;
 mod ranges;
 mod software;
 
@@ -14,6 +15,8 @@ use crate::facts::{Facts, reach::Server};
 use crate::finding::{Finding, Level};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+
+pub use ports::{maps as port_maps, taken as taken_ports};
 
 /// Id of the finding that tells how instances run: on KVM, or emulated.
 pub const VIRTUALIZATION: &str = "virtualization";

@@ -34,18 +34,14 @@ fn facts() -> Facts {
         network: network::Network {
             nics: vec![network::Nic {
                 name: "eno1".into(),
-                mac: None,
-                mtu: 1500,
                 up: true,
                 carrier: true,
-                driver: None,
-                controller: None,
-                kind: None,
                 addresses: vec![network::NicAddress {
                     address: "192.0.2.10".parse().unwrap(),
                     prefix_len: 24,
                     dynamic: false,
                 }],
+                ..network::Nic::default()
             }],
             routes: vec![route("192.0.2.0/24", "eno1")],
             ..network::Network::default()

@@ -46,11 +46,14 @@ pub(super) fn run(session: &Session, options: &Network) -> Result<ExitStatus, Fa
     }
 }
 
-/// The cloud that stands, with the network that today's answers ask for.
+/// The cloud that stands, with the network that today's answers ask for. Says what of them only the whole plan applies.
 fn with_answers(session: &Session) -> Result<Installation, Failure> {
     let Some(applied) = Config::load_applied(&session.host)? else { return Err(no_cloud()) };
     let answers = Config::load(&session.host, &session.global.config)?;
     // Name servers are Neutron's: a change of them restarts it, which is the whole plan's to do.
+    if answers.network.dns != applied.network.dns {
+        session.ui.say("network.dns is not changed here, since Neutron restarts for it. Next: gpucloud-install apply");
+    }
     let network = NetworkAnswers { dns: applied.network.dns.clone(), ..answers.network };
     let config = Config { network, ..applied };
     let path = session.global.config.as_path();
@@ -137,7 +140,6 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     let limit = options.until_confirmed.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let confirmation = limit.map_or(Confirmation::Witnesses, Confirmation::Person);
     Journal::refuse_busy(&session.host, DIRECTORY)?;
-    say_what_is_left_out(session, &installation)?;
     let plan = make_plan(&installation, &installation.journal()?, confirmation)?;
     if plan.pending() == 0 {
         session.ui.document("network apply", json!({"changed": 0, "seconds": 0.0}));
@@ -159,15 +161,6 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
         Some(limit) => format!("Done, for {} seconds. To keep it: gpucloud-install network confirm", limit.as_secs()),
     });
     Ok(outcome.status)
-}
-
-/// Answers of the network that only the whole plan applies.
-fn say_what_is_left_out(session: &Session, installation: &Installation) -> Result<(), Failure> {
-    let answers = Config::load(&session.host, &session.global.config)?;
-    if answers.network.dns != installation.config.network.dns {
-        session.ui.say("network.dns is not changed here, since Neutron restarts for it. Next: gpucloud-install apply");
-    }
-    Ok(())
 }
 
 fn revert(session: &Session) -> Result<ExitStatus, Failure> {

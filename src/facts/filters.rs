@@ -2,7 +2,7 @@
 //! rules that somebody made by hand. Only read; `checks/filters.rs` judges them.
 
 use crate::host::command::Command;
-use crate::host::{Host, Result, files, nft};
+use crate::host::{Host, Result, files, iptables, nft};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -45,24 +45,32 @@ pub fn read(host: &Host) -> Result<Filters> {
     let mut dropping = by_settings(host)?;
     // Where there is no table but ours, there is nothing to list.
     let alone = nft::tables()?.iter().all(|table| table == crate::network::TABLE);
-    let list = || Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default();
-    let listed = if alone { String::new() } else { list() };
+    let listed = if alone { Vec::new() } else { list(host) };
     for filter in in_listing(&listed) {
         if !dropping.iter().any(|known| known.owner == filter.owner && known.hook == filter.hook) {
             dropping.push(filter);
         }
     }
-    let legacy = legacy(host)?;
     let mut opened = opened(host)?;
     // Docker's own chain for the administrator; what stands in it is nft's or iptables' to print.
     opened.extend(rules_name_bridge(&listed, "DOCKER-USER").then(|| "Docker".to_owned()));
     opened.extend(rules_name_bridge(&listed, "filter_FORWARD").then(|| "firewalld".to_owned()));
-    Ok(Filters { dropping, masquerades: masquerades(host), opened, legacy })
+    Ok(Filters {
+        dropping,
+        masquerades: iptables::masquerades(host),
+        opened,
+        legacy: iptables::has_legacy_tables(host)?,
+    })
 }
 
-/// The kernel lists here the tables of its older interface alone.
-fn legacy(host: &Host) -> Result<bool> {
-    Ok(files::read_text(host, "/proc/net/ip_tables_names")?.is_some_and(|names| !names.trim().is_empty()))
+/// All tables, as `nft` lists them; none where it cannot.
+fn list(host: &Host) -> Vec<Value> {
+    objects(&Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default())
+}
+
+fn objects(listed: &str) -> Vec<Value> {
+    let document = serde_json::from_str(listed).unwrap_or(Value::Null);
+    document["nftables"].as_array().cloned().unwrap_or_default()
 }
 
 /// `ufw route allow` writes its rules here (ufw-framework(8)).
@@ -73,9 +81,8 @@ fn opened(host: &Host) -> Result<Vec<String>> {
 }
 
 /// Whether a rule of a chain whose name begins so speaks of the external bridge.
-fn rules_name_bridge(listed: &str, chain: &str) -> bool {
-    let Ok(document) = serde_json::from_str::<Value>(listed) else { return false };
-    let rules = document["nftables"].as_array().into_iter().flatten().filter_map(|object| object.get("rule"));
+fn rules_name_bridge(listed: &[Value], chain: &str) -> bool {
+    let rules = listed.iter().filter_map(|object| object.get("rule"));
     let mut named = rules.filter(|rule| rule["chain"].as_str().is_some_and(|name| name.starts_with(chain)));
     named.any(|rule| rule["expr"].to_string().contains(crate::network::BRIDGE))
 }
@@ -105,10 +112,8 @@ fn by_settings(host: &Host) -> Result<Vec<Filter>> {
 }
 
 /// Base chains of others that drop: by their policy, or because their last rule rejects everything (firewalld).
-fn in_listing(listed: &str) -> Vec<Filter> {
-    let Ok(document) = serde_json::from_str::<Value>(listed) else { return Vec::new() };
-    let objects = document["nftables"].as_array().cloned().unwrap_or_default();
-    let of = |kind: &'static str| objects.iter().filter_map(move |object| object.get(kind));
+fn in_listing(listed: &[Value]) -> Vec<Filter> {
+    let of = |kind: &'static str| listed.iter().filter_map(move |object| object.get(kind));
     let chains = of("chain").filter(|chain| {
         chain["type"] == "filter"
             && (chain["hook"] == "forward" || chain["hook"] == "input")
@@ -149,16 +154,6 @@ fn owner(table: &str, chains: &[&str], family: &str) -> String {
     }
 }
 
-/// Rules of iptables' nat table that masquerade; where iptables is not installed nobody made any.
-pub fn masquerades(host: &Host) -> Vec<String> {
-    let has_table = nft::tables().is_ok_and(|tables| tables.iter().any(|table| table == "nat"));
-    if !files::exists(host, "/usr/sbin/iptables") || !has_table && !legacy(host).is_ok_and(|legacy| legacy) {
-        return Vec::new();
-    }
-    let listed = Command::new("iptables").args(["-w", "-t", "nat", "-S", "POSTROUTING"]).quiet().read(host);
-    listed.unwrap_or_default().lines().filter(|line| line.ends_with("-j MASQUERADE")).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +175,8 @@ mod tests {
 
     #[test]
     fn whoever_drops_is_named() {
-        let found: Vec<(String, String)> = in_listing(LISTED).into_iter().map(|f| (f.owner, f.hook)).collect();
+        let found: Vec<(String, String)> =
+            in_listing(&objects(LISTED)).into_iter().map(|f| (f.owner, f.hook)).collect();
         let expected = [("Docker", "forward"), ("firewalld", "forward"), ("table inet own", "input")];
         assert_eq!(found, expected.map(|(owner, hook)| (owner.to_owned(), hook.to_owned())));
     }

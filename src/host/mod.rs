@@ -10,6 +10,7 @@ pub mod amqp;
 pub mod command;
 pub mod dns;
 pub mod files;
+pub mod iptables;
 pub mod links;
 pub mod nft;
 pub mod nspawn;

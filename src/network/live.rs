@@ -1,6 +1,6 @@
 //! The state of this kernel, and changes done to it, by the hands `links`, `nft`, `sysctl` and `ovs`.
 
-use super::state::{Bridge, Change, State, changes};
+use super::state::{Bridge, Change, Proxies, State, changes};
 use super::{BRIDGE, TABLE};
 use crate::config::Config;
 use crate::host::links::{self, neighbours};
@@ -9,7 +9,7 @@ use crate::host::ovs::{self, Datapath};
 use crate::host::{Error, Host, Result, sysctl};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// How long Open vSwitch may take to show a bridge that it made as a link.
@@ -20,6 +20,8 @@ const LINK_LIMIT: Duration = Duration::from_secs(20);
 pub struct Ours {
     /// The cloud's external network: answers to ARP for its addresses.
     pub range: Ipv4Net,
+    /// Links that these answers, or those before them, call the way to the world: only there ARP is answered.
+    pub uplinks: BTreeSet<String>,
     /// Links that these answers, or those before them, made ports of the bridge.
     pub links: BTreeSet<String>,
     /// Addresses that these answers, or those before them, gave the bridge.
@@ -32,7 +34,8 @@ impl Ours {
         let configs = || std::iter::once(config).chain(applied);
         let links = configs().flat_map(|config| &config.network.bridge_links).map(|link| link.as_str().to_owned());
         let addresses = configs().filter_map(super::bridge_address).collect();
-        Self { range: config.network.range, links: links.collect(), addresses }
+        let uplinks = configs().map(|config| config.host.interface.as_str().to_owned()).collect();
+        Self { range: config.network.range, uplinks, links: links.collect(), addresses }
     }
 }
 
@@ -43,16 +46,19 @@ pub fn current(host: &Host, desired: &State, ours: &Ours) -> Result<State> {
         parameters.insert(key.clone(), sysctl::read(host, key)?);
     }
     let links = links::links()?;
-    let proxies = match links.iter().any(|link| link.name == desired.uplink) {
-        true => neighbours::proxies(&desired.uplink)?,
-        false => Vec::new(),
-    };
+    let mut proxies = Proxies::new();
+    for uplink in ours.uplinks.iter().filter(|uplink| links.iter().any(|link| link.name == **uplink)) {
+        let mut answered: BTreeSet<Ipv4Addr> = neighbours::proxies(uplink)?.into_iter().collect();
+        answered.retain(|address| ours.range.contains(address));
+        if !answered.is_empty() {
+            proxies.insert(uplink.clone(), answered);
+        }
+    }
     let bridge = links.iter().find(|link| link.name == BRIDGE);
     Ok(State {
         sysctls: parameters,
         bridge: bridge.map(|link| read_bridge(host, link, &links, desired, ours)).transpose()?,
-        uplink: desired.uplink.clone(),
-        proxies: proxies.into_iter().filter(|address| ours.range.contains(address)).collect(),
+        proxies,
         table: listing::ruleset(host, Family::Inet, TABLE)?,
     })
 }

@@ -43,7 +43,10 @@ pub const TABLE: &str = "gpucloud";
 /// The state that the answers ask for. `datapath` is what a missing bridge is made with.
 pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {
     let network = &config.network;
-    let proxies = if network.access == Access::ProxyArp { proxied(config) } else { BTreeSet::new() };
+    let proxies = match network.access {
+        Access::ProxyArp => [(config.host.interface.as_str().to_owned(), proxied(config))].into(),
+        Access::Nat | Access::Routed | Access::Bridged => BTreeMap::new(),
+    };
     State {
         sysctls: sysctls(config).into_iter().map(|(key, value)| (key, Some(value))).collect(),
         bridge: Some(Bridge {
@@ -52,7 +55,6 @@ pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> Sta
             addresses: bridge_address(config).into_iter().collect(),
             ports: network.bridge_links.iter().map(|link| (link.as_str().to_owned(), true)).collect(),
         }),
-        uplink: config.host.interface.as_str().to_owned(),
         proxies,
         table: Some(rules::ruleset(config, services)),
     }

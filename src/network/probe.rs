@@ -62,7 +62,7 @@ pub fn hops(
             "bridge",
             state_hop(
                 &left,
-                |c| matches!(c, Change::MakeBridge(_) | Change::BridgeUp | Change::Port { .. }),
+                |c| matches!(c, Change::MakeBridge(_) | Change::BridgeUp | Change::Port { .. } | Change::PortUp(_)),
                 "br-ex is up",
             ),
         ),
@@ -72,7 +72,7 @@ pub fn hops(
         hop("other filters", other_filters(facts)),
     ];
     if network.access == Access::ProxyArp {
-        let said = format!("ARP is answered on {} for {}", desired.uplink, network.range);
+        let said = format!("ARP is answered on {} for {}", config.host.interface, network.range);
         hops.push(hop("proxy ARP", state_hop(&left, |c| matches!(c, Change::Proxies { .. }), &said)));
     }
     hops.extend(outward(host, network, facts));

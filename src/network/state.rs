@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+/// Link, and addresses for which ARP is answered on it.
+pub type Proxies = BTreeMap<String, BTreeSet<Ipv4Addr>>;
+
 /// The parts of a machine's network that are ours.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
@@ -18,10 +21,8 @@ pub struct State {
     pub sysctls: BTreeMap<String, Option<String>>,
     /// The external bridge; `None` where it is missing.
     pub bridge: Option<Bridge>,
-    /// The link on which ARP is answered in place of others, and for which of the range's addresses.
-    pub uplink: String,
-    /// Those addresses.
-    pub proxies: BTreeSet<Ipv4Addr>,
+    /// Links on which ARP is answered in place of others, and for which of the range's addresses.
+    pub proxies: Proxies,
     /// The nftables table; `None` where it is not loaded.
     pub table: Option<Ruleset>,
 }
@@ -141,13 +142,25 @@ fn missing_in<'a>(
 }
 
 fn proxies(current: &State, desired: &State) -> Vec<Change> {
-    let some = |addresses: Vec<Ipv4Addr>, comes| {
-        let link = desired.uplink.clone();
-        (!addresses.is_empty()).then_some(Change::Proxies { link, addresses, comes })
+    let change = |comes| {
+        move |(link, addresses): (String, BTreeSet<Ipv4Addr>)| Change::Proxies {
+            link,
+            addresses: addresses.into_iter().collect(),
+            comes,
+        }
     };
-    let gone = some(current.proxies.difference(&desired.proxies).copied().collect(), false);
-    let new = some(desired.proxies.difference(&current.proxies).copied().collect(), true);
-    gone.into_iter().chain(new).collect()
+    let gone = beyond(&current.proxies, &desired.proxies).into_iter().map(change(false));
+    gone.chain(beyond(&desired.proxies, &current.proxies).into_iter().map(change(true))).collect()
+}
+
+/// What `here` has and `there` has not.
+pub fn beyond(here: &Proxies, there: &Proxies) -> Proxies {
+    let rest = |(link, addresses): (&String, &BTreeSet<Ipv4Addr>)| {
+        let known = there.get(link).cloned().unwrap_or_default();
+        let rest: BTreeSet<Ipv4Addr> = addresses.difference(&known).copied().collect();
+        (!rest.is_empty()).then(|| (link.clone(), rest))
+    };
+    here.iter().filter_map(rest).collect()
 }
 
 impl Change {
@@ -224,9 +237,9 @@ impl std::fmt::Display for State {
             let state = |up: &bool| if *up { "up" } else { "down" };
             bridge.ports.iter().try_for_each(|(port, up)| writeln!(f, "{BRIDGE} port {port} {}", state(up)))?;
         }
-        let proxies: Vec<Ipv4Addr> = self.proxies.iter().copied().collect();
-        if !proxies.is_empty() {
-            writeln!(f, "ARP answered on {} for {}", self.uplink, span(&proxies))?;
+        for (link, addresses) in &self.proxies {
+            let addresses: Vec<Ipv4Addr> = addresses.iter().copied().collect();
+            writeln!(f, "ARP answered on {link} for {}", span(&addresses))?;
         }
         self.table.as_ref().map_or(Ok(()), |table| write!(f, "{table}"))
     }
@@ -269,9 +282,13 @@ mod tests {
                 }
                 state.bridge = Some(now);
             }
-            Change::Proxies { addresses, comes, .. } => {
+            Change::Proxies { link, addresses, comes } => {
+                let answered = state.proxies.entry(link.clone()).or_default();
                 for address in addresses {
-                    assert!(if comes { state.proxies.insert(address) } else { state.proxies.remove(&address) });
+                    assert!(if comes { answered.insert(address) } else { answered.remove(&address) });
+                }
+                if answered.is_empty() {
+                    state.proxies.remove(&link);
                 }
             }
             Change::Table { from, to } => {
@@ -286,7 +303,7 @@ mod tests {
         fn state()(
             forwarding in prop::sample::select(vec!["0", "1"]),
             bridge in prop::option::of((any::<bool>(), prop::collection::btree_set(0_u8..4, 0..3), any::<bool>())),
-            proxies in prop::collection::btree_set(0_u8..6, 0..4),
+            proxies in prop::collection::btree_map("eno[12]", prop::collection::btree_set(0_u8..6, 1..4), 0..3),
             table_name in prop::option::of(prop::sample::select(vec!["a", "b"])),
         ) -> State {
             State {
@@ -297,8 +314,10 @@ mod tests {
                     addresses: addresses.iter().map(|n| Ipv4Net::new_assert(Ipv4Addr::new(10, 0, *n, 1), 24)).collect(),
                     ports: port.then(|| ("eno2".to_owned(), true)).into_iter().collect(),
                 }),
-                uplink: "eno1".into(),
-                proxies: proxies.iter().map(|n| Ipv4Addr::new(10, 9, 9, *n)).collect(),
+                proxies: proxies
+                    .into_iter()
+                    .map(|(link, ends)| (link, ends.iter().map(|n| Ipv4Addr::new(10, 9, 9, *n)).collect()))
+                    .collect(),
                 table: table_name.map(table),
             }
         }
@@ -319,11 +338,15 @@ mod tests {
 
     #[test]
     fn rules_come_first_and_go_last() {
-        let with = State { table: Some(table("a")), proxies: [Ipv4Addr::new(10, 0, 0, 1)].into(), ..State::default() };
+        let with = State {
+            table: Some(table("a")),
+            proxies: [("eno1".into(), [Ipv4Addr::new(10, 0, 0, 1)].into())].into(),
+            ..State::default()
+        };
         let order = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let there = order(changes(&State::default(), &with));
-        assert_eq!(there, ["load table inet a (0 rules)", "answer ARP on  for 10.0.0.1"]);
+        assert_eq!(there, ["load table inet a (0 rules)", "answer ARP on eno1 for 10.0.0.1"]);
         let back = order(changes(&with, &State::default()));
-        assert_eq!(back, ["stop answering ARP on  for 10.0.0.1", "remove table inet a"]);
+        assert_eq!(back, ["stop answering ARP on eno1 for 10.0.0.1", "remove table inet a"]);
     }
 }

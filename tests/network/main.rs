@@ -61,7 +61,7 @@ fn each_switch() -> Result<(), Failed> {
         }
         desired.sysctls.insert("net.ipv4.ip_forward".into(), Some(u8::from(forwarding).to_string()));
         if proxy {
-            desired.proxies = [GUEST.parse()?].into();
+            desired.proxies = [("up0".to_owned(), [GUEST.parse()?].into())].into();
         }
         world.bring_about(&desired);
         if route {
