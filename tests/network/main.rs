@@ -11,6 +11,7 @@ mod world;
 
 use gpucloud::config::network::Access;
 use gpucloud::host::nft::Transport;
+use gpucloud::network::live;
 use gpucloud::network::state::{State, changes};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::time::{Duration, Instant};
@@ -108,6 +109,18 @@ fn proxy_arp() -> Result<(), Failed> {
     assert!(!world.pings("lan", "198.51.100.9".parse()?));
     let silent = world.lan(&["ip", "neigh", "show", "198.51.100.9"]);
     assert!(!silent.contains("lladdr"), "{silent}");
+    // Where the way to the world was before, nothing is answered any more.
+    let (mut desired, mut ours) = (world.desired(), world.ours());
+    ours.uplinks.insert("br-ex".to_owned());
+    desired.proxies = [("br-ex".to_owned(), [GUEST.parse()?].into())].into();
+    let wanted = desired.clone();
+    world.inside("host", move || {
+        let host = gpucloud::host::Host::live();
+        let changes = changes(&live::current(&host, &wanted, &ours).unwrap(), &wanted);
+        live::apply(&host, &changes).unwrap();
+    });
+    let left = world.host(&["ip", "neigh", "show", "proxy"]);
+    assert!(left.contains("br-ex") && !left.contains("up0"), "{left}");
     Ok(())
 }
 
