@@ -12,6 +12,10 @@ median() {
     sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'
 }
 
+ratio() {
+    awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'
+}
+
 # User and system milliseconds of a command, children included.
 processor_ms() {
     local TIMEFORMAT='%U %S'
@@ -43,6 +47,7 @@ by_hand() {
 
 inside() {
     local answers=/etc/gpucloud/gpucloud.toml n
+    rm -f /root/*.ms
     cp $answers /root/answers
     for n in 1 2 3 4 5 6 7; do
         sed "s/^port_maps = .*/port_maps = [\"tcp 802$n -> 172.24.4.20:22\"]/" /root/answers >$answers
@@ -62,7 +67,7 @@ inside() {
     gpucloud-install --yes network apply >/dev/null 2>&1
     local a b
     a=$(median </root/ours.ms) b=$(median </root/by-hand.ms)
-    echo "processor time: network apply $a ms, by hand $b ms, ratio $(echo "scale=2; $a / $b" | bc)"
+    echo "processor time: network apply $a ms, by hand $b ms, ratio $(ratio "$a" "$b")"
     echo "processor time: unchanged network apply $(median </root/unchanged.ms) ms, network keep $(median </root/keep.ms) ms"
 }
 
@@ -101,7 +106,7 @@ while True: server.accept()[0].close()' &
     local which a b
     for which in 1 2; do
         a=$(cut -d' ' -f$which "$results/ours" | median) b=$(cut -d' ' -f$which "$results/iptables" | median)
-        echo "$([ $which = 1 ] && echo throughput, Mbit/s || echo new connections a second): ours $a, iptables $b, ratio $(echo "scale=3; $a / $b" | bc)"
+        echo "$([ $which = 1 ] && echo throughput, Mbit/s || echo new connections a second): ours $a, iptables $b, ratio $(ratio "$a" "$b")"
     done
     rm -r "$results"
 }

@@ -149,7 +149,9 @@ impl Installation {
             return Ok(Vec::new());
         }
         let services = self.engine.services(&self.config);
-        Ok(checks::taken_ports(&listeners::read(&self.host)?, &services, self.config.host.share_services))
+        let needed = services.iter().flat_map(|service| service.listens.iter().map(|listen| listen.port)).collect();
+        let listeners = listeners::on_ports(&self.host, &needed)?;
+        Ok(checks::taken_ports(&listeners, &services, self.config.host.share_services))
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.
@@ -164,7 +166,8 @@ impl Installation {
     /// Port maps that take a port away from whoever listens there.
     fn port_map_findings(&self) -> Result<Vec<Finding>, Failure> {
         let maps = &self.config.network.port_maps;
-        let listeners = if maps.is_empty() || !self.host.is_live() { Vec::new() } else { listeners::read(&self.host)? };
+        let ports = maps.iter().map(|map| map.port).collect();
+        let listeners = if self.host.is_live() { listeners::on_ports(&self.host, &ports)? } else { Vec::new() };
         let cloud = network::rules::open_ports(&self.engine.services(&self.config));
         Ok(checks::port_maps(maps, &listeners, &cloud))
     }

@@ -23,11 +23,14 @@ pub struct Listener {
     pub unit: Option<String>,
 }
 
-/// Reads them from the running system.
-pub fn read(host: &Host) -> Result<Vec<Listener>> {
+/// Those on one of `ports`. Whose a socket is costs a look at every open file of every process, so it is asked only where
+/// there is one.
+pub fn on_ports(host: &Host, ports: &BTreeSet<u16>) -> Result<Vec<Listener>> {
     let broken = |error| Error::protocol("list TCP sockets", error);
     let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
-    let listening: Vec<_> = sockets.filter(|socket| socket.state == TcpState::Listen).collect();
+    let wanted = |port: u16| ports.contains(&port);
+    let listening: Vec<_> =
+        sockets.filter(|socket| socket.state == TcpState::Listen && wanted(socket.local_address.port())).collect();
     let owners = if listening.is_empty() { HashMap::new() } else { socket_owners().map_err(broken)? };
     let owned = listening.iter().map(|socket| listener(host, socket.local_address, owners.get(&socket.inode).copied()));
     Ok(owned.collect())
@@ -91,8 +94,7 @@ mod tests {
     fn our_own_listener_is_found_with_its_program() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        let found = read(&Host::live()).unwrap();
-        let ours = found.iter().find(|l| l.port == port).unwrap();
-        assert_eq!(ours.pid, Some(std::process::id()));
+        let found = on_ports(&Host::live(), &[port].into()).unwrap();
+        assert_eq!(found.iter().map(|l| l.pid).collect::<Vec<_>>(), [Some(std::process::id())]);
     }
 }

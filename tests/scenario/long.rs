@@ -1,6 +1,6 @@
 //! What takes too long for every run: `./test.sh --long`.
 
-use super::Verdict;
+use super::{Verdict, run_is_active};
 use crate::machine::{Random, inside, installer, ours};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub fn single_kills() -> Verdict {
         installer(LAB, &["apply", "--yes", "--detach"]).expect(0);
         std::thread::sleep(Duration::from_millis(instant));
         let killed = inside(LAB, &["systemctl", "kill", "--signal=KILL", "gpucloud-run.service"]).code == 0;
+        while run_is_active(LAB) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
         eprintln!("kill {n} of {KILLS} after {instant} ms: {}", if killed { "killed" } else { "it was done before" });
         installer(LAB, &["apply", "--yes"]).expect(0);
         installer(LAB, &["status"]).expect(0);

@@ -84,8 +84,8 @@ pub fn wizard() -> Verdict {
     nothing_changed()
 }
 
-fn run_is_active() -> bool {
-    inside(LAB, &["systemctl", "is-active", "--quiet", "gpucloud-run.service"]).code == 0
+fn run_is_active(lab: &str) -> bool {
+    inside(lab, &["systemctl", "is-active", "--quiet", "gpucloud-run.service"]).code == 0
 }
 
 fn is_complete() -> bool {
@@ -106,7 +106,7 @@ fn progress() -> (usize, usize) {
 /// Waits until `part` twelfths of all steps are done, but not for ever: a step may take longer than a kill can wait.
 fn wait_for_part(part: usize, all: &mut usize) {
     let end = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < end && run_is_active() {
+    while Instant::now() < end && run_is_active(LAB) {
         let (steps, done) = progress();
         *all = (*all).max(steps);
         if steps > 0 && (*all - steps + done) * 12 >= part * *all {
@@ -127,7 +127,7 @@ pub fn killed_ten_times() -> Verdict {
         std::thread::sleep(Duration::from_millis(random.below(3_000)));
         inside(LAB, &["systemctl", "kill", "--signal=KILL", "gpucloud-run.service"]);
         // A killed run's unit is collected; what it started inside other units goes on.
-        while run_is_active() {
+        while run_is_active(LAB) {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -143,13 +143,13 @@ pub fn terminal_closed() -> Verdict {
         .stdout(Stdio::null())
         .spawn()?;
     let end = Instant::now() + Duration::from_secs(60);
-    while !run_is_active() && Instant::now() < end {
+    while !run_is_active(LAB) && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(200));
     }
     std::thread::sleep(Duration::from_secs(3));
     terminal.kill()?;
     terminal.wait()?;
-    assert!(run_is_active(), "the run ended with its terminal");
+    assert!(run_is_active(LAB), "the run ended with its terminal");
     let watched = installer(LAB, &["apply", "--yes", "--json"]).expect(0);
     assert!(watched.err.contains("watching it"), "{}", watched.err);
     assert!(watched.json()["changed"].as_u64().unwrap() > 0);
