@@ -1,12 +1,14 @@
 //! Who listens on which TCP port, from /proc.
 
 use crate::host::{Error, Host, Result, files};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
 use procfs::ProcResult;
 use procfs::net::{self, TcpState};
 use procfs::process::{self, FDTarget};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 
 /// A listening TCP socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,17 +25,32 @@ pub struct Listener {
     pub unit: Option<String>,
 }
 
-/// Those on one of `ports`. Whose a socket is costs a look at every open file of every process, so it is asked only where
-/// there is one.
+/// Those on one of `ports`, as far as IPv4 is concerned. The kernel walks through the table of all connections for a list
+/// of sockets, and whose a socket is costs a look at every open file of every process: both only where a port is taken.
 pub fn on_ports(host: &Host, ports: &BTreeSet<u16>) -> Result<Vec<Listener>> {
+    let ports: BTreeSet<u16> = ports.iter().copied().filter(|port| is_taken(*port)).collect();
+    if ports.is_empty() {
+        return Ok(Vec::new());
+    }
     let broken = |error| Error::protocol("list TCP sockets", error);
     let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
-    let wanted = |port: u16| ports.contains(&port);
-    let listening: Vec<_> =
-        sockets.filter(|socket| socket.state == TcpState::Listen && wanted(socket.local_address.port())).collect();
-    let owners = if listening.is_empty() { HashMap::new() } else { socket_owners().map_err(broken)? };
+    let wanted =
+        |socket: &net::TcpNetEntry| socket.state == TcpState::Listen && ports.contains(&socket.local_address.port());
+    let listening: Vec<_> = sockets.filter(wanted).collect();
+    let owners = socket_owners().map_err(broken)?;
     let owned = listening.iter().map(|socket| listener(host, socket.local_address, owners.get(&socket.inode).copied()));
     Ok(owned.collect())
+}
+
+/// Whether somebody listens on a port: with SO_REUSEADDR nothing else keeps it from being bound (socket(7)). Where it
+/// could not be tried, it may be.
+fn is_taken(port: u16) -> bool {
+    let bound = || -> nix::Result<()> {
+        let socket = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        socket::bind(socket.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, port))
+    };
+    bound().is_err()
 }
 
 /// Who is connected to a listening TCP port of this machine, each once.
