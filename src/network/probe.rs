@@ -8,9 +8,10 @@ use super::{BRIDGE, eyes};
 use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers};
 use crate::facts::Facts;
+use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::links::neighbours;
-use crate::host::{Host, Result, dns};
+use crate::host::{Error, Host, Result, dns};
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -190,10 +191,16 @@ fn inward(host: &Host, network: &NetworkAnswers, from: Option<&str>) -> Hop {
                 "outside",
                 result
                     .map(|_| format!("{from} reaches {target}"))
-                    .map_err(|error| format!("{from} does not reach {target}: {error}")),
+                    .map_err(|error| format!("{from} does not reach {target}: {}", last_line(error))),
             )
         }
     }
+}
+
+/// What a program said at its end, or how it ended.
+fn last_line(error: Error) -> String {
+    let failure = Failure::from(error);
+    failure.evidence.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(&failure.what).to_owned()
 }
 
 /// Machines of the LAN that have an address of the pool already, with their hardware addresses: asked by ARP, all at

@@ -434,7 +434,7 @@ pub fn save_and_restore() -> Verdict {
     ours(&["lab", "save", LAB, "s1"]).expect(3);
     ours(&["lab", "restore", "s1", "t2"]).expect(3);
     // What this leaves in the host goes with it.
-    network::beside_ufw()?;
+    network::beside_firewalls()?;
     ours(&["lab", "down", LAB, "--yes"]).expect(0);
     ours(&["lab", "restore", "s1", LAB]).expect(0);
     installer(LAB, &["status"]).expect(0);

@@ -31,9 +31,10 @@ fn probe() -> Value {
 }
 
 fn is_whole() -> bool {
-    let tables = inside(LAB, &["nft", "list", "ruleset"]).out;
-    let once = |text: &str| tables.matches(text).count() == 1;
-    installer(LAB, &["network", "show"]).code == 0 && once("table inet gpucloud") && once("masquerade")
+    let once = |tables: &str, text: &str| tables.matches(text).count() == 1;
+    let all = inside(LAB, &["nft", "list", "ruleset"]).out;
+    let ours = inside(LAB, &["nft", "list", "table", "inet", "gpucloud"]).out;
+    installer(LAB, &["network", "show"]).code == 0 && once(&all, "table inet gpucloud") && once(&ours, "masquerade")
 }
 
 fn whole_within(limit: Duration) -> bool {
@@ -251,20 +252,66 @@ pub fn nothing_left() {
     inside(LAB, &["nft", "flush", "ruleset"]).expect(0);
 }
 
-/// A real ufw beside ours: named, opened as we say, and the cloud's table is still one.
-pub fn beside_ufw() -> Verdict {
-    inside(LAB, &["sh", "-c", "apt-get -qq update && apt-get -qq -y install ufw >/dev/null 2>&1"]).expect(0);
-    inside(LAB, &["ufw", "--force", "enable"]).expect(0);
-    let doctor = installer(LAB, &["doctor"]).out;
-    assert!(doctor.contains("ufw drops what this machine should forward"), "{doctor}");
-    let hops = probe();
-    assert_eq!(hops["ok"], false, "{hops}");
-    for direction in ["in", "out"] {
-        inside(LAB, &["ufw", "route", "allow", direction, "on", "br-ex"]).expect(0);
+/// A firewall of others, for real: how it comes, how it is opened for the cloud, and what restarts it.
+struct Firewall {
+    owner: &'static str,
+    package: &'static str,
+    /// Switches it on, dropping what is forwarded.
+    begin: &'static str,
+    open: &'static str,
+    restart: &'static str,
+    end: &'static str,
+}
+
+const FIREWALLS: [Firewall; 3] = [
+    Firewall {
+        owner: "ufw",
+        package: "ufw",
+        begin: "ufw --force enable",
+        open: "ufw route allow in on br-ex; ufw route allow out on br-ex",
+        restart: "systemctl restart ufw.service",
+        end: "ufw --force disable; nft delete table ip filter; nft delete table ip6 filter",
+    },
+    Firewall {
+        owner: "firewalld",
+        package: "firewalld",
+        begin: "systemctl start firewalld.service",
+        open: "set -e; firewall-cmd --permanent --zone=trusted --add-interface=br-ex
+               firewall-cmd --permanent --new-policy=gpucloud
+               firewall-cmd --permanent --policy=gpucloud --add-ingress-zone=trusted
+               firewall-cmd --permanent --policy=gpucloud --add-egress-zone=public
+               firewall-cmd --permanent --policy=gpucloud --set-target=ACCEPT
+               firewall-cmd --reload",
+        restart: "systemctl restart firewalld.service",
+        end: "systemctl stop firewalld.service",
+    },
+    // It drops what is forwarded only where it switched forwarding on itself.
+    Firewall {
+        owner: "Docker",
+        package: "docker.io",
+        begin: "sysctl -qw net.ipv4.ip_forward=0; systemctl restart docker.service",
+        open: "iptables -I DOCKER-USER -i br-ex -j ACCEPT; iptables -I DOCKER-USER -o br-ex -j ACCEPT",
+        restart: "systemctl restart docker.service",
+        end: "systemctl stop docker.service docker.socket",
+    },
+];
+
+/// Real firewalls beside ours: named, opened as we say, and the cloud's table is still one.
+pub fn beside_firewalls() -> Verdict {
+    let shell = |line: &str| inside(LAB, &["sh", "-c", line]);
+    shell("apt-get -qq update").expect(0);
+    for Firewall { owner, package, begin, open, restart, end } in FIREWALLS {
+        shell(&format!("apt-get -qq -y --no-install-recommends install {package} >/dev/null 2>&1")).expect(0);
+        shell(begin).expect(0);
+        let doctor = installer(LAB, &["doctor"]).out;
+        assert!(doctor.contains(&format!("{owner} drops what this machine should forward")), "{doctor}");
+        assert_eq!(probe()["ok"], false, "{owner}: {}", probe());
+        shell(open).expect(0);
+        assert_eq!(probe()["ok"], true, "{owner}: {}", probe());
+        shell(restart).expect(0);
+        assert!(whole_within(Duration::from_secs(35)), "not back behind {restart}");
+        assert_eq!(probe()["ok"], true, "{owner}: {}", probe());
+        shell(end).expect(0);
     }
-    assert_eq!(probe()["ok"], true, "{}", probe());
-    inside(LAB, &["systemctl", "restart", "ufw.service"]).expect(0);
-    assert!(whole_within(Duration::from_secs(35)));
-    assert_eq!(probe()["ok"], true, "{}", probe());
     Ok(())
 }
