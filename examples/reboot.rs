@@ -8,7 +8,7 @@ use gpucloud::content::Content;
 use gpucloud::host::command::Command;
 use gpucloud::host::{Host, Result, boot_id, files};
 use gpucloud::plan::{Plan, Step};
-use gpucloud::run::worker;
+use gpucloud::run::worker::{self, Work};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -55,6 +55,6 @@ fn main() -> ExitCode {
         Step::new("behind", "Behind it").after(&["one"]).with(file("/var/lib/reboot-test/behind")),
         Step::new("beside", "Beside it").with(file("/var/lib/reboot-test/beside")),
     ];
-    let outcome = worker::work(&host, 1, Vec::new(), |journal| Ok(Plan::make(steps, &host, journal)?));
+    let outcome = worker::work(&host, Work::apply(1, Vec::new()), |journal| Ok(Plan::make(steps, &host, journal)?));
     ExitCode::from(outcome.map_or_else(|failure| failure.status.code(), |outcome| outcome.status.code()))
 }

@@ -1,6 +1,7 @@
 //! The command line as types, nothing else.
 
 use crate::config::EngineName;
+use crate::config::devstack::GitBase;
 use crate::systems::LabSystem;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -95,6 +96,9 @@ pub enum Command {
     /// Look for what is wrong: machine, pending changes, services
     #[command(after_help = "Example:\n  sudo gpucloud-install doctor")]
     Doctor,
+    /// Bring back what is down, layer by layer, until all of the cloud answers
+    #[command(after_help = "Example:\n  sudo gpucloud-install recover")]
+    Recover,
     /// Take back everything that was changed
     Uninstall(Uninstall),
     /// How instances reach the world, and the world them
@@ -266,6 +270,10 @@ pub struct LabUp {
     /// Engine of its cloud
     #[arg(long, value_enum)]
     pub engine: Option<EngineName>,
+    /// Where its cloud clones repositories from: an address, or a folder of
+    /// this machine, which the host then sees
+    #[arg(long)]
+    pub git_base: Option<GitBase>,
     /// Let its instances run on this machine's KVM; without, they are emulated
     #[arg(long)]
     pub kvm: bool,

@@ -68,7 +68,10 @@ impl std::fmt::Display for Failure {
 impl From<host::Error> for Failure {
     fn from(error: host::Error) -> Self {
         let evidence = error.evidence().unwrap_or_default().to_owned();
-        let next = hint(&format!("{error}\n{evidence}"));
+        let next = match &error {
+            host::Error::Explained { next, .. } => next.clone(),
+            _ => hint(&format!("{error}\n{evidence}")),
+        };
         let status = if matches!(error, host::Error::Stopped) { ExitStatus::Midway } else { ExitStatus::Failed };
         Self::new(error.to_string(), evidence, next).with(status)
     }

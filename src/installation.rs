@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
-use crate::engine::service::{Layer, Service};
-use crate::engine::{self, Engine, Order, probe::Prober};
+use crate::engine::devstack::stack::brought;
+use crate::engine::{self, Engine, Order};
 use crate::exit::ExitStatus;
 use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
@@ -134,7 +134,7 @@ impl Installation {
 
     /// What can be said at once: machine, network, engine.
     pub fn findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
-        let our_packages = packages_of(journal);
+        let our_packages = packages_of(&self.host, journal)?;
         let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &our_packages };
         let mut findings = checks::run(&subject);
         findings.extend(self.engine.suits(&self.facts));
@@ -195,34 +195,6 @@ impl Installation {
         let open = |(port, (service, purpose))| OpenPort { port, service, purpose, open_to: open_to.clone() };
         ports.into_iter().map(open).collect()
     }
-
-    /// The health of each layer, asked at once.
-    pub fn layers(&self) -> Vec<LayerHealth> {
-        let services = self.engine.services(&self.config);
-        let prober = self.engine.prober(&self.config, &self.secrets);
-        let complaints: Vec<Option<String>> = std::thread::scope(|scope| {
-            let prober = &prober;
-            let ask = |service| scope.spawn(move || complaint(&self.host, prober, service));
-            let asked: Vec<_> = services.iter().map(ask).collect();
-            asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Some("the probe died".into()))).collect()
-        });
-        let of_services = Layer::ALL.iter().filter_map(|layer| {
-            layer_health(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
-        });
-        of_services.chain([self.network_health()]).collect()
-    }
-
-    fn network_health(&self) -> LayerHealth {
-        let wanted = self.network_state();
-        let now = self.ours().and_then(|ours| Ok(network::live::current(&self.host, &wanted, &ours)?));
-        let complaint = match now {
-            Ok(now) => network::state::changes(&now, &wanted).first().map(|change| format!("still to do: {change}")),
-            Err(failure) => Some(failure.what),
-        };
-        let access = self.config.network.access;
-        let detail = complaint.clone().unwrap_or_else(|| format!("{}: {}", access.name(), access.meaning()));
-        LayerHealth { name: "network", healthy: complaint.is_none(), detail }
-    }
 }
 
 /// A port of the cloud that others can reach.
@@ -238,50 +210,17 @@ pub struct OpenPort {
     pub open_to: Vec<String>,
 }
 
-/// The health of one layer.
-#[derive(Debug, Clone, Serialize)]
-pub struct LayerHealth {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether all of it answers.
-    pub healthy: bool,
-    /// "6 services answer", or what does not.
-    pub detail: String,
-}
-
-fn layer_health<'a>(
-    layer: Layer,
-    services: impl Iterator<Item = (&'a Service, &'a Option<String>)>,
-) -> Option<LayerHealth> {
-    let all: Vec<_> = services.collect();
-    if all.is_empty() {
-        return None;
-    }
-    let complaints: Vec<String> =
-        all.iter().filter_map(|(s, c)| c.as_ref().map(|c| format!("{}: {c}", s.id))).collect();
-    let healthy = complaints.is_empty();
-    let detail = if healthy {
-        format!("{} answer", all.iter().map(|(s, _)| s.id).collect::<Vec<_>>().join(", "))
-    } else {
-        complaints.join("; ")
-    };
-    Some(LayerHealth { name: layer.name(), healthy, detail })
-}
-
-/// What is wrong with a service: its unit, or its answer.
-fn complaint(host: &Host, prober: &Prober, service: &Service) -> Option<String> {
-    match crate::host::systemd::unit(host, &service.unit) {
-        Ok(status) if !status.is_active() => return Some(format!("{} is {}", service.unit, status.active)),
-        Err(error) => return Some(error.to_string()),
-        Ok(_) => {}
-    }
-    prober.ask(host, &service.unit, &service.probe).err()
-}
-
 /// Packages that runs of ours added.
-pub fn packages_of(journal: &Journal) -> Vec<String> {
-    let undos = journal.entries().filter_map(|(_, entry)| entry.past.undo.clone());
-    undos.flat_map(|undo| if let Undo::Packages { added, .. } = undo { added } else { Vec::new() }).collect()
+pub fn packages_of(host: &Host, journal: &Journal) -> Result<Vec<String>, Failure> {
+    let mut all = Vec::new();
+    for (_, entry) in journal.entries() {
+        match &entry.past.undo {
+            Some(Undo::Packages { added, .. }) => all.extend(added.iter().cloned()),
+            Some(Undo::Devstack { .. }) => all.extend(brought(host)?),
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// Changing, and most of looking, needs root on a running machine.

@@ -37,6 +37,7 @@ pub mod installation;
 pub mod lab;
 pub mod network;
 pub mod plan;
+pub mod recovery;
 pub mod run;
 pub mod systems;
 pub mod template;

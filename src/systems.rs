@@ -2,6 +2,7 @@
 //! variant of [`LabSystem`]. What differs between releases beyond that (names of packages) stands where it is used:
 //! `engine/native/packages.rs`.
 
+use crate::config::EngineName;
 use serde::{Deserialize, Serialize};
 
 /// A system on which a cloud can be installed.
@@ -13,26 +14,35 @@ pub struct Supported {
     pub version: &'static str,
     /// As a person calls it.
     pub name: &'static str,
+    /// Whether the native engine suits it: its Python is one of [`PYTHONS`].
+    pub native: bool,
+    /// The newest branch whose DevStack knows it (`SUPPORTED_DISTROS` in stack.sh).
+    pub branch: &'static str,
 }
+
+/// The newest release that was tried.
+pub const NEWEST_BRANCH: &str = "stable/2026.1";
 
 /// All of them.
 pub const SYSTEMS: &[Supported] = &[
-    Supported { id: "ubuntu", version: "24.04", name: "Ubuntu 24.04" },
-    Supported { id: "debian", version: "12", name: "Debian 12" },
-    Supported { id: "debian", version: "13", name: "Debian 13" },
+    Supported { id: "ubuntu", version: "22.04", name: "Ubuntu 22.04", native: false, branch: "stable/2025.2" },
+    Supported { id: "ubuntu", version: "24.04", name: "Ubuntu 24.04", native: true, branch: NEWEST_BRANCH },
+    Supported { id: "debian", version: "12", name: "Debian 12", native: true, branch: NEWEST_BRANCH },
+    Supported { id: "debian", version: "13", name: "Debian 13", native: true, branch: NEWEST_BRANCH },
 ];
 
 /// The oldest and newest Python that OpenStack's lock was made for.
 pub const PYTHONS: std::ops::RangeInclusive<(u32, u32)> = (3, 11)..=(3, 13);
 
-/// Whether a cloud can be installed on this system.
-pub fn is_supported(id: &str, version: &str) -> bool {
-    SYSTEMS.iter().any(|system| system.id == id && system.version == version)
+/// The row of this system.
+pub fn find(id: &str, version: &str) -> Option<&'static Supported> {
+    SYSTEMS.iter().find(|system| system.id == id && system.version == version)
 }
 
-/// The supported systems in a sentence.
-pub fn names() -> String {
-    SYSTEMS.iter().map(|system| system.name).collect::<Vec<_>>().join(", ")
+/// The systems that suit an engine, in a sentence.
+pub fn names(engine: EngineName) -> String {
+    let suit = SYSTEMS.iter().filter(|system| engine == EngineName::Devstack || system.native);
+    suit.map(|system| system.name).collect::<Vec<_>>().join(", ")
 }
 
 /// A system that a lab host can have.

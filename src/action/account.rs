@@ -4,13 +4,18 @@
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, users};
 
-/// Make a system user with a group of the same name and no login.
+/// The shell of an account that nobody logs in to.
+pub const NO_LOGIN: &str = "/usr/sbin/nologin";
+
+/// Make a system user with a group of the same name.
 #[derive(Debug, Clone)]
 pub struct SystemUser {
     /// Name of user and group.
     pub name: String,
     /// Home directory; not made here.
     pub home: String,
+    /// Its shell; [`NO_LOGIN`] for one that nobody becomes.
+    pub shell: &'static str,
 }
 
 impl Action for SystemUser {
@@ -23,7 +28,7 @@ impl Action for SystemUser {
     }
 
     fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
-        Ok(Checked::done_if(users::find_user(&self.name)?.is_some(), "make, no login"))
+        Ok(Checked::done_if(users::find_user(&self.name)?.is_some(), format!("make, shell {}", self.shell)))
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -38,7 +43,7 @@ impl Action for SystemUser {
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        users::add_system_user(host, &self.name, &self.home)?;
+        users::add_system_user(host, &self.name, &self.home, self.shell)?;
         Ok(Applied::Done)
     }
 }

@@ -5,6 +5,7 @@ use super::kept::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
 use crate::config::secrets::MASK;
 use crate::content::Content;
+use crate::host::command::Command;
 use crate::host::users::{self, Owner};
 use crate::host::{Host, Result, files};
 use std::collections::HashSet;
@@ -48,18 +49,25 @@ pub struct File {
     content: Content,
     access: Access,
     lifetime: Lifetime,
+    accepted_by: &'static [&'static str],
 }
 
 impl File {
     /// A file 0644 root:root.
     pub fn new(path: impl Into<PathBuf>, content: Content) -> Self {
         let access = Access::new(0o644, "root", "root");
-        Self { path: path.into(), content, access, lifetime: Lifetime::Installed }
+        Self { path: path.into(), content, access, lifetime: Lifetime::Installed, accepted_by: &[] }
     }
 
     /// Other permission bits and owner.
     pub fn access(mut self, mode: u32, user: &str, group: &str) -> Self {
         self.access = Access::new(mode, user, group);
+        self
+    }
+
+    /// Written only where this program, given a file with the content, is content with it.
+    pub fn accepted_by(mut self, program: &'static [&'static str]) -> Self {
+        self.accepted_by = program;
         self
     }
 
@@ -101,6 +109,18 @@ impl File {
 }
 
 impl File {
+    /// Lets the program that will read it look at it before it is in its place.
+    fn judge(&self, host: &Host) -> Result<()> {
+        let Some((program, arguments)) = self.accepted_by.split_first() else { return Ok(()) };
+        let trial = Path::new("/run/gpucloud").join(files::hash(self.content.real()));
+        files::make_parents(host, &trial)?;
+        files::write_volatile(host, &trial, self.content.real(), 0o600)?;
+        let path = trial.display().to_string();
+        let verdict = Command::new(*program).args(arguments.iter().copied()).arg(path).run(host);
+        files::remove(host, &trial)?;
+        verdict
+    }
+
     fn without_old_values(&self, host: &Host, old: &str) -> String {
         let real = String::from_utf8_lossy(self.content.real());
         let same: HashSet<&str> = real.lines().collect();
@@ -155,6 +175,7 @@ impl Action for File {
         let now = files::read(host, &self.path)?.map(|content| files::hash(&content));
         let kept = if now.as_ref() == Some(&planned) { None } else { keep_if_edited(host, past, &self.path)? };
         let (mode, owner) = self.access.numbers(host)?;
+        self.judge(host)?;
         files::write(host, &self.path, self.content.real(), mode, owner)?;
         Ok(kept.map_or(Applied::Done, |kept| Applied::Warned(format!("your edit is kept as {}", kept.display()))))
     }

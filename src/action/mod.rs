@@ -15,6 +15,7 @@ pub mod kept;
 pub mod network;
 pub mod originals;
 pub mod packages;
+pub mod saved;
 pub mod symlink;
 pub mod sysctl;
 pub mod task;

@@ -74,7 +74,7 @@ impl Packages {
 }
 
 /// Only what is not there before is ours to remove.
-fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
+pub fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
     let names: Vec<String> = links::links()?.into_iter().map(|link| link.name).collect();
     let known = |name: &String| {
         users::find_user(name).is_ok_and(|u| u.is_some()) || users::find_group(name).is_ok_and(|g| g.is_some())

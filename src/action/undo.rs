@@ -5,6 +5,7 @@ use super::kept::keep_if_edited;
 use super::network::NetworkOriginal;
 use super::originals::{Original, Originals};
 use super::{Past, iptables, network};
+use crate::engine::devstack::unstack;
 use crate::host::users::Owner;
 use crate::host::{
     Error, Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users,
@@ -101,6 +102,11 @@ pub enum Undo {
         /// Its name.
         name: String,
     },
+    /// Run unstack.sh, and remove what it leaves.
+    Devstack {
+        /// What stack.sh left that was not there before.
+        leaves: Leaves,
+    },
     /// Put the network back as it was.
     Network(NetworkOriginal),
     /// Put rules of iptables back.
@@ -186,6 +192,7 @@ impl Undo {
             Undo::DatabaseUser { name, host } => format!("Drop database user {name}@{host}"),
             Undo::Program { argv } => format!("Run {}", argv.join(" ")),
             Undo::Container { name } => format!("Stop container {name}"),
+            Undo::Devstack { .. } => "Run unstack.sh and remove what it leaves".into(),
             Undo::Network(_) => "Put the network back as it was".into(),
             Undo::Iptables { rules, .. } => format!("Put {} rules of iptables back", rules.len()),
             Undo::NftTable { family, table } => format!("Remove nftables table {family} {table}"),
@@ -215,6 +222,7 @@ impl Undo {
             }
             Undo::Program { argv } => run_program(host, argv),
             Undo::Container { name } => done(nspawn::stop(host, name)),
+            Undo::Devstack { leaves } => unstack::run(host, leaves),
             Undo::Network(original) => done(network::restore(host, original)),
             Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
             Undo::NftTable { family, table } => done(remove_table(family, table)),
@@ -310,7 +318,8 @@ fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<
     Ok(Undone::Restored)
 }
 
-fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Undone> {
+/// Purges packages that we brought, unless others need them, and removes what they leave.
+pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Undone> {
     let there: Vec<String> = packages::known(host)?.into_iter().filter(|name| added.contains(name)).collect();
     if !there.is_empty() {
         let others: Vec<String> =

@@ -15,6 +15,8 @@ const STARTED: &str = "/run/gpucloud/started";
 const POLL: Duration = Duration::from_millis(150);
 /// How many times it is asked before systemd is asked whether it failed.
 const LOOKS_PER_UNIT_STATUS: u32 = 10;
+/// How long one that runs may be silent before it is restarted.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of the unit's journal that an error carries.
 const EVIDENCE_LINES: u32 = 15;
 
@@ -117,12 +119,13 @@ pub struct Started {
     inputs: Vec<PathBuf>,
     ready: Option<Ready>,
     limit: Duration,
+    patience: Option<Duration>,
 }
 
 impl Started {
     /// A unit without inputs of its own.
     pub fn new(unit: impl Into<String>) -> Self {
-        Self { unit: unit.into(), inputs: Vec::new(), ready: None, limit: Duration::from_secs(300) }
+        Self { unit: unit.into(), inputs: Vec::new(), ready: None, limit: Duration::from_secs(300), patience: None }
     }
 
     /// Files that it reads only at its start.
@@ -139,6 +142,12 @@ impl Started {
     ) -> Self {
         self.limit = limit;
         self.ready = Some(Box::new(ready));
+        self
+    }
+
+    /// One that runs and does not answer is restarted, once.
+    pub fn restarting_once(mut self) -> Self {
+        self.patience = Some(PATIENCE);
         self
     }
 
@@ -181,10 +190,10 @@ impl Started {
         host.wait_until(&what, self.limit, POLL, started).map_err(|e| self.explain(host, e))
     }
 
-    fn wait(&self, host: &Host) -> Result<()> {
+    fn wait(&self, host: &Host, limit: Duration) -> Result<()> {
         let mut reason = String::new();
         let mut looks = 0_u32;
-        host.wait_until(&format!("{} answering", self.unit), self.limit, POLL, || {
+        host.wait_until(&format!("{} answering", self.unit), limit, POLL, || {
             reason = self.answer(host).err().unwrap_or_default();
             looks += 1;
             // Asking systemd costs a process: not at every look.
@@ -271,7 +280,12 @@ impl Action for Started {
         if status.is_active() {
             files::write_volatile(host, &self.note(), hash.as_bytes(), 0o644)?;
         }
-        self.wait(host).map_err(|e| self.explain(host, e))?;
+        if let Some(patience) = self.patience
+            && let Err(Error::TimedOut { .. }) = self.wait(host, patience)
+        {
+            systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
+        }
+        self.wait(host, self.limit).map_err(|e| self.explain(host, e))?;
         Ok(Applied::Done)
     }
 

@@ -1,7 +1,7 @@
 //! The machine itself: system, memory, disk, card, virtualisation, clock.
 
 use super::{Subject, bytes};
-use crate::config::Virt;
+use crate::config::{EngineName, Virt};
 use crate::facts::{kvm::Kvm, pci::NVIDIA};
 use crate::finding::Finding;
 use crate::systems;
@@ -20,11 +20,22 @@ const RELEASED: i64 = 1_790_726_400;
 
 pub(super) fn system(s: &Subject) -> Vec<Finding> {
     let os = &s.facts.os;
-    vec![if systems::is_supported(&os.id, &os.version) {
-        Finding::pass("system", format!("{} is supported", os.pretty_name))
-    } else {
-        let next = format!("use one of: {}", systems::names());
-        Finding::stop("system", format!("{} is not supported", os.pretty_name), next)
+    let engine = s.config.engine;
+    let suits = |system: &systems::Supported| system.native || engine == EngineName::Devstack;
+    vec![match systems::find(&os.id, &os.version) {
+        Some(system) if suits(system) => Finding::pass("system", format!("{} is supported", os.pretty_name)),
+        Some(_) => {
+            let what = format!("{} is not supported by the native engine: its Python is too old", os.pretty_name);
+            Finding::stop("system", what, "engine = \"devstack\" in gpucloud.toml; or a newer system")
+        }
+        None if engine == EngineName::Devstack && s.config.devstack.force => {
+            let what = format!("{} is not supported, and devstack.force says to try it", os.pretty_name);
+            Finding::warn("system", what, "where stack.sh fails, its log says why")
+        }
+        None => {
+            let next = format!("use one of: {}", systems::names(engine));
+            Finding::stop("system", format!("{} is not supported", os.pretty_name), next)
+        }
     }]
 }
 

@@ -57,6 +57,7 @@ fn facts() -> Facts {
         }],
         kvm: Kvm::Works,
         software: software::Software::default(),
+        own_devstack_lines: Vec::new(),
     }
 }
 

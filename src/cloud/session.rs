@@ -94,15 +94,9 @@ pub struct Login {
 }
 
 impl Login {
-    /// The administrator of a cloud whose Keystone is at `address`.
-    pub fn admin(address: std::net::Ipv4Addr, region: &str, password: Secret) -> Self {
-        Self {
-            auth_url: format!("http://{address}:5000/v3"),
-            user: "admin".into(),
-            password,
-            project: "admin".into(),
-            region: region.to_owned(),
-        }
+    /// The administrator of a cloud whose Keystone is at `auth_url`.
+    pub fn admin(auth_url: String, region: &str, password: Secret) -> Self {
+        Self { auth_url, user: "admin".into(), password, project: "admin".into(), region: region.to_owned() }
     }
 }
 

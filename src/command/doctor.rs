@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::finding::{Finding, Level};
 use crate::host::files;
 use crate::installation::{Installation, OpenPort, require_root};
+use crate::recovery::health;
 use crate::ui::text;
 use serde_json::json;
 
@@ -80,7 +81,7 @@ fn open_port(port: OpenPort) -> Finding {
 }
 
 fn silent_layers(installation: &Installation) -> Vec<Finding> {
-    let layers = installation.layers().into_iter();
+    let layers = health::layers(installation).into_iter();
     layers
         .map(|layer| match layer.healthy {
             true => Finding::pass("service", format!("{}: {}", layer.name, layer.detail)),

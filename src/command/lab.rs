@@ -3,7 +3,7 @@
 use super::Session;
 use crate::cli::{Lab as Verb, LabDown, LabExec, LabRestore, LabSnapshot, LabUp};
 use crate::config::values::LabName;
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{CloudAnswers, Config, DEFAULT_PATH};
 use crate::engine;
 use crate::exit::ExitStatus;
 use crate::facts::{Facts, network};
@@ -71,9 +71,14 @@ fn new(session: &Session, options: &LabUp) -> Result<Lab, Failure> {
     let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
     session.consent(&format!("Make a lab host called {name} with {}?", system.name()), true)?;
     let network = network::probe(&session.host)?;
+    let folder = options.git_base.as_ref().and_then(|base| base.folder()).map(Path::to_owned);
+    if let Some(missing) = folder.as_ref().filter(|folder| !files::exists(&session.host, folder)) {
+        let what = format!("there is no folder {}", missing.display());
+        return Err(Failure::usage(what, "--git-base: the folder of a mirror, or an address"));
+    }
     Lab::claim(&session.host, || {
         let address = lab::free_address(&session.host, &network)?;
-        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm })
+        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm, folder })
     })
 }
 
@@ -89,7 +94,9 @@ fn install(session: &Session, options: &LabUp, inside: &Inside) -> Result<Config
             // What belongs to the host itself stays.
             path => Config { host: answers.host, ..Config::load(&session.host, path)? },
         };
-        Ok(Config { engine: engine.unwrap_or(config.engine), ..config })
+        let git_base = options.git_base.clone().unwrap_or(config.cloud.git_base);
+        let cloud = CloudAnswers { git_base, ..config.cloud };
+        Ok(Config { engine: engine.unwrap_or(config.engine), cloud, ..config })
     })?;
     inside.apply(session.ui.display(), session.global.jobs)?;
     inside.answers()

@@ -11,6 +11,7 @@ mod inventory;
 mod lab;
 mod network;
 mod plan;
+mod recover;
 mod status;
 mod uninstall;
 
@@ -58,6 +59,7 @@ fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Resul
         Some(Command::Apply(options)) => ("apply", apply::run(session, &options)),
         Some(Command::Status) => ("status", status::run(session)),
         Some(Command::Doctor) => ("doctor", doctor::run(session)),
+        Some(Command::Recover) => ("recover", recover::run(session)),
         Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
         Some(Command::Network(options)) => ("network", network::run(session, &options)),
         Some(Command::Inventory) => ("inventory", inventory::run(session)),

@@ -7,22 +7,16 @@ use crate::cli::{Network, NetworkApply, NetworkProbe};
 use crate::config::network::NetworkAnswers;
 use crate::config::{APPLIED_PATH, Config};
 use crate::content::Content;
-use crate::engine;
 use crate::exit::ExitStatus;
-use crate::facts::os;
 use crate::failure::Failure;
 use crate::host::nft::{Family, listing};
 use crate::host::{Host, files};
 use crate::installation::{Installation, require_root};
 use crate::network::guard::{self, Confirmation};
-use crate::network::{
-    TABLE, desired,
-    live::{self, Ours},
-    probe, report, state,
-};
+use crate::network::{TABLE, keep, live, probe, report, state};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::{Plan, Step};
-use crate::run::worker;
+use crate::run::worker::{self, Work};
 use crate::ui::text;
 use serde_json::json;
 use std::path::Path;
@@ -151,7 +145,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     session.consent("Go ahead?", true)?;
     let _lock = lock(&session.host)?;
     // What was seen is what is done: each action looks again before it changes anything.
-    let outcome = worker::work(&installation.host, 1, vec![session.ui.display()], |_| Ok(plan))?;
+    let outcome = worker::work(&installation.host, Work::apply(1, vec![session.ui.display()]), |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
         return Err(failure.clone().with(outcome.status));
     }
@@ -186,10 +180,9 @@ fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
 /// Writes what lasts of a change that was confirmed: kernel parameters at boot, and the answers that were applied.
 fn note_confirmed(session: &Session) -> Result<(), Failure> {
     let installation = with_answers(session)?;
-    let sinks = vec![session.ui.display()];
-    let outcome = worker::work(&installation.host, 1, sinks, |journal| {
-        make_plan(&installation, journal, Confirmation::Witnesses)
-    })?;
+    let work = Work::apply(1, vec![session.ui.display()]);
+    let outcome =
+        worker::work(&installation.host, work, |journal| make_plan(&installation, journal, Confirmation::Witnesses))?;
     outcome.failures.into_iter().next().map_or(Ok(()), Err)
 }
 
@@ -240,19 +233,13 @@ fn keep(session: &Session) -> Result<ExitStatus, Failure> {
         }
         session.ui.say(guard::take_back(host)?);
     }
-    let services = engine::engine(config.engine).services(&config);
-    let wanted = desired(&config, &services, os::read(host)?.datapath());
-    let ours = Ours::of(&config, None);
-    let changes = state::changes(&live::current(host, &wanted, &ours)?, &wanted);
-    // Each for itself: a link that is gone must not keep the rules away.
-    let failed = live::apply_all(host, &changes);
+    let keep::Kept { changes, failed } = keep::bring_back(host, &config)?;
     for change in &changes {
         session.ui.say(format!("brought back: {change}"));
     }
     session.ui.document("network keep", json!({"changed": changes.len(), "failed": failed}));
-    match failed.split_first() {
-        None if changes.is_empty() => Ok(ExitStatus::Done),
-        None => live::verify(host, &wanted, &ours).map(|()| ExitStatus::Done).map_err(Failure::from),
-        Some(_) => Err(Failure::new("the network is not in its state", failed.join("\n"), "gpucloud-install doctor")),
+    match failed.is_empty() {
+        true => Ok(ExitStatus::Done),
+        false => Err(Failure::new("the network is not in its state", failed.join("\n"), "gpucloud-install doctor")),
     }
 }

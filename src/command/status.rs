@@ -4,6 +4,7 @@ use super::Session;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::installation::Installation;
+use crate::recovery::health;
 use crate::run;
 use crate::ui::text;
 use serde_json::json;
@@ -18,7 +19,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         };
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
-    let layers = installation.layers();
+    let layers = health::layers(&installation);
     let ports = installation.open_ports();
     let healthy = layers.iter().all(|layer| layer.healthy);
     session.ui.document("status", json!({"healthy": healthy, "layers": layers, "ports": ports}));

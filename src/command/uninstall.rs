@@ -49,7 +49,7 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
     let again = "gpucloud-install uninstall --and-lose-all-instances destroys it";
     // An uninstall that was killed may have taken away what could have told.
     let begun_before = journal.runs().last().is_some_and(|what| what == "uninstall");
-    let failure = match engine_here(host).holdings(host, &packages_of(journal)) {
+    let failure = match engine_here(host).holdings(host, &packages_of(host, journal)?) {
         Holdings::Nothing => return Ok(()),
         Holdings::Unknown(_) if begun_before => return Ok(()),
         Holdings::Some(what) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),

@@ -31,7 +31,7 @@ pub struct Answer {
 pub const ANSWERS: &[Answer] = &[
     Answer {
         key: "engine",
-        meaning: "How OpenStack gets onto the host: \"native\" (release packages in one virtual environment)",
+        meaning: "How OpenStack gets onto the host: \"native\" (release packages in one virtual environment) or \"devstack\"",
         on_change: OnChange::Fixed("the whole cloud with its instances: another engine keeps other databases"),
     },
     Answer {
@@ -69,6 +69,31 @@ pub const ANSWERS: &[Answer] = &[
         key: "cloud.workers",
         meaning: "Processes for each API: 2 answer quicker under load, 1 saves about 1 GB of memory",
         on_change: OnChange::Restart,
+    },
+    Answer {
+        key: "cloud.git_base",
+        meaning: "With \"devstack\": where repositories are cloned from, an address or the folder of a mirror",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "devstack.branch",
+        meaning: "Branch of DevStack and of what it installs",
+        on_change: OnChange::Fixed("stack.sh would have to run anew, and drops every database"),
+    },
+    Answer {
+        key: "devstack.services",
+        meaning: "Beyond what every cloud has: \"cinder\" (volumes), \"swift\" (objects), \"heat\" (stacks)",
+        on_change: OnChange::Fixed("stack.sh would have to run anew, and drops every database"),
+    },
+    Answer {
+        key: "devstack.upgrade",
+        meaning: "true: bring this system's packages up to date first",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "devstack.force",
+        meaning: "true: run stack.sh on a system that it does not know (FORCE=yes)",
+        on_change: OnChange::Live,
     },
     Answer {
         key: "compute.virt",

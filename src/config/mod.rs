@@ -2,6 +2,7 @@
 //! reads nothing but its own file, so that a new release changes no old cloud. How to add an answer: [`answers`].
 
 pub mod answers;
+pub mod devstack;
 pub mod network;
 pub mod profile;
 pub mod secrets;
@@ -11,6 +12,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use answers::ANSWERS;
+use devstack::{DevstackAnswers, GitBase};
 use network::NetworkAnswers;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -28,6 +30,8 @@ pub const APPLIED_PATH: &str = "/var/lib/gpucloud/applied.toml";
 pub enum EngineName {
     /// Release packages from PyPI in one virtual environment, units of our own.
     Native,
+    /// DevStack: stack.sh from a Git host or a mirror, as user stack.
+    Devstack,
 }
 
 /// How guests are run.
@@ -52,6 +56,9 @@ pub struct Config {
     pub host: HostAnswers,
     /// The cloud as a whole.
     pub cloud: CloudAnswers,
+    /// What the engine called devstack is told; the others do not read it.
+    #[serde(default)]
+    pub devstack: DevstackAnswers,
     /// The hypervisor.
     pub compute: ComputeAnswers,
     /// How instances reach the world, and the world them.
@@ -84,6 +91,9 @@ pub struct CloudAnswers {
     pub dashboard: bool,
     /// Processes for each API.
     pub workers: u8,
+    /// Where repositories are cloned from.
+    #[serde(default)]
+    pub git_base: GitBase,
 }
 
 /// The hypervisor.
@@ -191,7 +201,13 @@ pub(crate) mod tests {
                 administrators: vec!["ada".parse().unwrap()],
                 share_services: false,
             },
-            cloud: CloudAnswers { region: "RegionOne".parse().unwrap(), dashboard: true, workers: 2 },
+            cloud: CloudAnswers {
+                region: "RegionOne".parse().unwrap(),
+                dashboard: true,
+                workers: 2,
+                git_base: GitBase::default(),
+            },
+            devstack: DevstackAnswers::default(),
             compute: ComputeAnswers { virt: Virt::Auto },
             network: network::tests::sample(),
         }

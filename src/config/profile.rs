@@ -1,9 +1,11 @@
 //! Profiles: answers for a kind of use, completed by what was found on the machine. They feed `init` and the wizard
 //! and nothing else.
 
+use super::devstack::{Branch, DevstackAnswers, GitBase};
 use super::{Config, network};
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::systems;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use toml::{Table, Value};
@@ -35,20 +37,31 @@ fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
         let what = "no link of this machine has an IPv4 address and a default route";
         Failure::new(what, "", "bring the network up, or write host.address and host.interface by hand")
     })?;
-    let host = table.entry("host").or_insert_with(|| Value::Table(Table::new()));
-    let Some(host) = host.as_table_mut() else { return Ok(()) };
+    let Some(host) = table_of(table, "host") else { return Ok(()) };
     host.insert("address".into(), Value::String(address.to_string()));
     host.insert("interface".into(), Value::String(nic.name.clone()));
     host.insert("name".into(), Value::String(facts.os.short_host_name()));
     let administrators = crate::host::users::invoking_user().into_iter().map(Value::String).collect();
     host.insert("administrators".into(), Value::Array(administrators));
+    let known = systems::find(&facts.os.id, &facts.os.version);
+    let devstack = DevstackAnswers {
+        branch: Branch::of(known.map_or("master", |system| system.branch)),
+        ..DevstackAnswers::default()
+    };
+    if let (Ok(Value::Table(devstack)), Some(cloud)) = (Value::try_from(devstack), table_of(table, "cloud")) {
+        cloud.insert("git_base".into(), Value::String(GitBase::default().to_string()));
+        table.entry("devstack").or_insert(Value::Table(devstack));
+    }
     complete_network(table, facts, address)
+}
+
+fn table_of<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
+    table.entry(name).or_insert_with(|| Value::Table(Table::new())).as_table_mut()
 }
 
 /// Ranges that nobody uses here, the LAN as the administrators' network, and the name servers of this machine.
 fn complete_network(table: &mut Table, facts: &Facts, address: Ipv4Addr) -> Result<(), Failure> {
-    let network = table.entry("network").or_insert_with(|| Value::Table(Table::new()));
-    let Some(network) = network.as_table_mut() else { return Ok(()) };
+    let Some(network) = table_of(table, "network") else { return Ok(()) };
     let (range, tenants) = (free_range(facts, RANGES)?, free_range(facts, TENANT_RANGES)?);
     let lan = facts.network.owner(address).and_then(|(_, own)| Ipv4Net::new(address, own.prefix_len).ok());
     let strings = |all: Vec<String>| Value::Array(all.into_iter().map(Value::String).collect());

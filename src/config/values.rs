@@ -22,8 +22,6 @@ macro_rules! as_text {
     };
 }
 
-pub(super) use as_text;
-
 /// Declares a checked string type: its meaning, its longest length, its characters, in words.
 macro_rules! checked_name {
     ($(#[$doc:meta])* $name:ident, $max:literal, $rule:literal, $allowed:expr) => {
@@ -58,6 +56,8 @@ macro_rules! checked_name {
         }
     };
 }
+
+pub(super) use {as_text, checked_name};
 
 checked_name! {
     /// Name of a machine: one DNS label (RFC 1123). RabbitMQ and Nova both need it stable and resolvable.

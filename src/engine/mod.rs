@@ -4,7 +4,12 @@
 //! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in
 //! `config/mod.rs` (`EngineName`). Templates belong to their path on the host, not to an engine.
 
+pub mod base;
+pub mod devstack;
+mod holdings;
 pub mod native;
+pub mod openvswitch;
+pub mod packages;
 pub mod probe;
 pub mod service;
 
@@ -78,5 +83,6 @@ pub trait Engine: Send + Sync {
 pub fn engine(name: EngineName) -> Box<dyn Engine> {
     match name {
         EngineName::Native => Box::new(native::Native),
+        EngineName::Devstack => Box::new(devstack::Devstack),
     }
 }

@@ -27,6 +27,8 @@ pub enum Probe {
     Api {
         /// Port of the host's address.
         port: u16,
+        /// Path of its root there.
+        path: &'static str,
         /// Type in the catalog; none for APIs without a catalog entry (metadata).
         service: Option<&'static str>,
     },
@@ -75,7 +77,7 @@ impl Prober {
                 None => Err("MariaDB does not answer".into()),
             },
             Probe::Queue => self.ask_queue(),
-            Probe::Api { port, service } => self.ask_api(*port, *service),
+            Probe::Api { port, path, service } => self.ask_api(*port, path, *service),
             Probe::Compute => {
                 let since = started(host, unit)?;
                 self.ask_with_token(|session| health::compute(session, &self.host_name, since))
@@ -88,7 +90,7 @@ impl Prober {
     /// The same as [`Prober::ask`], but without what needs other services: enough to go on with a start.
     pub fn ask_alone(&self, host: &Host, unit: &str, probe: &Probe) -> Result<(), String> {
         match probe {
-            Probe::Api { port, .. } => self.ask_port(*port),
+            Probe::Api { port, path, .. } => self.ask_port(*port, path),
             Probe::Compute | Probe::NetworkAgents => Ok(()),
             Probe::Queue => connect_loopback(amqp::DEFAULT_PORT),
             other => self.ask(host, unit, other),
@@ -104,17 +106,17 @@ impl Prober {
         }
     }
 
-    fn ask_port(&self, port: u16) -> Result<(), String> {
-        match status_of(&format!("http://{}:{port}/", self.address))? {
+    fn ask_port(&self, port: u16, path: &str) -> Result<(), String> {
+        match status_of(&format!("http://{}:{port}{path}", self.address))? {
             502 | 503 => Err("it answers that it is not ready".into()),
             _ => Ok(()),
         }
     }
 
-    fn ask_api(&self, port: u16, service: Option<&'static str>) -> Result<(), String> {
+    fn ask_api(&self, port: u16, path: &str, service: Option<&'static str>) -> Result<(), String> {
         match service {
             Some(service) if self.session.is_some() => self.ask_with_token(|session| health::api(session, service)),
-            _ => self.ask_port(port),
+            _ => self.ask_port(port, path),
         }
     }
 

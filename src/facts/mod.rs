@@ -41,6 +41,9 @@ pub struct Facts {
     pub kvm: kvm::Kvm,
     /// Databases, queues and clouds that are here already.
     pub software: software::Software,
+    /// The administrator's own sections for DevStack's local.conf; they may hold secrets.
+    #[serde(skip)]
+    pub own_devstack_lines: Vec<String>,
 }
 
 impl Facts {
@@ -57,6 +60,7 @@ impl Facts {
             displays: pci::displays(host)?,
             kvm: if host.is_live() { kvm::prove() } else { kvm::Kvm::NoDevice },
             software: software::read(host)?,
+            own_devstack_lines: software::own_devstack_lines(host)?,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Databases, queues and clouds that are here already.
 
-use crate::host::{Host, Result, files, packages};
+use crate::host::{Host, Result, files, git, packages};
 use serde::Serialize;
+use std::path::Path;
 
 /// The answers of the last complete apply, the passwords and the journal (`config/`, `plan/journal.rs`).
 const APPLIED: &str = "/var/lib/gpucloud/applied.toml";
@@ -65,7 +66,9 @@ const DATABASES: [&str; 9] =
 pub fn read(host: &Host) -> Result<Software> {
     let installed = packages::installed(host)?;
     let shared = SHARED.iter().filter_map(|name| Some(((*name).to_owned(), installed.get(*name)?.clone())));
-    let clouds = CLOUDS.iter().filter(|(_, path)| files::exists(host, path));
+    // Our own clone of DevStack begins with a file of ours.
+    let own = |name: &str| name == "DevStack" && files::exists(host, git::SETTINGS);
+    let clouds = CLOUDS.iter().filter(|(name, path)| files::exists(host, path) && !own(name));
     Ok(Software {
         shared: shared.collect(),
         clouds: clouds.map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect(),
@@ -90,4 +93,15 @@ fn databases(host: &Host) -> Result<Vec<String>> {
 fn upstream_version(version: &str) -> String {
     let without_epoch = version.split_once(':').map_or(version, |(_, rest)| rest);
     without_epoch.split(['-', '+', '~']).next().unwrap_or(without_epoch).to_owned()
+}
+/// Where the administrator's own sections of local.conf lie, one file each.
+const OWN_DEVSTACK_LINES: &str = "/etc/gpucloud/local.conf.d";
+
+/// The contents of those files, by name.
+pub fn own_devstack_lines(host: &Host) -> Result<Vec<String>> {
+    let mut names = files::list(host, OWN_DEVSTACK_LINES)?;
+    names.retain(|name| name.ends_with(".conf"));
+    names.sort();
+    let read = |name: &String| files::read_text(host, Path::new(OWN_DEVSTACK_LINES).join(name)).transpose();
+    names.iter().filter_map(read).collect()
 }

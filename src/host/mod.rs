@@ -10,6 +10,7 @@ pub mod amqp;
 pub mod command;
 pub mod dns;
 pub mod files;
+pub mod git;
 pub mod iptables;
 pub mod links;
 pub mod nft;
@@ -68,6 +69,18 @@ pub enum Error {
     /// The administrator, or systemd, asked to stop.
     #[error("stopped on request")]
     Stopped,
+    /// A failure whose cause was recognised.
+    #[error("{what}")]
+    Explained {
+        /// What failed, and why.
+        what: String,
+        /// The line that proves it.
+        evidence: String,
+        /// The next command.
+        next: String,
+        /// Whether another try may help by itself.
+        retry: bool,
+    },
     /// The operation needs the running system, but this host is a directory.
     #[error("{0} needs the running system; this is only a directory")]
     NotLive(String),
@@ -86,6 +99,7 @@ impl Error {
     pub fn evidence(&self) -> Option<&str> {
         match self {
             Error::Failed { tail, .. } if !tail.is_empty() => Some(tail),
+            Error::Explained { evidence, .. } => Some(evidence),
             _ => None,
         }
     }

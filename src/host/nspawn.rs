@@ -28,6 +28,8 @@ pub struct Container {
     pub console: PathBuf,
     /// Whether it is given this machine's KVM.
     pub kvm: bool,
+    /// A folder of this machine that it sees at the same place, read-only.
+    pub folder: Option<PathBuf>,
 }
 
 /// Whether the container runs.
@@ -92,6 +94,7 @@ fn nspawn(container: &Container) -> Command {
         .args(["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
         .args(["--system-call-filter=add_key keyctl bpf perf_event_open", "--bind=/dev/net/tun"])
         .args(container.kvm.then_some("--bind=/dev/kvm"))
+        .args(container.folder.iter().map(|folder| format!("--bind-ro={}", folder.display())))
         .arg(format!("--directory={}", container.root.display()))
         .arg(format!("--machine={}", container.name))
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")

@@ -129,6 +129,12 @@ fn archive_option(archives: &Path) -> String {
     format!("Dir::Cache::archives={}", archives.display())
 }
 
+/// Brings all packages up to date, as far as nothing has to be removed.
+pub fn upgrade(host: &Host) -> Result<()> {
+    refresh_index(host)?;
+    on_sound_packages(host, || apt_get().args(["upgrade", "--with-new-pkgs"]).run(host))
+}
+
 /// Installs `wanted`; what was downloaded before is taken from `archives`. Files that the administrator changed are
 /// kept.
 pub fn install(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {

@@ -128,6 +128,12 @@ pub fn stop(host: &Host, name: &str) -> Result<()> {
     systemctl().args(["stop", name]).run(host)
 }
 
+/// Starts a program in a unit of its own, which outlives this one. `options` are those of systemd-run(1).
+pub fn start_transient(host: &Host, unit: &str, options: &[String], program: &[String]) -> Result<()> {
+    let command = Command::new("systemd-run").args(["--quiet", &format!("--unit={unit}")]);
+    command.args(options.iter().cloned()).arg("--").args(program.iter().cloned()).run(host)
+}
+
 /// Stops a unit that is gone once it ended; one that is gone is fine.
 pub fn stop_transient(host: &Host, name: &str) -> Result<()> {
     match systemctl().args(["stop", name]).quiet().run(host) {

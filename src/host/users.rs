@@ -47,19 +47,10 @@ pub fn invoking_user() -> Option<String> {
     std::env::var("SUDO_USER").ok().filter(|name| name != "root" && find_user(name).ok().flatten().is_some())
 }
 
-/// Makes a system user without a login shell and with a group of its own.
-pub fn add_system_user(host: &Host, name: &str, home: &str) -> Result<()> {
+/// Makes a system user with a group of its own.
+pub fn add_system_user(host: &Host, name: &str, home: &str, shell: &str) -> Result<()> {
     Command::new("useradd")
-        .args([
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--shell",
-            "/usr/sbin/nologin",
-            "--home-dir",
-            home,
-            name,
-        ])
+        .args(["--system", "--user-group", "--no-create-home", "--shell", shell, "--home-dir", home, name])
         .run(host)
 }
 

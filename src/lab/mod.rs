@@ -45,6 +45,9 @@ pub struct Lab {
     /// Whether its guests run on this machine's KVM.
     #[serde(default)]
     pub kvm: bool,
+    /// A folder of this machine that it sees at the same place and cannot change: a mirror of repositories.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
 }
 
 impl Lab {
@@ -56,7 +59,13 @@ impl Lab {
     /// The container that it is.
     pub fn container(&self) -> Container {
         let console = self.dir().join("console.log");
-        Container { name: self.name.to_string(), root: self.root(), console, kvm: self.kvm }
+        Container {
+            name: self.name.to_string(),
+            root: self.root(),
+            console,
+            kvm: self.kvm,
+            folder: self.folder.clone(),
+        }
     }
 
     /// Its root file system.

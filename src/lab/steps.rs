@@ -20,6 +20,10 @@ pub fn forwarding() -> ActionId {
     ActionId::new("sysctl", FORWARDING)
 }
 
+/// A daemon that does nothing.
+const NO_ISCSI: &str = "[Unit]\nConditionVirtualization=\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+    ExecStart=\nExecStart=/bin/true\n";
+
 /// Reads its files anew only when told.
 const NETWORKD: &str = "systemd-networkd.service";
 const FORWARDING: &str = "net.ipv4.ip_forward";
@@ -90,6 +94,10 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
         ("etc/hostname", format!("{}\n", lab.host_name)),
         ("etc/hosts", hosts),
         ("etc/systemd/network/10-host0.network", link),
+        // How pages are shared is this machine's to say, and DevStack writes there.
+        ("etc/fstab", "tmpfs /sys/kernel/mm/ksm tmpfs nofail 0 0\n".to_owned()),
+        // A container has no iSCSI, and DevStack's hypervisor insists on its daemon.
+        ("etc/systemd/system/iscsid.service.d/lab.conf", NO_ISCSI.to_owned()),
     ] {
         step = step.with(File::new(lab.root().join(path), Content::plain(text)));
     }

@@ -9,7 +9,6 @@
 use super::live::{self, Ours};
 use super::state::{Change, State, changes, inverse};
 use crate::facts::network::Network;
-use crate::host::command::Command;
 use crate::host::{Error, Host, Result, dns, files, systemd};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -173,12 +172,10 @@ fn arm(host: &Host, pending: &Pending, confirmation: Confirmation) -> Result<()>
         Confirmation::Witnesses => DEFAULT_LIMIT,
         Confirmation::Person(limit) => limit,
     };
-    let armed = Command::new("systemd-run")
-        .args(["--quiet", "--collect", &format!("--unit={UNIT}"), "--timer-property=AccuracySec=1s"])
-        .args([format!("--on-active={}s", limit.as_secs()), "--".into(), program.display().to_string()])
-        .args(["network", "revert"])
-        .quiet()
-        .run(host);
+    let after = format!("--on-active={}s", limit.as_secs());
+    let options = ["--collect".to_owned(), "--timer-property=AccuracySec=1s".to_owned(), after];
+    let words = [&program.display().to_string(), "network", "revert"];
+    let armed = systemd::start_transient(host, UNIT, &options, &words.map(str::to_owned));
     if armed.is_err() {
         // Without its timer it would only keep `network keep` from its work.
         files::remove(host, Path::new(PENDING))?;

@@ -5,6 +5,7 @@
 //! state     the state as a value; the changes from one to another (pure)
 //! rules     the nftables table (pure)
 //! live      the state of this kernel, and changes done to it
+//! keep      what is missing of the state is brought back
 //! guard     a change that could cut this machine off is taken back unless it is confirmed in time
 //! eyes      the world as an instance sees it
 //! probe     hop by hop, whether instances reach the world and the world them
@@ -20,6 +21,7 @@
 
 pub mod eyes;
 pub mod guard;
+pub mod keep;
 pub mod live;
 pub mod probe;
 pub mod report;

@@ -10,7 +10,6 @@ use crate::cli::CONFIG_VARIABLE;
 use crate::exit::ExitStatus;
 use crate::facts::reach;
 use crate::failure::Failure;
-use crate::host::command::Command;
 use crate::host::{Host, files, systemd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,19 +56,14 @@ pub fn start(host: &Host, config: &Path, jobs: u16) -> Result<(), Failure> {
     // Events of an older run must not be taken for this one's.
     files::remove(host, Path::new(EVENTS))?;
     files::write(host, Path::new(ENVIRONMENT), passed_on(config).as_bytes(), 0o600, None)?;
-    Command::new("systemd-run")
-        .args([
-            "--quiet",
-            "--collect",
-            &format!("--unit={UNIT}"),
-            "--property=KillMode=control-group",
-            &format!("--property=TimeoutStopSec={}", STOP_LIMIT.as_secs()),
-            &format!("--property=EnvironmentFile={ENVIRONMENT}"),
-            "--",
-        ])
-        .arg(program.display().to_string())
-        .args(["--jobs", &jobs.to_string(), "--yes", "apply", "--worker"])
-        .run(host)
+    let options = [
+        "--collect".to_owned(),
+        "--property=KillMode=control-group".to_owned(),
+        format!("--property=TimeoutStopSec={}", STOP_LIMIT.as_secs()),
+        format!("--property=EnvironmentFile={ENVIRONMENT}"),
+    ];
+    let words = [&program.display().to_string(), "--jobs", &jobs.to_string(), "--yes", "apply", "--worker"];
+    systemd::start_transient(host, UNIT, &options, &words.map(str::to_owned))
         .map_err(|error| Failure { status: ExitStatus::Failed, ..error.into() })
 }
 

@@ -24,26 +24,44 @@ const CONTINUE_UNIT: &str = "gpucloud-continue.service";
 /// # Errors
 /// As [`work`].
 pub fn apply(installation: &Installation, jobs: u16, extra: Vec<Arc<dyn Sink>>) -> Result<Outcome, Failure> {
-    work(&installation.host, jobs, extra, |journal| installation.plan(journal))
+    work(&installation.host, Work::apply(jobs, extra), |journal| installation.plan(journal))
 }
 
-/// Plans and runs; `extra` sinks see the events beside file and log.
+/// How a run is done.
+pub struct Work {
+    /// "apply".
+    pub what: &'static str,
+    /// Where its journal lies.
+    pub journal: &'static str,
+    /// Steps at once.
+    pub jobs: u16,
+    /// Who sees the events beside file and log.
+    pub sinks: Vec<Arc<dyn Sink>>,
+}
+
+impl Work {
+    /// One that changes the machine for good.
+    pub fn apply(jobs: u16, sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Self { what: "apply", journal: DIRECTORY, jobs, sinks }
+    }
+}
+
+/// Plans and runs.
 ///
 /// # Errors
 /// The journal is busy or newer, or the plan cannot be made: nothing was changed.
 pub fn work(
     host: &Host,
-    jobs: u16,
-    extra: Vec<Arc<dyn Sink>>,
+    work: Work,
     make_plan: impl FnOnce(&Journal) -> Result<Plan, Failure>,
 ) -> Result<Outcome, Failure> {
     stop_on_signal(host)?;
-    let journal = Journal::open(host, DIRECTORY, "apply")?;
+    let Work { what, journal, jobs, mut sinks } = work;
+    let journal = Journal::open(host, journal, what)?;
     let plan = make_plan(&journal)?;
-    let mut sinks = extra;
-    sinks.extend(records(host, "apply")?);
+    sinks.extend(records(host, what)?);
     let sink: Arc<dyn Sink> = Arc::new(Tee(sinks));
-    let runner = Runner { host, journal, sink: sink.clone(), jobs: usize::from(jobs), what: "apply".into() };
+    let runner = Runner { host, journal, sink: sink.clone(), jobs: usize::from(jobs), what: what.into() };
     let (outcome, journal) = runner.run(plan);
     if outcome.status == ExitStatus::RebootNeeded {
         continue_after_boot(host, journal, &sink)?;

@@ -3,9 +3,10 @@
 
 use crate::action::Checked;
 use crate::finding::{Finding, Level};
-use crate::installation::{LayerHealth, OpenPort};
+use crate::installation::OpenPort;
 use crate::network::probe::Hop;
 use crate::plan::{Plan, PlannedStep};
+use crate::recovery::health::LayerHealth;
 use indicatif::style;
 
 pub use style_names::{bold, cyan, dim, green, red, yellow};

@@ -53,12 +53,6 @@ fn databases(recipe: &Recipe) -> std::result::Result<Step, Failure> {
     Ok(step)
 }
 
-/// Whether a database of MariaDB is the cloud's or MariaDB's own.
-pub(super) fn is_ours(name: &str) -> bool {
-    let system = ["information_schema", "mysql", "performance_schema", "sys", "test"];
-    system.contains(&name) || DATABASES.iter().any(|(ours, _)| *ours == name)
-}
-
 pub(super) fn secret(recipe: &Recipe, name: &str) -> std::result::Result<Secret, Failure> {
     let found = recipe.secrets.get(name).cloned();
     found.ok_or_else(|| Failure::bug(format!("no secret is called {name}")))

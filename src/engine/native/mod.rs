@@ -27,35 +27,29 @@ mod switch;
 
 use super::probe::Prober;
 use super::service::Service;
-use super::{Engine, Holdings, Order};
-use crate::action::ActionId;
+use super::{Engine, Holdings, Order, base, holdings};
+use crate::action::Action;
 use crate::action::file::File;
-use crate::action::task::{self, Task};
 use crate::action::unit::{Enabled, Started};
-use crate::action::{Action, Checked};
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::secrets::Secrets;
-use crate::config::{APPLIED_PATH, Config, Virt};
+use crate::config::{Config, Virt};
 use crate::content::Content;
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use crate::host::Host;
 use crate::host::ovs::Datapath;
-use crate::host::sql::{self, Identifier};
-use crate::host::{Error, Host};
 use crate::plan::{Role, Step};
 use crate::systems;
 use crate::template::{Templates, Values};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The account of all services that need no root.
 const ACCOUNT: &str = "gpucloud";
 /// Where the virtual environment is.
 const VENV: &str = "/opt/gpucloud/venv";
-/// How long the last look may take until all layers are content: nova-compute reports every ten seconds.
-const HEALTHY_LIMIT: Duration = Duration::from_secs(300);
 const SECRETS: &[&str] = &[
     "admin",
     "glance_db",
@@ -99,7 +93,7 @@ impl Engine for Native {
 
     fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure> {
         let recipe = Recipe::new(order)?;
-        let mut steps = prepare::steps(&recipe)?;
+        let mut steps = prepare::steps(order, &recipe)?;
         steps.extend(packages::steps(&recipe));
         steps.extend(python::steps(&recipe));
         steps.extend(foundation::steps(&recipe)?);
@@ -108,7 +102,12 @@ impl Engine for Native {
         steps.extend(control::steps(&recipe)?);
         steps.extend(compute::steps(&recipe)?);
         steps.extend(dashboard::steps(&recipe)?);
-        steps.push(recipe.finish()?);
+        let last: &[&str] = match order.config.cloud.dashboard {
+            true => &["start-compute", "discover-hosts", "start-dashboard", "byte-code"],
+            false => &["start-compute", "discover-hosts", "byte-code"],
+        };
+        let tidy = Some(packages::tidy());
+        steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, last, tidy)?);
         Ok(steps)
     }
 
@@ -122,22 +121,15 @@ impl Engine for Native {
 
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
         let password = secrets.get("admin")?.clone();
-        Some(Login::admin(config.host.address, config.cloud.region.as_str(), password))
+        Some(Login::admin(format!("http://{}:5000/v3", config.host.address), config.cloud.region.as_str(), password))
     }
 
     fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
         prober(config, secrets, self.login(config, secrets).map(SharedSession::new))
     }
 
-    /// Asked of the database itself: it tells while the APIs are down, too.
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
-        let goes = our_packages.iter().any(|name| name == "mariadb-server");
-        match sql::connect() {
-            Ok(Some(sql)) => count_holdings(&sql, goes),
-            Ok(None) if !crate::host::files::exists(host, "/var/lib/mysql/nova_cell1") => Holdings::Nothing,
-            Ok(None) => Holdings::Unknown("MariaDB, which knows it, does not run: systemctl start mariadb".into()),
-            Err(error) => Holdings::Unknown(error.to_string()),
-        }
+        holdings::of_databases(host, our_packages)
     }
 
     fn farewell(&self, config: &Config) -> Vec<String> {
@@ -157,31 +149,6 @@ fn prober(config: &Config, secrets: &Secrets, session: Option<SharedSession>) ->
         .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
 }
 
-/// With `server_goes`, other databases of the server count too.
-fn count_holdings(sql: &sql::Sql, server_goes: bool) -> Holdings {
-    match held(sql, server_goes) {
-        Ok(found) if found.is_empty() => Holdings::Nothing,
-        Ok(found) => Holdings::Some(found),
-        Err(error) => Holdings::Unknown(error.to_string()),
-    }
-}
-
-fn held(sql: &sql::Sql, server_goes: bool) -> Result<Vec<String>, sql::SqlError> {
-    let mut found = Vec::new();
-    for (database, table, what) in [("nova_cell1", "instances", "instance"), ("glance", "images", "image")] {
-        let (database, table) = (Identifier::new(database)?, Identifier::new(table)?);
-        let exists = sql.table_exists(&database, &table)?;
-        match if exists { sql.count(&database, &table, "deleted = 0")? } else { 0 } {
-            0 => {}
-            1 => found.push(format!("1 {what}")),
-            n => found.push(format!("{n} {what}s")),
-        }
-    }
-    let others = sql.databases()?.into_iter().filter(|name| server_goes && !foundation::is_ours(name));
-    found.extend(others.map(|name| format!("the database {name}")));
-    Ok(found)
-}
-
 fn python_finding(version: Option<&str>) -> Finding {
     let id = "python";
     let numbers = |version: &str| {
@@ -194,7 +161,7 @@ fn python_finding(version: Option<&str>) -> Finding {
         Some(version) => Finding::stop(
             id,
             format!("Python {version} is not one of 3.11, 3.12, 3.13"),
-            format!("use one of: {}", systems::names()),
+            format!("use one of: {}", systems::names(crate::config::EngineName::Native)),
         ),
     }
 }
@@ -229,11 +196,6 @@ impl<'a> Recipe<'a> {
                 ("workers".into(), json!(config.cloud.workers)),
             ]),
         })
-    }
-
-    /// Whether packets pass a daemon, because the kernel has no Open vSwitch.
-    fn userspace_datapath(&self) -> bool {
-        self.datapath() == Datapath::Netdev
     }
 
     fn datapath(&self) -> Datapath {
@@ -305,64 +267,8 @@ impl<'a> Recipe<'a> {
             ],
         )
     }
-
-    /// The target, the last look, and the note of what stands.
-    fn finish(&self) -> Result<Step, Failure> {
-        let units: Vec<&str> = self.services.iter().map(|service| service.unit.as_str()).collect();
-        let target = self.render_with("etc/systemd/system/gpucloud.target", &[("wants", json!(units))])?;
-        let applied = Content::plain(self.config.render());
-        let last: &[&str] = if self.config.cloud.dashboard {
-            &["start-compute", "discover-hosts", "start-dashboard", "byte-code"]
-        } else {
-            &["start-compute", "discover-hosts", "byte-code"]
-        };
-        Ok(Step::new("finish", "See that the cloud is healthy")
-            .after(last)
-            .closing()
-            .with(File::new("/etc/systemd/system/gpucloud.target", target))
-            .with(Enabled { unit: "gpucloud.target".into() })
-            .with(Started::new("gpucloud.target"))
-            .with(task::sync())
-            .with(self.healthy())
-            .with(packages::tidy())
-            .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))
-    }
-
-    fn healthy(&self) -> Task {
-        let (services, prober) = (Arc::new(self.services.clone()), self.prober.clone());
-        let (services_again, prober_again) = (services.clone(), prober.clone());
-        let probe = move |host: &Host| {
-            Ok(match first_complaint(&services, &prober, host) {
-                None => Checked::Done,
-                Some(complaint) => {
-                    Checked::Needed(crate::action::Change::new(format!("wait until healthy; now: {complaint}")))
-                }
-            })
-        };
-        let work = move |host: &Host| {
-            let mut complaint = String::new();
-            let wait = host.wait_until("a healthy cloud", HEALTHY_LIMIT, Duration::from_millis(250), || {
-                complaint = first_complaint(&services_again, &prober_again, host).unwrap_or_default();
-                Ok(complaint.is_empty())
-            });
-            wait.map_err(|error| match error {
-                Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({complaint})"), seconds },
-                other => other,
-            })
-        };
-        Task::new(ActionId::new("healthy", "cloud"), "See that every service answers", probe, work)
-            .at_runtime()
-            .asking_the_running_system()
-    }
 }
 
 fn comma_separated(all: &[std::net::Ipv4Addr]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn first_complaint(services: &[Service], prober: &Prober, host: &Host) -> Option<String> {
-    services.iter().find_map(|service| {
-        let answer = prober.ask(host, &service.unit, &service.probe);
-        answer.err().map(|complaint| format!("{}: {complaint}", service.id))
-    })
 }

@@ -1,20 +1,12 @@
 //! Accounts, secrets, directories, configuration.
 
 use super::{ACCOUNT, Recipe};
-use crate::action::Action;
-use crate::action::account::{Member, SystemGroup, SystemUser};
+use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
-use crate::action::file::File;
-use crate::action::symlink::Symlink;
-use crate::action::task::STAMPS;
-use crate::config::secrets;
-use crate::content::Content;
+use crate::engine::Order;
+use crate::engine::base::{self, ADMIN_GROUP};
 use crate::failure::Failure;
 use crate::plan::Step;
-use std::path::Path;
-
-/// Members may read the administrator's password of the cloud.
-pub const ADMIN_GROUP: &str = "gpucloud-admin";
 
 /// Data directories of the services' account.
 const DATA: &[&str] = &[
@@ -54,41 +46,12 @@ const SECRET_FILES: &[&str] = &[
     "/etc/neutron/ovn_agent.ini",
 ];
 
-pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
-    Ok(vec![prepare(recipe)?, configure(recipe)?])
-}
-
-fn prepare(recipe: &Recipe) -> Result<Step, Failure> {
-    let mut step = Step::new("prepare", "Make accounts and directories")
-        .with_all([own_program()?])
-        .with(SystemGroup { name: ADMIN_GROUP.into() })
-        .with(SystemUser { name: ACCOUNT.into(), home: "/var/lib/gpucloud".into() })
-        .with(Directory::new("/etc/gpucloud").shared())
-        .with(Directory::new(STAMPS))
-        .with(Directory::new("/opt/gpucloud"))
-        .with(File::new(secrets::PATH, recipe.secrets.render()).access(0o600, "root", "root"));
-    for user in &recipe.config.host.administrators {
-        step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
-    }
-    Ok(step)
-}
-
-/// Where units and the continuation after a boot find this program.
-const OWN_PROGRAM: &str = "/usr/local/bin/gpucloud-install";
-/// Where a package of the distribution's kind puts it.
-const PACKAGED_PROGRAM: &str = "/usr/bin/gpucloud-install";
-
-/// This program itself; a link where it came in a package, which then keeps it up to date.
-fn own_program() -> Result<Box<dyn Action>, Failure> {
-    let running = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    if running == Path::new(PACKAGED_PROGRAM) {
-        return Ok(Box::new(Symlink::new(OWN_PROGRAM, PACKAGED_PROGRAM)));
-    }
-    // Also right when the file was replaced while we run.
-    let bytes = std::fs::read("/proc/self/exe")
-        .map_err(|e| Failure::new("cannot read this program", e.to_string(), "start it by its full path"))?;
-    let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
-    Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
+pub(super) fn steps(order: &Order, recipe: &Recipe) -> Result<Vec<Step>, Failure> {
+    let step = base::prepare(order)?;
+    let step = step
+        .with(SystemUser { name: ACCOUNT.into(), home: "/var/lib/gpucloud".into(), shell: NO_LOGIN })
+        .with(Directory::new("/opt/gpucloud"));
+    Ok(vec![step, configure(recipe)?])
 }
 
 fn configure(recipe: &Recipe) -> Result<Step, Failure> {

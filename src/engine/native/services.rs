@@ -184,7 +184,7 @@ fn api(api: &Api) -> Service {
         after: api.after,
         inputs,
         listens: vec![Listen { scope: Scope::Host, port: api.port, purpose: "API" }],
-        probe: Probe::Api { port: api.port, service: api.service },
+        probe: Probe::Api { port: api.port, path: "/", service: api.service },
         time_limit: OUR_LIMIT,
         unit_file: Some(UnitFile {
             description: api.description.to_owned(),

@@ -1,13 +1,13 @@
-//! Open vSwitch and OVN: daemons, their settings, and the external bridge. The bridge's address, forwarding and NAT
-//! belong to the network room.
+//! Open vSwitch and OVN: their daemons, and what OVN is told. What every engine tells Open vSwitch is in
+//! `engine/openvswitch.rs`.
 
 use super::Recipe;
 use crate::action::task::Task;
 use crate::action::unit::{Disabled, Enabled, Started};
-use crate::action::{ActionId, Checked, Undo};
+use crate::action::{ActionId, Checked};
+use crate::engine::openvswitch::{self, Setting};
+use crate::host::Host;
 use crate::host::command::Command;
-use crate::host::ovs::{self, Datapath};
-use crate::host::{Host, Result};
 use crate::network::BRIDGE;
 use crate::plan::{Hold, Step};
 use std::time::Duration;
@@ -37,8 +37,8 @@ pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
                 Started::new("openvswitch-switch.service")
                     .until(LIMIT, |host| has_sockets(host, &["/run/openvswitch/db.sock"])),
             )
-            .with(settings(recipe))
-            .with(bridge(recipe))
+            .with(openvswitch::settings(wanted_settings(recipe)))
+            .with(openvswitch::external_bridge(recipe.datapath()))
             .with(Started::new("ovn-central.service").until(LIMIT, |host| has_sockets(host, &OVN_SOCKETS)))
             .with(connection("nb", 6641))
             .with(connection("sb", 6642))
@@ -53,8 +53,7 @@ fn has_sockets(host: &Host, paths: &[&str]) -> std::result::Result<(), String> {
     missing.map_or(Ok(()), |path| Err(format!("{path} is not there yet")))
 }
 
-/// Open vSwitch's own settings (ovs-vswitchd.conf.db(5), ovn-controller(8)).
-fn wanted_settings(recipe: &Recipe) -> Vec<(&'static str, &'static str, String)> {
+fn wanted_settings(recipe: &Recipe) -> Vec<Setting> {
     let address = recipe.config.host.address.to_string();
     let external = |key, value: &str| ("external_ids", key, value.to_owned());
     let mut wanted = vec![
@@ -66,64 +65,8 @@ fn wanted_settings(recipe: &Recipe) -> Vec<(&'static str, &'static str, String)>
         external("ovn-cms-options", "enable-chassis-as-gw"),
         external("ovn-bridge-mappings", &format!("{PHYSICAL_NETWORK}:{BRIDGE}")),
     ];
-    if recipe.userspace_datapath() {
-        // Packets of taps leave with unfinished checksums: without TSO emulation ping works and TCP hangs.
-        wanted.push(("other_config", "userspace-tso-enable", "true".into()));
-        wanted.push(external("ovn-bridge-datapath-type", "netdev"));
-    }
+    wanted.extend(openvswitch::datapath_settings(recipe.datapath()));
     wanted
-}
-
-fn settings(recipe: &Recipe) -> Task {
-    let wanted = wanted_settings(recipe);
-    let again = wanted.clone();
-    let probe = move |host: &Host| {
-        let Some(now) = ovs::ask(host, &["get", "Open_vSwitch", ".", "external_ids", "other_config"])? else {
-            return Ok(Checked::Later("when Open vSwitch runs".into()));
-        };
-        let missing = wanted.iter().find(|(_, key, value)| !has_setting(&now, key, value));
-        Ok(missing.map_or(Checked::Done, |(_, key, value)| Checked::needed(format!("{key} = {value}"))))
-    };
-    let work = move |host: &Host| {
-        let assignments = again.iter().map(|(column, key, value)| format!("{column}:{key}={}", quoted(value)));
-        ovs::change(&["set", "Open_vSwitch", "."]).args(assignments).run(host)?;
-        // TSO emulation is read at the start of the daemon only.
-        crate::host::systemd::restart(host, "openvswitch-switch.service")
-    };
-    Task::new(ActionId::new("open-vswitch", "settings"), "Tell Open vSwitch where OVN is", probe, work)
-}
-
-/// Maps are printed as `{key="value", other=plain}`.
-fn has_setting(printed: &str, key: &str, value: &str) -> bool {
-    let quoted_value = quoted(value);
-    let forms = [format!("{key}={quoted_value}"), format!("{key}={value}")];
-    let ends = [",", "}"];
-    forms.iter().any(|form| ends.iter().any(|end| printed.contains(&format!("{form}{end}"))))
-}
-
-fn quoted(value: &str) -> String {
-    format!("\"{value}\"")
-}
-
-fn bridge(recipe: &Recipe) -> Task {
-    let datapath = recipe.datapath();
-    let probe = move |host: &Host| match ovs::ask(host, &["--if-exists", "get", "Bridge", BRIDGE, "datapath_type"])? {
-        None => Ok(Checked::Later("when Open vSwitch runs".into())),
-        Some(now) => {
-            let now = now.trim().trim_matches('"').to_owned();
-            let right = now == datapath.name() || (datapath == Datapath::System && now.is_empty() && exists(host)?);
-            Ok(Checked::done_if(right, format!("make, datapath {}", datapath.name())))
-        }
-    };
-    let work = move |host: &Host| ovs::add_bridge(host, BRIDGE, datapath);
-    let argv = ["ovs-vsctl", "--timeout=30", "--if-exists", "del-br", BRIDGE];
-    let undo = Undo::Program { argv: argv.iter().map(|word| (*word).to_owned()).collect() };
-    Task::new(ActionId::new("bridge", BRIDGE), format!("Make the external bridge {BRIDGE}"), probe, work)
-        .undone_by(undo)
-}
-
-fn exists(host: &Host) -> Result<bool> {
-    Ok(ovs::ask(host, &["list-br"])?.is_some_and(|list| list.lines().any(|line| line == BRIDGE)))
 }
 
 /// Lets clients reach one of the OVN databases by TCP on loopback.
@@ -151,18 +94,4 @@ fn connection(database: &'static str, port: u16) -> Task {
         probe,
         work,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_are_found_quoted_or_plain_and_whole() {
-        let printed = r#"{hostname=box, ovn-bridge=br-int, ovn-encap-ip="10.0.0.2", ovn-remote="tcp:127.0.0.1:6642"}"#;
-        assert!(has_setting(printed, "ovn-encap-ip", "10.0.0.2"));
-        assert!(has_setting(printed, "hostname", "box"));
-        assert!(!has_setting(printed, "ovn-encap-ip", "10.0.0.21"));
-        assert!(!has_setting(printed, "hostname", "bo"));
-    }
 }

@@ -1,0 +1,55 @@
+//! `recover`: brings back what is down of the cloud that was applied last, and waits until it is healthy.
+
+use super::Session;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::installation::{Installation, require_root};
+use crate::plan::Plan;
+use crate::plan::journal::{DIRECTORY, Journal};
+use crate::recovery::{health, steps};
+use crate::run::worker::{self, Work};
+use crate::ui::text;
+use serde_json::json;
+
+/// Nothing of it outlives a boot.
+const JOURNAL: &str = "/run/gpucloud/recover";
+
+pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+    session.require_live()?;
+    require_root(&session.host)?;
+    Journal::refuse_busy(&session.host, DIRECTORY)?;
+    let Some(installation) = Installation::load_applied(&session.host)? else {
+        let next = "gpucloud-install installs one, or goes on where an installation stopped";
+        return Err(Failure::new("there is no complete cloud here", "", next));
+    };
+    let plan = |journal: &Journal| -> Result<Plan, Failure> {
+        Ok(Plan::make(steps::steps(&installation), &installation.host, journal)?)
+    };
+    let outcome = match plan(&Journal::read(&session.host, JOURNAL)?)?.pending() {
+        0 => None,
+        _ => {
+            let sinks = vec![session.ui.display()];
+            let work = Work { what: "recover", journal: JOURNAL, jobs: session.global.jobs, sinks };
+            Some(worker::work(&installation.host, work, plan)?)
+        }
+    };
+    let (changed, seconds) = outcome.as_ref().map_or((0, 0.0), |outcome| (outcome.changed, outcome.seconds));
+    let layers = health::layers(&installation);
+    let healthy = layers.iter().all(|layer| layer.healthy);
+    session
+        .ui
+        .document("recover", json!({"healthy": healthy, "changed": changed, "seconds": seconds, "layers": layers}));
+    if !session.ui.is_json() {
+        session.ui.say(text::layers(&layers));
+        session.ui.say(match (healthy, changed) {
+            (true, 0) => "\nNothing was down: the cloud is healthy.".to_owned(),
+            (true, _) => format!("\nThe cloud is healthy again, after {seconds:.0} s."),
+            (false, _) => "\nThe cloud is not healthy. Next: gpucloud-install doctor".to_owned(),
+        });
+    }
+    let failure = outcome.and_then(|outcome| outcome.failures.into_iter().next());
+    match failure.filter(|_| !healthy && !session.ui.is_json()) {
+        Some(failure) => Err(failure.with(ExitStatus::Failed)),
+        None => Ok(if healthy { ExitStatus::Done } else { ExitStatus::Failed }),
+    }
+}

@@ -1,0 +1,124 @@
+//! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at every
+//! service, the note of what was applied).
+
+use super::Order;
+use super::probe::Prober;
+use super::service::Service;
+use crate::action::account::{Member, SystemGroup};
+use crate::action::directory::Directory;
+use crate::action::file::File;
+use crate::action::symlink::Symlink;
+use crate::action::task::{self, STAMPS, Task};
+use crate::action::unit::{Enabled, Started};
+use crate::action::{Action, ActionId, Change, Checked};
+use crate::config::{APPLIED_PATH, secrets};
+use crate::content::Content;
+use crate::failure::Failure;
+use crate::host::{Error, Host};
+use crate::plan::Step;
+use crate::template::Templates;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The step with which everything begins.
+pub const STEP: &str = "prepare";
+/// Members may read the administrator's password of the cloud.
+pub const ADMIN_GROUP: &str = "gpucloud-admin";
+
+/// How long the last look may take until all layers are content: nova-compute reports every ten seconds.
+const HEALTHY_LIMIT: Duration = Duration::from_secs(300);
+/// Where units and the continuation after a boot find this program.
+const OWN_PROGRAM: &str = "/usr/local/bin/gpucloud-install";
+/// Where a package of the distribution's kind puts it.
+const PACKAGED_PROGRAM: &str = "/usr/bin/gpucloud-install";
+
+/// This program itself; a link where it came in a package, which then keeps it up to date.
+fn own_program() -> Result<Box<dyn Action>, Failure> {
+    let running = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    if running == Path::new(PACKAGED_PROGRAM) {
+        return Ok(Box::new(Symlink::new(OWN_PROGRAM, PACKAGED_PROGRAM)));
+    }
+    // Also right when the file was replaced while we run.
+    let bytes = std::fs::read("/proc/self/exe")
+        .map_err(|e| Failure::new("cannot read this program", e.to_string(), "start it by its full path"))?;
+    let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
+    Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
+}
+
+/// The first step.
+///
+/// # Errors
+/// This program cannot be read.
+pub fn prepare(order: &Order) -> Result<Step, Failure> {
+    let mut step = Step::new(STEP, "Make accounts and directories")
+        .with_all([own_program()?])
+        .with(SystemGroup { name: ADMIN_GROUP.into() })
+        .with(Directory::new("/etc/gpucloud").shared())
+        .with(Directory::new(STAMPS))
+        .with(File::new(secrets::PATH, order.secrets.render()).access(0o600, "root", "root"));
+    for user in &order.config.host.administrators {
+        step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
+    }
+    Ok(step)
+}
+
+/// The last step, behind `last`: the target, the last look, what is `left` to tidy, and the note of what stands.
+///
+/// # Errors
+/// Only our own mistakes: a template that does not render.
+pub fn finish(
+    order: &Order,
+    templates: &Templates,
+    services: &[Service],
+    prober: &Arc<Prober>,
+    last: &[&str],
+    left: Option<Task>,
+) -> Result<Step, Failure> {
+    let units: Vec<&str> = services.iter().map(|service| service.unit.as_str()).collect();
+    let target = "etc/systemd/system/gpucloud.target";
+    let text = templates.render(target, &[("wants".to_owned(), json!(units))].into())?;
+    let applied = Content::plain(order.config.render());
+    Ok(Step::new("finish", "See that the cloud is healthy")
+        .after(last)
+        .closing()
+        .with(File::new(format!("/{target}"), text))
+        .with(Enabled { unit: "gpucloud.target".into() })
+        .with(Started::new("gpucloud.target"))
+        .with(task::sync())
+        .with(healthy(services.to_vec(), prober.clone()))
+        .with_all(left.map(|task| Box::new(task) as Box<dyn Action>))
+        .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))
+}
+
+/// Waits until every service answers.
+pub fn healthy(services: Vec<Service>, prober: Arc<Prober>) -> Task {
+    let services = Arc::new(services);
+    let (services_again, prober_again) = (services.clone(), prober.clone());
+    let probe = move |host: &Host| {
+        let needed = |complaint| Checked::Needed(Change::new(format!("wait until healthy; now: {complaint}")));
+        Ok(first_complaint(&services, &prober, host).map_or(Checked::Done, needed))
+    };
+    let work = move |host: &Host| {
+        let mut complaint = String::new();
+        let wait = host.wait_until("a healthy cloud", HEALTHY_LIMIT, Duration::from_millis(250), || {
+            complaint = first_complaint(&services_again, &prober_again, host).unwrap_or_default();
+            Ok(complaint.is_empty())
+        });
+        wait.map_err(|error| match error {
+            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({complaint})"), seconds },
+            other => other,
+        })
+    };
+    Task::new(ActionId::new("healthy", "cloud"), "See that every service answers", probe, work)
+        .at_runtime()
+        .asking_the_running_system()
+}
+
+fn first_complaint(services: &[Service], prober: &Prober, host: &Host) -> Option<String> {
+    services.iter().find_map(|service| {
+        let answer = prober.ask(host, &service.unit, &service.probe);
+        answer.err().map(|complaint| format!("{}: {complaint}", service.id))
+    })
+}

@@ -1,0 +1,165 @@
+//! Why stack.sh failed, from its log: known causes with the line that proves them and the next command. Pure.
+//!
+//! A new cause is one row of [`CAUSES`], with the log of a real failure in `tests/fixtures/devstack/`.
+
+/// Why it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// In words.
+    pub what: String,
+    /// The line or lines that prove it.
+    pub evidence: String,
+    /// The next command.
+    pub next: String,
+    /// Whether another try may help by itself.
+    pub retry: bool,
+}
+
+/// A cause that is known.
+struct Cause {
+    /// Any of these in a line tells it.
+    signs: &'static [&'static str],
+    what: &'static str,
+    next: &'static str,
+    retry: bool,
+}
+
+/// Goes on where it stopped: stack.sh itself begins anew, with all that is installed already.
+const AGAIN: &str = "gpucloud-install apply";
+
+/// In the order in which they are looked for: the deeper cause first.
+const CAUSES: &[Cause] = &[
+    Cause {
+        signs: &["No space left on device"],
+        what: "the disk is full",
+        next: "free space (df -h / /opt /var), then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &["Cannot allocate memory", "MemoryError", "Out of memory: Killed process"],
+        what: "memory is short: DevStack needs 8 GiB, better 16",
+        next: "see free -h, close what is not needed, then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &["run this script anyway run with FORCE=yes"],
+        what: "this DevStack does not know this system",
+        next: "devstack.branch in gpucloud.toml: a branch that knows it; or devstack.force = true",
+        retry: false,
+    },
+    Cause {
+        signs: &["Invalid chars in password"],
+        what: "a password has a character that DevStack does not take",
+        next: "letters and digits only in /etc/gpucloud/secrets.toml, then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &["Could not get lock /var/lib/dpkg", "Unable to acquire the dpkg frontend lock"],
+        what: "another program installs packages",
+        next: "wait for it (ps -e | grep -E 'apt|dpkg'), then: gpucloud-install apply",
+        retry: true,
+    },
+    Cause {
+        signs: &["Temporary failure in name resolution", "Temporary failure resolving", "Could not resolve host"],
+        what: "names cannot be resolved",
+        next: "check /etc/resolv.conf, then: gpucloud-install apply",
+        retry: true,
+    },
+    Cause {
+        signs: &["git call failed", "Could not read from remote repository", "does not appear to be a git repository"],
+        what: "a repository could not be cloned",
+        next: "check cloud.git_base in gpucloud.toml, then: gpucloud-install apply",
+        retry: true,
+    },
+    Cause {
+        signs: &["ResolutionImpossible", "has conflicting dependencies", "THESE PACKAGES DO NOT MATCH THE HASHES"],
+        what: "Python packages do not fit together",
+        next: "the branch and its requirements must belong together: devstack.branch, and a mirror that is complete",
+        retry: false,
+    },
+    Cause {
+        signs: &[
+            "Read timed out",
+            "Connection timed out",
+            "ReadTimeoutError",
+            "Connection reset by peer",
+            "IncompleteRead",
+        ],
+        what: "a download broke off",
+        next: AGAIN,
+        retry: true,
+    },
+    Cause {
+        signs: &["Address already in use"],
+        what: "another program has a port that the cloud needs",
+        next: "find it with ss -ltnp, stop it, then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &[
+            "keystone did not start",
+            "Could not determine a suitable URL for the plugin",
+            "Failed to discover available identity versions",
+        ],
+        what: "Keystone did not answer",
+        next: "journalctl -u devstack@keystone; journalctl -u apache2; then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &["nova-compute did not start", "is_nova_ready", "wait_for_compute"],
+        what: "the hypervisor did not report to Nova in time",
+        next: "journalctl -u devstack@n-cpu; then: gpucloud-install apply",
+        retry: false,
+    },
+    Cause {
+        signs: &["Unable to locate package", "has no installation candidate"],
+        what: "a package source is missing",
+        next: "compare /etc/apt/sources.list* with docs/platforms.md, then: gpucloud-install apply",
+        retry: false,
+    },
+];
+
+/// Lines of the log that an unknown failure shows.
+const LAST_LINES: usize = 8;
+
+/// Explains a log; `place` is where it lies.
+pub fn explain(log: &str, place: &str) -> Explained {
+    let told = |cause: &&Cause, line: &&str| cause.signs.iter().any(|sign| line.contains(sign));
+    let found = CAUSES.iter().find_map(|cause| {
+        // Of several, the last one: the first may have been overcome.
+        log.lines().rfind(|line| !is_echo(line) && told(&cause, line)).map(|line| (cause, line))
+    });
+    match found {
+        Some((cause, line)) => Explained {
+            what: format!("stack.sh failed: {}", cause.what),
+            evidence: text_of(line).to_owned(),
+            next: cause.next.to_owned(),
+            retry: cause.retry,
+        },
+        None => Explained {
+            what: "stack.sh failed".into(),
+            evidence: last_errors(log).join("\n"),
+            next: format!("the whole log: {place}; then: gpucloud-install apply"),
+            retry: false,
+        },
+    }
+}
+
+/// Lines that bash prints of what it is about to do, in which every error text of a script stands.
+fn is_echo(line: &str) -> bool {
+    text_of(line).starts_with('+')
+}
+
+/// A line without its time.
+fn text_of(line: &str) -> &str {
+    line.split_once(" | ").map_or(line, |(_, text)| text).trim()
+}
+
+/// The lines before the first "Error on exit" that say more than what bash echoes.
+fn last_errors(log: &str) -> Vec<&str> {
+    let told: Vec<&str> = log.lines().take_while(|line| !line.contains("Error on exit")).collect();
+    let errors = told.iter().rev().map(|line| text_of(line)).filter(|text| !text.is_empty() && !text.starts_with('+'));
+    let mut last: Vec<&str> = errors.take(LAST_LINES).collect();
+    last.reverse();
+    last
+}

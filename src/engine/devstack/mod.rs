@@ -1,0 +1,202 @@
+//! The DevStack engine: clones, local.conf, stack.sh in a unit of its own, and what it leaves made to last.
+//!
+//! ```text
+//! services      the table: every unit that DevStack makes, with order and probe
+//! prepare       tools, account, sudo, local.conf, drop-ins for the units
+//! repositories  clones in parallel, each at its pinned commit
+//! stack         stack.sh: start, attach, progress, success
+//! progress      how far it is, from its summary (pure)
+//! failures      why it failed, from its log (pure)
+//! unstack       taking back what it made
+//! ```
+
+mod failures;
+mod prepare;
+mod progress;
+mod repositories;
+pub mod services;
+pub mod stack;
+pub mod unstack;
+
+use super::native::virt_type;
+use super::probe::Prober;
+use super::service::Service;
+use super::{Engine, Holdings, Order, base, holdings};
+use crate::action::file::File;
+use crate::action::unit::{Enabled, Started};
+use crate::cloud::session::{Login, SharedSession};
+use crate::config::Config;
+use crate::config::secrets::Secrets;
+use crate::content::Content;
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::finding::Finding;
+use crate::host::Host;
+use crate::host::ovs::Datapath;
+use crate::plan::{Hold, Step};
+use crate::template::{Templates, Values};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The account of stack.sh and of all services.
+const ACCOUNT: &str = "stack";
+/// Its home, and where everything is cloned.
+const HOME: &str = "/opt/stack";
+/// What stack.sh is told.
+const LOCAL_CONF: &str = "/opt/stack/devstack/local.conf";
+/// Closed to others: what bash echoes into the logs has passwords in it.
+const CLOSED_LOGS: &str = "/opt/stack/logs";
+/// Logs of stack.sh, which opens this directory to everybody.
+const LOGS: &str = "/opt/stack/logs/stack";
+/// A link to the newest summary; the log has the same name without `.summary`.
+const SUMMARY: &str = "/opt/stack/logs/stack/stack.sh.log.summary";
+/// The account of all services in the queue.
+const QUEUE_USER: &str = "stackrabbit";
+/// The step behind which the cloud is there.
+const STEP: &str = "stack";
+/// Below this DevStack's own services leave nothing for a guest (docs.openstack.org/devstack).
+const MEMORY_NEEDED: u64 = 7 << 30;
+
+/// The DevStack engine.
+pub struct Devstack;
+
+/// What the rooms of the engine make their steps from.
+struct Recipe<'a> {
+    config: &'a Config,
+    facts: &'a Facts,
+    services: Vec<Service>,
+    prober: Arc<Prober>,
+    templates: Templates,
+    values: Values,
+}
+
+impl Engine for Devstack {
+    fn suits(&self, facts: &Facts) -> Vec<Finding> {
+        if facts.hardware.memory >= MEMORY_NEEDED {
+            return Vec::new();
+        }
+        vec![Finding::stop("devstack-memory", "DevStack needs 8 GiB of memory", "engine = \"native\" needs less")]
+    }
+
+    fn secrets(&self) -> &'static [&'static str] {
+        &["admin", "database", "rabbit", "service", "swift_hash"]
+    }
+
+    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure> {
+        let recipe = Recipe::new(order)?;
+        let mut steps = vec![base::prepare(order)?];
+        steps.extend(prepare::steps(&recipe)?);
+        let clones = repositories::steps(&recipe)?;
+        let at = steps.iter().position(|step| step.id.to_string() == prepare::LAST).unwrap_or(steps.len());
+        steps.splice(at..at, clones);
+        steps.push(recipe.stack(order)?);
+        steps.push(recipe.units());
+        steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &["units"], None)?);
+        Ok(steps)
+    }
+
+    fn bridge_step(&self) -> &'static str {
+        STEP
+    }
+
+    fn services(&self, config: &Config) -> Vec<Service> {
+        services::table(config)
+    }
+
+    fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
+        let password = secrets.get("admin")?.clone();
+        let url = format!("http://{}/identity/v3", config.host.address);
+        Some(Login::admin(url, config.cloud.region.as_str(), password))
+    }
+
+    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
+        let session = self.login(config, secrets).map(SharedSession::new);
+        Prober::new(config.host.address, config.host.name.as_str(), session)
+            .with_queue(QUEUE_USER, secrets.get("rabbit").cloned())
+    }
+
+    fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
+        holdings::of_databases(host, our_packages)
+    }
+
+    fn farewell(&self, config: &Config) -> Vec<String> {
+        let address = config.host.address;
+        let mut lines = Vec::new();
+        if config.cloud.dashboard {
+            lines.push(format!("Dashboard   http://{address}/dashboard/"));
+            lines.push("Log in as   admin, with the password under `admin` in /etc/gpucloud/secrets.toml".into());
+        }
+        lines.push("Client      openstack --os-cloud devstack-admin service list".into());
+        lines
+    }
+}
+
+/// Where the drop-in of a unit of DevStack's lies.
+fn drop_in(service: &Service) -> PathBuf {
+    format!("/etc/systemd/system/{}.d/gpucloud.conf", service.unit).into()
+}
+
+impl<'a> Recipe<'a> {
+    fn new(order: &Order<'a>) -> Result<Self, Failure> {
+        let config = order.config;
+        let dns: Vec<String> = config.network.dns.iter().map(ToString::to_string).collect();
+        Ok(Self {
+            config,
+            facts: order.facts,
+            services: services::table(config),
+            prober: Arc::new(Devstack.prober(config, order.secrets)),
+            templates: Templates::new(order.secrets)?,
+            values: Values::from([
+                ("host_address".into(), json!(config.host.address)),
+                ("region".into(), json!(config.cloud.region)),
+                ("virt_type".into(), json!(virt_type(config, order.facts))),
+                ("workers".into(), json!(config.cloud.workers)),
+                ("dns".into(), json!(dns.join(","))),
+            ]),
+        })
+    }
+
+    fn datapath(&self) -> Datapath {
+        self.facts.os.datapath()
+    }
+
+    fn file(&self, path: &str) -> Result<File, Failure> {
+        Ok(File::new(path, self.templates.render(path.trim_start_matches('/'), &self.values)?))
+    }
+
+    fn render_with(&self, name: &str, more: &[(&str, serde_json::Value)]) -> Result<Content, Failure> {
+        let mut values = self.values.clone();
+        values.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.templates.render(name, &values)
+    }
+
+    fn stack(&self, order: &Order) -> Result<Step, Failure> {
+        let mut after: Vec<String> = repositories::names(self).into_iter().map(repositories::step_name).collect();
+        after.extend([prepare::LAST, "originals", "order", "account"].map(str::to_owned));
+        after.extend((self.datapath() == Datapath::Netdev).then(|| "switch".to_owned()));
+        let after: Vec<&str> = after.iter().map(String::as_str).collect();
+        let run = stack::StackRun { force: order.config.devstack.force, may_lose: false };
+        Ok(Step::new(STEP, "Run stack.sh").after(&after).holding(Hold::Packages).with(run))
+    }
+
+    /// Everything of the table enabled, running and answering; each unit once, although two rows may share one.
+    fn units(&self) -> Step {
+        let mut step = Step::new("units", "See that every unit runs").after(&[STEP]);
+        let mut known: Vec<&str> = Vec::new();
+        known.extend((self.datapath() == Datapath::Netdev).then_some(prepare::SWITCH_UNIT));
+        for service in &self.services {
+            if known.contains(&service.unit.as_str()) {
+                continue;
+            }
+            known.push(&service.unit);
+            let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
+            let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+            let inputs = if services::is_devstacks(service) { vec![drop_in(service)] } else { Vec::new() };
+            step = step
+                .with(Enabled { unit: service.unit.clone() })
+                .with(Started::new(&service.unit).reading(inputs).until(service.time_limit, ready));
+        }
+        step
+    }
+}

@@ -1,0 +1,87 @@
+//! Clones of DevStack and of what it installs: in parallel, before stack.sh, each at its pinned commit.
+
+use super::{ACCOUNT, HOME, Recipe};
+use crate::action::file::File;
+use crate::action::task::Task;
+use crate::action::{ActionId, Checked};
+use crate::config::devstack::Extra;
+use crate::content::Content;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::host::git::{self, Clone};
+use crate::plan::Step;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Commits that were tried together.
+const PINS: &str = include_str!("../../../profiles/devstack.toml");
+
+/// The step behind which DevStack itself is there.
+pub(super) const DEVSTACK: &str = "clone-devstack";
+
+/// One step for each repository, and their names.
+///
+/// # Errors
+/// Only our own mistake: pins that do not parse.
+pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
+    let pins: BTreeMap<String, BTreeMap<String, String>> =
+        toml::from_str(PINS).map_err(|error| Failure::bug(format!("profiles/devstack.toml: {error}")))?;
+    let pins = pins.get(recipe.config.devstack.branch.as_str()).cloned().unwrap_or_default();
+    let settings = File::new(git::SETTINGS, Content::plain(git::SETTINGS_TEXT));
+    let mut steps = vec![Step::new("git", "Let git read mirrors").after(&["tools"]).with(settings)];
+    for name in names(recipe) {
+        let title = format!("Clone {name}");
+        steps.push(
+            Step::new(&step_name(name), &title).after(&["git", "account"]).with(task(clone(recipe, name, &pins))),
+        );
+    }
+    Ok(steps)
+}
+
+/// Repositories that these answers need, as they are called below the Git base without `openstack/`.
+pub(super) fn names(recipe: &Recipe) -> Vec<&'static str> {
+    let mut names = vec!["devstack", "requirements", "keystone", "glance", "nova", "neutron", "placement"];
+    names.extend(recipe.config.cloud.dashboard.then_some("horizon"));
+    names.extend(recipe.config.devstack.services.iter().map(|extra| match extra {
+        Extra::Cinder => "cinder",
+        Extra::Swift => "swift",
+        Extra::Heat => "heat",
+    }));
+    names
+}
+
+/// The step in which a repository is cloned.
+pub(super) fn step_name(name: &str) -> String {
+    format!("clone-{name}")
+}
+
+fn clone(recipe: &Recipe, name: &str, pins: &BTreeMap<String, String>) -> Clone {
+    let repository = format!("openstack/{name}");
+    Clone {
+        account: ACCOUNT.into(),
+        home: HOME.into(),
+        url: format!("{}/{repository}.git", recipe.config.cloud.git_base),
+        directory: Path::new(HOME).join(name),
+        branch: recipe.config.devstack.branch.to_string(),
+        commit: pins.get(&repository).cloned(),
+    }
+}
+
+fn task(clone: Clone) -> Task {
+    let (directory, again) = (clone.directory.clone(), clone.clone());
+    let probe = move |host: &Host| {
+        Ok(match (clone.head(host)?, &clone.commit) {
+            (None, Some(commit)) => Checked::needed(format!("fetch {} at {}", clone.url, short(commit))),
+            (None, None) => Checked::needed(format!("fetch {}, head of {}", clone.url, clone.branch)),
+            // What stack.sh has installed, or the administrator has checked out, stays.
+            (Some(_), _) => Checked::Done,
+        })
+    };
+    let work = move |host: &Host| again.make(host);
+    Task::new(ActionId::new("clone", directory.display()), format!("Clone into {}", directory.display()), probe, work)
+        .filling(directory)
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
+}

@@ -1,0 +1,247 @@
+//! stack.sh itself: in a unit of its own, as its account. Terminal closed, SSH lost, installer killed: it goes on, and
+//! the next apply attaches to it again.
+
+use super::{ACCOUNT, HOME, SUMMARY, failures, progress, unstack};
+use crate::action::undo::Undo;
+use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
+use crate::engine::{Holdings, holdings};
+use crate::finding::Finding;
+use crate::host::{Error, Host, Result, files, packages, systemd};
+use crate::run;
+use std::collections::HashSet;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The unit in which stack.sh runs.
+pub const UNIT: &str = "gpucloud-stack.service";
+/// What we note of stack.sh.
+pub(super) const NOTES: &str = "/var/lib/gpucloud/devstack";
+/// It completed here: its logs may be removed by anybody.
+const COMPLETE: &str = "/var/lib/gpucloud/devstack/complete";
+/// Packages that were here before stack.sh, one a line.
+pub(super) const PACKAGES_BEFORE: &str = "/var/lib/gpucloud/devstack/packages-before";
+/// Packages that it brought, one a line.
+pub(super) const PACKAGES_ADDED: &str = "/var/lib/gpucloud/devstack/packages-added";
+/// How often its summary is looked at.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a cause that may pass is given another try.
+const RETRIES: u32 = 2;
+const RETRY_PAUSE: Duration = Duration::from_secs(20);
+/// How much of its log is searched for the cause of a failure.
+const SEARCHED: u64 = 512 * 1024;
+/// How long a run took where its phases were measured: before anything is known of this machine.
+const USUAL: Duration = Duration::from_secs(640);
+
+/// Run stack.sh.
+#[derive(Debug, Clone)]
+pub struct StackRun {
+    /// Whether it is run on a system that it does not know.
+    pub force: bool,
+    /// Whether instances of users may be lost.
+    pub may_lose: bool,
+}
+
+impl StackRun {
+    fn start(&self, host: &Host) -> Result<()> {
+        // An older run's must not be taken for this one's.
+        for path in [SUMMARY, SUMMARY.trim_end_matches(".summary")] {
+            files::remove(host, Path::new(path))?;
+        }
+        systemd::reset_failed(host, UNIT).ok();
+        let mut options = vec![
+            format!("--uid={ACCOUNT}"),
+            format!("--gid={ACCOUNT}"),
+            format!("--working-directory={HOME}/devstack"),
+            format!("--setenv=HOME={HOME}"),
+            format!("--setenv=USER={ACCOUNT}"),
+            format!("--setenv=LOGNAME={ACCOUNT}"),
+            // Proxies, as the run itself has them; they may hold passwords.
+            format!("--property=EnvironmentFile=-{}", run::ENVIRONMENT),
+            // What it starts in passing must not outlive a failure.
+            "--property=KillMode=control-group".into(),
+        ];
+        options.extend(self.force.then(|| "--setenv=FORCE=yes".into()));
+        systemd::start_transient(host, UNIT, &options, &[format!("{HOME}/devstack/stack.sh")])
+    }
+
+    /// Before its end no user can have anything in it: another try loses nothing.
+    fn run_with_retries(&self, host: &Host) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            match self.run_once(host) {
+                Err(error @ Error::Explained { retry: true, .. }) if tries < RETRIES => {
+                    tries += 1;
+                    host.warn(&format!("{error}: trying again"));
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn run_once(&self, host: &Host) -> Result<()> {
+        if !is_running(host)? {
+            self.start(host)?;
+        }
+        follow(host)?;
+        if is_complete(host)? { Ok(()) } else { Err(explained(host)) }
+    }
+}
+
+/// Whether stack.sh runs now.
+pub fn is_running(host: &Host) -> Result<bool> {
+    Ok(matches!(systemd::unit(host, UNIT)?.active.as_str(), "active" | "activating" | "deactivating"))
+}
+
+fn summary(host: &Host) -> Result<progress::Progress> {
+    Ok(progress::read(&files::read_text(host, SUMMARY)?.unwrap_or_default()))
+}
+
+fn is_complete(host: &Host) -> Result<bool> {
+    Ok(summary(host)?.complete)
+}
+
+/// Shows how far it is, until it ends. A stop request leaves it alone: it goes on.
+fn follow(host: &Host) -> Result<()> {
+    let begun = Instant::now();
+    let mut lines = LastLine::default();
+    while is_running(host)? {
+        host.go_on()?;
+        let now = summary(host)?;
+        host.progress(now.percent, 100, &format!("{}, {}", now.phase, remaining(begun.elapsed(), now.percent)));
+        if let Some(line) = lines.read(host) {
+            host.line(&line);
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// By the time that the phases so far took; an attached run is younger than it is.
+fn remaining(elapsed: Duration, percent: u64) -> String {
+    let known = percent >= 10;
+    let whole = if known { elapsed.as_secs() * 100 / percent } else { USUAL.as_secs() };
+    let left = whole.max(USUAL.as_secs()).saturating_sub(whole * percent / 100);
+    format!("about {} min left", left.div_ceil(60).max(1))
+}
+
+/// The newest line of its log, without reading all of it: bash echoes some fifty thousand.
+#[derive(Default)]
+struct LastLine {
+    at: u64,
+}
+
+impl LastLine {
+    const WINDOW: u64 = 4096;
+
+    fn read(&mut self, host: &Host) -> Option<String> {
+        let path = host.real(log());
+        let mut file = std::fs::File::open(path).ok()?;
+        let end = file.metadata().ok()?.len();
+        if end == self.at {
+            return None;
+        }
+        self.at = end;
+        file.seek(SeekFrom::Start(end.saturating_sub(Self::WINDOW))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(Self::WINDOW).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
+    }
+}
+
+fn log() -> PathBuf {
+    PathBuf::from(SUMMARY.trim_end_matches(".summary"))
+}
+
+/// Its failure in words: by its log, and by its journal where it failed before it had a log.
+fn explained(host: &Host) -> Error {
+    let log = tail(host, &log()) + &systemd::last_lines(host, UNIT, 30);
+    let failures::Explained { what, evidence, next, retry } =
+        failures::explain(&log, &format!("{}", self::log().display()));
+    Error::Explained { what, evidence: host.mask(&evidence), next, retry }
+}
+
+fn tail(host: &Host, path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(host.real(path))?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(end.saturating_sub(SEARCHED)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned() + "\n").unwrap_or_default()
+}
+
+impl Action for StackRun {
+    fn id(&self) -> ActionId {
+        ActionId::new("devstack", "stack.sh")
+    }
+
+    fn describe(&self) -> String {
+        "Run stack.sh".into()
+    }
+
+    fn when_orphaned(&self) -> WhenOrphaned {
+        WhenOrphaned::Keep
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        if is_running(host)? {
+            return Ok(Checked::needed("go on watching stack.sh, which runs"));
+        }
+        if files::exists(host, COMPLETE) || is_complete(host)? {
+            return Ok(Checked::Done);
+        }
+        let held = match holdings::of_databases(host, &[]) {
+            Holdings::Nothing => return Ok(Checked::needed("run: about 10 to 20 minutes")),
+            Holdings::Some(held) => held.join(", "),
+            Holdings::Unknown(why) => format!("unknown: {why}"),
+        };
+        if self.may_lose {
+            return Ok(Checked::needed(format!("run, and lose what users have ({held})")));
+        }
+        let what = format!("stack.sh drops every database, and users have something here: {held}");
+        let next = "gpucloud-install apply --and-lose-all-instances";
+        Ok(Checked::Blocked(Finding::stop("devstack", what, next)))
+    }
+
+    fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
+        let before: Vec<String> = packages::known(host)?.into_iter().collect();
+        files::write(host, Path::new(PACKAGES_BEFORE), before.join("\n").as_bytes(), 0o600, None)?;
+        Ok(Undo::Devstack { leaves: action::packages::not_there_yet(host, &unstack::leaves())? })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        let result = self.run_with_retries(host);
+        note_packages(host)?;
+        result?;
+        files::write(host, Path::new(COMPLETE), b"", 0o644, None)?;
+        Ok(Applied::Done)
+    }
+}
+
+/// Notes what stack.sh brought so far, so that `uninstall` takes no package that came later.
+fn note_packages(host: &Host) -> Result<()> {
+    files::write(host, Path::new(PACKAGES_ADDED), new_packages(host)?.join("\n").as_bytes(), 0o600, None)
+}
+
+fn new_packages(host: &Host) -> Result<Vec<String>> {
+    let Some(before) = files::read_text(host, PACKAGES_BEFORE)? else { return Ok(Vec::new()) };
+    let before: HashSet<&str> = before.lines().collect();
+    Ok(packages::known(host)?.into_iter().filter(|name| !before.contains(name.as_str())).collect())
+}
+
+/// Packages that stack.sh brought; before it ended for the first time, all that came since it began.
+pub fn brought(host: &Host) -> Result<Vec<String>> {
+    match files::read_text(host, PACKAGES_ADDED)? {
+        Some(added) => Ok(added.lines().map(str::to_owned).collect()),
+        None => new_packages(host),
+    }
+}

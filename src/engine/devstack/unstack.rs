@@ -1,0 +1,111 @@
+//! Taking back what stack.sh made. unstack.sh stops services and destroys guests; it leaves units, stray workers,
+//! databases, packages, rules of iptables and a disabled ovn-central behind.
+
+use super::stack::{NOTES, PACKAGES_ADDED, UNIT};
+use super::{ACCOUNT, HOME};
+use crate::action::undo::{self, Leaves, Undone};
+use crate::engine::packages;
+use crate::host::command::Command;
+use crate::host::{Host, Result, files, iptables, ovs, systemd};
+use crate::network::BRIDGE;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long unstack.sh may take: it waits for each conductor.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Where DevStack puts its units.
+const UNITS: &str = "/etc/systemd/system";
+
+/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 13).
+const LEFT: &[&str] = &[
+    "/etc/nova",
+    "/etc/neutron",
+    "/etc/keystone",
+    "/etc/glance",
+    "/etc/placement",
+    "/etc/cinder",
+    "/etc/swift",
+    "/etc/heat",
+    "/etc/apache2",
+    "/etc/uwsgi",
+    "/var/log/apache2",
+    "/var/lib/apache2",
+    "/var/www",
+    "/run/uwsgi",
+];
+
+/// Everything that stack.sh may leave.
+pub fn leaves() -> Leaves {
+    let mut all = Leaves { paths: LEFT.iter().map(PathBuf::from).collect(), ..Leaves::default() };
+    for group in [packages::DATABASE, packages::NETWORK, packages::COMPUTE] {
+        let own = group.leaves();
+        all.units.extend(own.units);
+        all.paths.extend(own.paths);
+        all.shells.extend(own.shells);
+        all.accounts.extend(own.accounts);
+        all.links.extend(own.links);
+    }
+    all
+}
+
+/// Takes it back; says what stays.
+pub fn run(host: &Host, leaves: &Leaves) -> Result<Undone> {
+    systemd::stop(host, UNIT)?;
+    systemd::reset_failed(host, UNIT).ok();
+    unstack(host);
+    remove_units(host)?;
+    stop_strays(host);
+    for rule in iptables::masquerades(host).iter().filter(|rule| rule.contains(" -s ")) {
+        iptables::delete(host, "nat", rule)?;
+    }
+    if ovs::is_running(host) {
+        ovs::change(&["--if-exists", "del-br", BRIDGE, "--", "--if-exists", "del-br", "br-int"]).run(host)?;
+    }
+    let result = match files::read_text(host, PACKAGES_ADDED)? {
+        Some(added) => {
+            let added: Vec<String> = added.lines().map(str::to_owned).collect();
+            undo::remove_packages(host, &added, leaves)?
+        }
+        None => Undone::Kept("packages of stack.sh stay: it never ended, so which it brought is not known".into()),
+    };
+    files::remove_tree(host, Path::new(NOTES))?;
+    Ok(result)
+}
+
+/// Its own way first; what it leaves undone is done behind it.
+fn unstack(host: &Host) {
+    if !files::exists(host, format!("{HOME}/devstack/unstack.sh")) {
+        return;
+    }
+    let script = Command::new("runuser")
+        .args(["-u", ACCOUNT, "--", &format!("{HOME}/devstack/unstack.sh"), "--all"])
+        .env("HOME", HOME)
+        .env("USER", ACCOUNT)
+        .limit(LIMIT);
+    if let Err(error) = script.run(host) {
+        host.warn(&format!("unstack.sh: {error}; what it leaves is removed all the same"));
+    }
+}
+
+fn remove_units(host: &Host) -> Result<()> {
+    let all = files::list(host, UNITS)?;
+    for unit in all.iter().filter(|name| name.starts_with("devstack@") && name.ends_with(".service")) {
+        systemd::stop(host, unit)?;
+        systemd::disable(host, unit)?;
+        systemd::reset_failed(host, unit).ok();
+        files::remove(host, &Path::new(UNITS).join(unit))?;
+    }
+    systemd::daemon_reload(host)
+}
+
+/// Workers that outlived their units.
+fn stop_strays(host: &Host) {
+    for signal in ["TERM", "KILL"] {
+        let killed = Command::new("pkill").args(["--signal", signal, "--uid", ACCOUNT]).quiet().run(host);
+        if killed.is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}

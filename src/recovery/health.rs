@@ -1,0 +1,76 @@
+//! The state of each layer: a unit that runs proves nothing, an answer does.
+
+use crate::engine::probe::Prober;
+use crate::engine::service::{Layer, Service};
+use crate::host::{Host, systemd};
+use crate::installation::Installation;
+use crate::network::{live, state};
+use serde::Serialize;
+
+/// The health of one layer.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerHealth {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether all of it answers.
+    pub healthy: bool,
+    /// "6 services answer", or what does not.
+    pub detail: String,
+}
+
+/// The health of each layer, asked at once.
+pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
+    let services = installation.engine.services(&installation.config);
+    let prober = installation.engine.prober(&installation.config, &installation.secrets);
+    let complaints: Vec<Option<String>> = std::thread::scope(|scope| {
+        let prober = &prober;
+        let ask = |service| scope.spawn(move || complaint(&installation.host, prober, service));
+        let asked: Vec<_> = services.iter().map(ask).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Some("the probe died".into()))).collect()
+    });
+    let of_services = Layer::ALL
+        .iter()
+        .filter_map(|layer| of_layer(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer)));
+    of_services.chain([of_network(installation)]).collect()
+}
+
+fn of_network(installation: &Installation) -> LayerHealth {
+    let wanted = installation.network_state();
+    let now = installation.ours().and_then(|ours| Ok(live::current(&installation.host, &wanted, &ours)?));
+    let complaint = match now {
+        Ok(now) => state::changes(&now, &wanted).first().map(|change| format!("still to do: {change}")),
+        Err(failure) => Some(failure.what),
+    };
+    let access = installation.config.network.access;
+    let detail = complaint.clone().unwrap_or_else(|| format!("{}: {}", access.name(), access.meaning()));
+    LayerHealth { name: "network", healthy: complaint.is_none(), detail }
+}
+
+fn of_layer<'a>(
+    layer: Layer,
+    services: impl Iterator<Item = (&'a Service, &'a Option<String>)>,
+) -> Option<LayerHealth> {
+    let all: Vec<_> = services.collect();
+    if all.is_empty() {
+        return None;
+    }
+    let complaints: Vec<String> =
+        all.iter().filter_map(|(s, c)| c.as_ref().map(|c| format!("{}: {c}", s.id))).collect();
+    let healthy = complaints.is_empty();
+    let detail = if healthy {
+        format!("{} answer", all.iter().map(|(s, _)| s.id).collect::<Vec<_>>().join(", "))
+    } else {
+        complaints.join("; ")
+    };
+    Some(LayerHealth { name: layer.name(), healthy, detail })
+}
+
+/// What is wrong with a service: its unit, or its answer.
+fn complaint(host: &Host, prober: &Prober, service: &Service) -> Option<String> {
+    match systemd::unit(host, &service.unit) {
+        Ok(status) if !status.is_active() => return Some(format!("{} is {}", service.unit, status.active)),
+        Err(error) => return Some(error.to_string()),
+        Ok(_) => {}
+    }
+    prober.ask(host, &service.unit, &service.probe).err()
+}

@@ -1,0 +1,73 @@
+//! Bringing back what is down as steps of a plan: a layer begins when the one below it answers. Nothing here outlives a
+//! boot, and nothing that users have is touched.
+
+use crate::action::task::Task;
+use crate::action::unit::Started;
+use crate::action::{ActionId, Checked};
+use crate::engine::base;
+use crate::engine::service::{Layer, Service};
+use crate::host::{Error, Host};
+use crate::installation::Installation;
+use crate::network::keep;
+use crate::plan::Step;
+use std::sync::Arc;
+
+/// All steps. Services of one layer come back at once.
+pub fn steps(installation: &Installation) -> Vec<Step> {
+    let services = installation.engine.services(&installation.config);
+    let prober = Arc::new(installation.engine.prober(&installation.config, &installation.secrets));
+    let mut steps: Vec<Step> = Vec::new();
+    let mut below: Vec<String> = Vec::new();
+    let mut known: Vec<&str> = Vec::new();
+    for layer in Layer::ALL {
+        let mut here = Vec::new();
+        for service in services.iter().filter(|service| service.layer == layer) {
+            if known.contains(&service.unit.as_str()) {
+                continue;
+            }
+            known.push(&service.unit);
+            let below: Vec<&str> = below.iter().map(String::as_str).collect();
+            let step = Step::new(&step_name(service), &format!("Bring {} back", service.id)).after(&below);
+            let (prober, unit, probe) = (prober.clone(), service.unit.clone(), service.probe.clone());
+            let answers = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+            let started = Started::new(&service.unit).until(service.time_limit, answers).restarting_once();
+            steps.push(step.with(started));
+            here.push(step_name(service));
+        }
+        if layer == Layer::Switch {
+            let step = here
+                .iter()
+                .chain(&below)
+                .fold(Step::new("network", "Bring the network back"), |step, id| step.after(&[id]));
+            steps.push(step.with(network(installation)));
+            here.push("network".to_owned());
+        }
+        if !here.is_empty() {
+            below = here;
+        }
+    }
+    let below: Vec<&str> = below.iter().map(String::as_str).collect();
+    let last = Step::new("healthy", "See that the cloud is healthy").after(&below).closing();
+    steps.push(last.with(base::healthy(services, prober)));
+    steps
+}
+
+fn step_name(service: &Service) -> String {
+    format!("start-{}", service.id)
+}
+
+fn network(installation: &Installation) -> Task {
+    let (config, again) = (installation.config.clone(), installation.config.clone());
+    let probe = move |host: &Host| {
+        let left = keep::missing(host, &config)?;
+        let words: Vec<String> = left.iter().map(ToString::to_string).collect();
+        Ok(Checked::done_if(words.is_empty(), words.join("; ")))
+    };
+    let work = move |host: &Host| match keep::bring_back(host, &again)?.failed {
+        failed if failed.is_empty() => Ok(()),
+        failed => Err(Error::protocol("bring the network back", failed.join("; "))),
+    };
+    Task::new(ActionId::new("network", "kept"), "Bring the network into its state", probe, work)
+        .at_runtime()
+        .asking_the_running_system()
+}
