@@ -104,6 +104,18 @@ const HINTS: &[(&str, &str)] = &[
     ("hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
     ("Hash mismatch", "a download was altered or is incomplete; try again: gpucloud-install apply"),
     (
+        "does not appear to be a git repository",
+        "a repository is missing there: check cloud.git_base in gpucloud.toml, then: gpucloud-install apply",
+    ),
+    (
+        "couldn't find remote ref",
+        "the repository has no such branch or commit: bring the mirror up to date, then: gpucloud-install apply",
+    ),
+    (
+        "not our ref",
+        "the repository has no such branch or commit: bring the mirror up to date, then: gpucloud-install apply",
+    ),
+    (
         "Packages need to be removed",
         "a package of your own is in the way: see above which; remove it yourself, then: gpucloud-install apply",
     ),

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use gpucloud::action::Checked;
-use gpucloud::config::profile;
+use gpucloud::action::{Checked, Past};
+use gpucloud::config::devstack::Extra;
+use gpucloud::config::{Config, EngineName, profile};
+use gpucloud::engine::service::Service;
 use gpucloud::facts::Facts;
 use gpucloud::facts::network::{DefaultRoute, Network, Nic, NicAddress};
 use gpucloud::host::{Host, files};
@@ -38,9 +40,10 @@ fn facts(host: &Host) -> Facts {
     Facts { network, ..Facts::gather(host).unwrap() }
 }
 
-fn plan_text(profile_name: &str) -> String {
+fn plan_text(engine: EngineName) -> String {
     let (_dir, host) = captured();
-    let mut config = profile::answers(profile_name, &facts(&host)).unwrap();
+    let mut config = profile::answers("workstation", &facts(&host)).unwrap();
+    config.engine = engine;
     config.host.administrators = vec!["ada".parse().unwrap()];
     let installation = Installation::new(&host, config).unwrap();
     let plan = installation.plan(&installation.journal().unwrap()).unwrap();
@@ -76,7 +79,70 @@ fn a_captured_tree_is_planned_from_the_command_line() {
 
 #[test]
 fn the_plan_of_a_workstation() {
-    insta::assert_snapshot!(plan_text("workstation"));
+    insta::assert_snapshot!(plan_text(EngineName::Native));
+}
+
+#[test]
+fn the_plan_of_a_workstation_with_devstack() {
+    insta::assert_snapshot!(plan_text(EngineName::Devstack));
+}
+
+/// What DevStack is told by these answers, written below a directory.
+fn local_conf(profile_name: &str, services: &[Extra]) -> (tempfile::TempDir, Installation, std::path::PathBuf) {
+    let (dir, host) = captured();
+    let own = "[[post-config|$NOVA_CONF]]\n[pci]\nown = 1\n";
+    files::write(&host, Path::new("/etc/gpucloud/local.conf.d/own.conf"), own.as_bytes(), 0o600, None).unwrap();
+    let mut config = profile::answers(profile_name, &facts(&host)).unwrap();
+    config.engine = EngineName::Devstack;
+    config.devstack.services = services.to_vec();
+    config.network.dns = vec!["192.0.2.53".parse().unwrap(), "192.0.2.54".parse().unwrap()];
+    let installation = Installation::new(&host, config).unwrap();
+    let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+    let actions = plan.steps.iter().flat_map(|step| &step.step.actions);
+    let path = "/opt/stack/devstack/local.conf";
+    let action = actions.into_iter().find(|action| action.id().to_string() == format!("file:{path}")).unwrap();
+    action.apply(&host, &Past::default()).unwrap();
+    let path = host.real(path);
+    (dir, installation, path)
+}
+
+#[test]
+fn local_conf_of_each_profile() {
+    for (name, services) in [("workstation", &[Extra::Cinder, Extra::Swift, Extra::Heat][..]), ("lab", &[])] {
+        let (_dir, installation, path) = local_conf(name, services);
+        let mut text = std::fs::read_to_string(path).unwrap();
+        for secret in installation.secrets.values() {
+            text = text.replace(&secret, "********");
+        }
+        insta::assert_snapshot!(format!("local_conf_{name}"), text);
+    }
+}
+
+/// DevStack reads the section by sourcing it.
+#[test]
+fn local_conf_arrives_in_bash_value_by_value() {
+    let (_dir, installation, path) = local_conf("workstation", &[]);
+    let script = "enable_service() { :; }; disable_service() { gone=\"$*\"; }; enable_plugin() { :; }
+        source <(sed -n '/^\\[\\[local|localrc\\]\\]/,/^\\[\\[post/p' \"$1\" | grep -v '^\\[\\[')
+        for name in HOST_IP HOST_IP_IFACE ADMIN_PASSWORD GIT_BASE TARGET_BRANCH FLOATING_RANGE PUBLIC_NETWORK_GATEWAY \
+            Q_FLOATING_ALLOCATION_POOL IPV4_ADDRS_SAFE_TO_USE LOGFILE; do echo \"$name ${!name}\"; done; echo \"gone $gone\"";
+    let output = std::process::Command::new("bash").args(["-c", script, "bash"]).arg(path).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap_or_default();
+    let (config, network) = (&installation.config, &installation.config.network);
+    assert_eq!(value("HOST_IP"), config.host.address.to_string());
+    assert_eq!(value("HOST_IP_IFACE"), config.host.interface.as_str());
+    assert_eq!(value("ADMIN_PASSWORD"), installation.secrets.get("admin").unwrap().expose());
+    assert_eq!(value("GIT_BASE"), config.cloud.git_base.url());
+    assert_eq!(value("TARGET_BRANCH"), config.devstack.branch.as_str());
+    assert_eq!(value("FLOATING_RANGE"), network.range.to_string());
+    assert_eq!(value("PUBLIC_NETWORK_GATEWAY"), network.gateway.to_string());
+    let pool = format!("start={},end={}", network.pool.first, network.pool.last);
+    assert_eq!(value("Q_FLOATING_ALLOCATION_POOL"), pool);
+    assert_eq!(value("IPV4_ADDRS_SAFE_TO_USE"), network.tenant_range.to_string());
+    assert_eq!(value("LOGFILE"), "/opt/stack/logs/stack/stack.sh.log");
+    assert!(value("gone").contains("c-vol"), "{text}");
 }
 
 #[test]
@@ -97,15 +163,16 @@ fn every_file_of_the_plan_is_shown_without_its_secrets() {
 #[test]
 fn the_service_table_is_sound() {
     let (_dir, host) = captured();
-    let config = profile::answers("workstation", &facts(&host)).unwrap();
-    let installation = Installation::new(&host, config).unwrap();
-    let services = installation.engine.services(&installation.config);
+    for engine in [EngineName::Native, EngineName::Devstack] {
+        let config = Config { engine, ..profile::answers("workstation", &facts(&host)).unwrap() };
+        let installation = Installation::new(&host, config).unwrap();
+        is_sound(&installation.engine.services(&installation.config));
+    }
+}
+
+fn is_sound(services: &[Service]) {
     for (i, service) in services.iter().enumerate() {
-        assert!(
-            !services[..i].iter().any(|other| other.id == service.id || other.unit == service.unit),
-            "{} twice",
-            service.id
-        );
+        assert!(!services[..i].iter().any(|other| other.id == service.id), "{} twice", service.id);
         for before in service.after {
             let place = services.iter().position(|other| other.id == *before);
             assert!(place.is_some_and(|place| services[place].layer <= service.layer), "{} after {before}", service.id);

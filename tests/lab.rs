@@ -81,6 +81,7 @@ fn main() {
         trial("what_users_have_is_not_destroyed", scenario::holdings),
         trial("after_a_reboot_the_cloud_is_healthy", scenario::reboot),
         trial("a_second_host_does_not_disturb_the_first", scenario::side_by_side),
+        trial("stack_sh_is_started_watched_and_explained", scenario::devstack::around_stack_sh),
         trial("a_package_installs_without_a_toolchain", scenario::package),
         trial("debian_12_is_installed_and_left_as_it_was", scenario::debian12),
         trial("a_saved_host_is_restored", scenario::save_and_restore),

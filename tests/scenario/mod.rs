@@ -17,6 +17,7 @@ const LAB: &str = "t1";
 type Verdict = Result<(), Failed>;
 
 pub mod damage;
+pub mod devstack;
 pub mod documents;
 pub mod long;
 pub mod network;

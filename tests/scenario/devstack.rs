@@ -1,0 +1,123 @@
+//! The DevStack engine around stack.sh, with a stand-in for that: a small script in a small repository. It shows that
+//! account, sudo, clones, unit, attaching, failure and success work, and proves nothing about DevStack.
+
+use super::Verdict;
+use crate::machine::{difference, inside, installer, ours, root, tree, write};
+use std::time::{Duration, Instant};
+
+const LAB: &str = "stand-in";
+const BRANCH: &str = "stand-in";
+const REPOSITORIES: [&str; 8] =
+    ["devstack", "requirements", "keystone", "glance", "nova", "neutron", "placement", "horizon"];
+
+/// Fails as the file `mode` beside it says, or takes its time and completes.
+const STACK_SH: &str = r#"#!/bin/bash
+set -e
+cd "$(dirname "$0")"
+source <(sed -n '/^\[\[local|localrc\]\]/,/^\[\[post/p' local.conf | grep -v '^\[\[' | grep -v '_service ')
+[ "$(id -un)" = stack ] && [ "$HOME" = /opt/stack ] && sudo -n true
+mkdir -p "$LOGDIR"
+log=$LOGFILE.$(date +%s)
+touch "$log" "$log.summary"
+ln -sf "$log" "$LOGFILE"
+ln -sf "$log.summary" "$LOGFILE.summary"
+say() { echo "$(date '+%F %T.000') | $1" >>"$log.summary"; }
+echo "$(date '+%F %T.000') | + stack.sh:main:1 : echo $ADMIN_PASSWORD" >>"$log"
+say "Installing package prerequisites"
+if [ -e /opt/stack/full ]; then
+    echo "$(date '+%F %T.000') | OSError: [Errno 28] No space left on device" >>"$log"
+    echo "$(date '+%F %T.000') | Error on exit" >>"$log"
+    exit 1
+fi
+sleep 12
+say "Starting Keystone"
+sleep 3
+say "stack.sh completed in 15 seconds."
+"#;
+
+fn make_repositories() {
+    inside(LAB, &["sh", "-c", "apt-get -qq update && apt-get -qq -y --no-install-recommends install git >/dev/null"])
+        .expect(0);
+    write(LAB, "/root/stack.sh", STACK_SH);
+    let make = format!(
+        "set -e; git config --global user.name lab; git config --global user.email lab@example.org
+         for name in {}; do
+             git init -q -b {BRANCH} /root/work; cp /root/stack.sh /root/work/; chmod +x /root/work/stack.sh
+             echo $name >/root/work/name; git -C /root/work add .; git -C /root/work commit -qm stand-in
+             git clone -q --bare /root/work /srv/git/openstack/$name.git; rm -r /root/work
+         done; rm /root/.gitconfig /root/stack.sh",
+        REPOSITORIES.join(" ")
+    );
+    inside(LAB, &["bash", "-c", &make]).expect(0);
+}
+
+fn answers() {
+    installer(LAB, &["init", "--profile", "lab"]).expect(0);
+    let path = root(LAB).join("etc/gpucloud/gpucloud.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let change = |line: &str| match line.split(" = ").next() {
+        Some("engine") => "engine = \"devstack\"".to_owned(),
+        Some("git_base") => "git_base = \"/srv/git\"".to_owned(),
+        Some("branch") => format!("branch = \"{BRANCH}\""),
+        _ => line.to_owned(),
+    };
+    let text: Vec<String> = text.lines().map(change).collect();
+    std::fs::write(path, text.join("\n") + "\n").unwrap();
+}
+
+fn stack_is_active() -> bool {
+    inside(LAB, &["systemctl", "is-active", "--quiet", "gpucloud-stack.service"]).code == 0
+}
+
+fn runs() -> usize {
+    inside(LAB, &["sh", "-c", "ls /opt/stack/logs/stack/*.summary"])
+        .out
+        .lines()
+        .filter(|l| !l.ends_with("log.summary"))
+        .count()
+}
+
+pub fn around_stack_sh() -> Verdict {
+    ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
+    make_repositories();
+    answers();
+    let before = tree(LAB);
+    // A mirror that misses a repository is said, with what to do.
+    inside(LAB, &["mv", "/srv/git/openstack/nova.git", "/srv/git/nova.git"]).expect(0);
+    let missing = installer(LAB, &["apply", "--yes"]).expect(4);
+    assert!(missing.err.contains("nova.git") && missing.err.contains("cloud.git_base"), "{}", missing.err);
+    inside(LAB, &["mv", "/srv/git/nova.git", "/srv/git/openstack/nova.git"]).expect(0);
+    // A failure of stack.sh comes in words.
+    inside(LAB, &["touch", "/opt/stack/full"]).expect(0);
+    let full = installer(LAB, &["apply", "--yes"]).expect(4);
+    assert!(full.err.contains("the disk is full") && full.err.contains("No space left on device"), "{}", full.err);
+    assert_eq!(runs(), 1);
+    inside(LAB, &["rm", "/opt/stack/full"]).expect(0);
+    // The run is killed; stack.sh is not, and is watched again.
+    installer(LAB, &["apply", "--yes", "--detach"]).expect(0);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !stack_is_active() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    inside(LAB, &["systemctl", "kill", "--signal=KILL", "gpucloud-run.service"]).expect(0);
+    while super::run_is_active(LAB) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(stack_is_active(), "stack.sh died with the run");
+    // There is no cloud behind a stand-in: the run goes on to the first unit, and stops there.
+    let attached = installer(LAB, &["apply", "--yes"]).expect(4);
+    assert!(attached.err.contains("Run stack.sh done"), "{}", attached.err);
+    assert!(attached.err.contains("mariadb.service"), "{}", attached.err);
+    assert_eq!(runs(), 2, "it was started anew");
+    let again = installer(LAB, &["plan"]).expect(0).out;
+    assert!(!again.contains("+ Run stack.sh"), "{again}");
+    let secret = inside(LAB, &["sh", "-c", "sed -n 's/^admin = \"\\(.*\\)\"/\\1/p' /etc/gpucloud/secrets.toml"]).out;
+    let found = inside(LAB, &["grep", "-rl", secret.trim(), "/var/log", "/run/gpucloud", "/var/lib/gpucloud"]).out;
+    assert_eq!(found, "", "a password is in {found}");
+    assert_eq!(inside(LAB, &["stat", "-c", "%a %U", "/opt/stack/logs"]).out.trim(), "750 stack");
+    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    let left = difference(&before, &tree(LAB));
+    assert!(left.is_empty(), "{left:#?}");
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    Ok(())
+}
