@@ -33,6 +33,7 @@ pub mod facts;
 pub mod failure;
 pub mod finding;
 pub mod host;
+pub mod ini;
 pub mod installation;
 pub mod lab;
 pub mod network;

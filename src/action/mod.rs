@@ -10,6 +10,7 @@ pub mod database;
 pub mod directory;
 pub mod file;
 pub mod identity;
+pub mod ini;
 pub mod iptables;
 pub mod kept;
 pub mod network;

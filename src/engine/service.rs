@@ -53,6 +53,8 @@ pub enum Scope {
     Loopback,
     /// On the host's address.
     Host,
+    /// On every address, although only this machine has business there: closed to all others.
+    Machine,
 }
 
 /// A TCP port of a service.

@@ -23,11 +23,16 @@ use std::net::Ipv4Addr;
 const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
 /// What a packet for one of the cloud's ports goes through.
 const ADMITTED: &str = "admitted";
+/// What a packet for a port goes through that only this machine needs.
+const OWN: &str = "own";
 
 /// The whole table.
 pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
     let network = &config.network;
     let mut chains = vec![input(services), admitted(config), forward(network)];
+    if !ports(services, Scope::Machine).is_empty() {
+        chains.insert(1, own(config));
+    }
     if !network.port_maps.is_empty() {
         chains.push(prerouting(config));
     }
@@ -39,9 +44,13 @@ pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
 
 /// The ports that other machines could reach, with whose they are and what for.
 pub fn open_ports(services: &[Service]) -> BTreeMap<u16, (&'static str, &'static str)> {
+    ports(services, Scope::Host)
+}
+
+fn ports(services: &[Service], scope: Scope) -> BTreeMap<u16, (&'static str, &'static str)> {
     let listens = services.iter().flat_map(|service| service.listens.iter().map(move |listen| (service.id, listen)));
-    let open = listens.filter(|(_, listen)| listen.scope == Scope::Host);
-    open.map(|(id, listen)| (listen.port, (id, listen.purpose))).collect()
+    let here = listens.filter(|(_, listen)| listen.scope == scope);
+    here.map(|(id, listen)| (listen.port, (id, listen.purpose))).collect()
 }
 
 fn base(kind: ChainKind, hook: Hook, priority: i32) -> Option<Base> {
@@ -61,11 +70,23 @@ fn input(services: &[Service]) -> Chain {
         rule("this machine itself", vec![Match::InInterface("lo".into())], Verdict::Accept),
         rule("answers", vec![Match::Established], Verdict::Accept),
     ];
-    rules.extend(open_ports(services).into_iter().map(|(port, (id, purpose))| {
-        let to_port = vec![Match::DestinationPort(Transport::Tcp, port)];
-        rule(format!("{id}: {purpose}"), to_port, Verdict::Jump(ADMITTED.into()))
-    }));
+    for (scope, chain) in [(Scope::Host, ADMITTED), (Scope::Machine, OWN)] {
+        rules.extend(ports(services, scope).into_iter().map(|(port, (id, purpose))| {
+            let to_port = vec![Match::DestinationPort(Transport::Tcp, port)];
+            rule(format!("{id}: {purpose}"), to_port, Verdict::Jump(chain.into()))
+        }));
+    }
     Chain { name: "input".into(), base: base(ChainKind::Filter, Hook::Input, 0), rules }
+}
+
+fn from_this_machine(config: &Config) -> Rule {
+    let source = vec![Match::SourceNet(Ipv4Net::from(config.host.address))];
+    counted("this machine by its own address", source, Verdict::Accept)
+}
+
+fn own(config: &Config) -> Chain {
+    let rules = vec![from_this_machine(config), counted("nobody else has business here", Vec::new(), Verdict::Drop)];
+    Chain { name: OWN.into(), base: None, rules }
 }
 
 fn admitted(config: &Config) -> Chain {
@@ -73,7 +94,7 @@ fn admitted(config: &Config) -> Chain {
     let from = |purpose: &str, net: Ipv4Net| counted(purpose, vec![Match::SourceNet(net)], Verdict::Accept);
     let mut rules: Vec<Rule> =
         network.admin_networks.iter().map(|net| from(&format!("administrators in {net}"), net.trunc())).collect();
-    rules.push(from("this machine by its own address", Ipv4Net::from(config.host.address)));
+    rules.push(from_this_machine(config));
     // Only by way of the bridge: others may have these addresses elsewhere.
     let by_bridge = |purpose: &str, net| {
         counted(purpose, vec![Match::InInterface(BRIDGE.into()), Match::SourceNet(net)], Verdict::Accept)

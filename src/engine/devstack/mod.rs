@@ -6,6 +6,7 @@
 //! repositories  clones in parallel, each at its pinned commit
 //! stack         stack.sh: start, attach, progress, success
 //! progress      how far it is, from its summary (pure)
+//! settings      lines for the services' configuration, in local.conf and in a cloud that stands
 //! failures      why it failed, from its log (pure)
 //! unstack       taking back what it made
 //! ```
@@ -15,6 +16,7 @@ mod prepare;
 mod progress;
 mod repositories;
 pub mod services;
+mod settings;
 pub mod stack;
 pub mod unstack;
 
@@ -23,6 +25,7 @@ use super::probe::Prober;
 use super::service::Service;
 use super::{Engine, Holdings, Order, base, holdings};
 use crate::action::file::File;
+use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
@@ -91,6 +94,7 @@ impl Engine for Devstack {
         let at = steps.iter().position(|step| step.id.to_string() == prepare::LAST).unwrap_or(steps.len());
         steps.splice(at..at, clones);
         steps.push(recipe.stack(order)?);
+        steps.push(recipe.settings());
         steps.push(recipe.units());
         steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &["units"], None)?);
         Ok(steps)
@@ -140,7 +144,6 @@ fn drop_in(service: &Service) -> PathBuf {
 impl<'a> Recipe<'a> {
     fn new(order: &Order<'a>) -> Result<Self, Failure> {
         let config = order.config;
-        let dns: Vec<String> = config.network.dns.iter().map(ToString::to_string).collect();
         Ok(Self {
             config,
             facts: order.facts,
@@ -152,7 +155,6 @@ impl<'a> Recipe<'a> {
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),
-                ("dns".into(), json!(dns.join(","))),
             ]),
         })
     }
@@ -180,9 +182,22 @@ impl<'a> Recipe<'a> {
         Ok(Step::new(STEP, "Run stack.sh").after(&after).holding(Hold::Packages).with(run))
     }
 
+    /// Configuration of a cloud that stands; stack.sh has done it for a new one.
+    fn settings(&self) -> Step {
+        let all = settings::settings(self.config);
+        let mut step = Step::new("settings", "Set what the services are told").after(&[STEP]);
+        for conf in settings::Conf::ALL {
+            let keys = settings::of(&all, conf);
+            for path in conf.paths().into_iter().filter(|_| !keys.is_empty()) {
+                step = step.with(IniKeys { path, keys: keys.clone() });
+            }
+        }
+        step
+    }
+
     /// Everything of the table enabled, running and answering; each unit once, although two rows may share one.
     fn units(&self) -> Step {
-        let mut step = Step::new("units", "See that every unit runs").after(&[STEP]);
+        let mut step = Step::new("units", "See that every unit runs").after(&["settings"]);
         let mut known: Vec<&str> = Vec::new();
         known.extend((self.datapath() == Datapath::Netdev).then_some(prepare::SWITCH_UNIT));
         for service in &self.services {
@@ -192,7 +207,8 @@ impl<'a> Recipe<'a> {
             known.push(&service.unit);
             let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
             let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
-            let inputs = if services::is_devstacks(service) { vec![drop_in(service)] } else { Vec::new() };
+            let mut inputs = service.inputs.clone();
+            inputs.extend(services::is_devstacks(service).then(|| drop_in(service)));
             step = step
                 .with(Enabled { unit: service.unit.clone() })
                 .with(Started::new(&service.unit).reading(inputs).until(service.time_limit, ready));

@@ -1,7 +1,7 @@
 //! What stack.sh needs before it starts: tools, its account, its answers, and order for the units that it will make.
 
 use super::services::{children_die, is_devstacks};
-use super::{ACCOUNT, CLOSED_LOGS, HOME, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories};
+use super::{ACCOUNT, CLOSED_LOGS, HOME, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories, settings};
 use crate::action::account::SystemUser;
 use crate::action::directory::Directory;
 use crate::action::file::File;
@@ -150,6 +150,7 @@ fn local_conf(recipe: &Recipe) -> Result<Step, Failure> {
         ("userspace", json!(recipe.datapath() == Datapath::Netdev)),
         ("services", json!(recipe.config.devstack.services)),
         ("dashboard", json!(recipe.config.cloud.dashboard)),
+        ("settings", json!(settings::sections(&settings::settings(recipe.config)))),
         ("own", json!(recipe.facts.own_devstack_lines)),
     ];
     let text = recipe.render_with(LOCAL_CONF.trim_start_matches('/'), &values)?;

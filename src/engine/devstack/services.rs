@@ -6,6 +6,7 @@ use crate::config::devstack::Extra;
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Listen, Scope, Service};
 use crate::plan::Role;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one may take to start.
@@ -20,7 +21,7 @@ struct Row {
     role: Role,
     after: &'static [&'static str],
     probe: Probe,
-    listens: Option<(u16, &'static str)>,
+    listens: Option<Listen>,
 }
 
 const fn row(id: &'static str, name: &'static str, layer: Layer, after: &'static [&'static str], probe: Probe) -> Row {
@@ -45,7 +46,10 @@ const ROWS: &[Row] = &[
     row("neutron-periodic", "neutron-periodic-workers", Layer::Control, SWITCH, Probe::Active),
     row("neutron-ovn-maintenance", "neutron-ovn-maintenance-worker", Layer::Control, SWITCH, Probe::Active),
     row("nova-api", "n-api", Layer::Control, CONTROL, api("/compute/", "compute")),
-    row("nova-metadata", "n-api-meta", Layer::Control, CONTROL, Probe::Active),
+    Row {
+        listens: Some(Listen { scope: Scope::Machine, port: 8775, purpose: "metadata" }),
+        ..row("nova-metadata", "n-api-meta", Layer::Control, CONTROL, Probe::Active)
+    },
     row("nova-super-conductor", "n-super-cond", Layer::Control, &["mariadb", "rabbitmq", "placement"], Probe::Active),
     row("nova-conductor", "n-cond-cell1", Layer::Control, &["mariadb", "rabbitmq", "placement"], Probe::Active),
     row("nova-scheduler", "n-sch", Layer::Control, &["mariadb", "rabbitmq", "placement"], Probe::Active),
@@ -64,7 +68,7 @@ const ROWS: &[Row] = &[
         Probe::NetworkAgents,
     ),
     Row {
-        listens: Some((6080, "consoles")),
+        listens: Some(Listen { scope: Scope::Host, port: 6080, purpose: "consoles" }),
         ..row("nova-novncproxy", "n-novnc-cell1", Layer::Compute, &["mariadb", "memcached"], Probe::Active)
     },
 ];
@@ -101,78 +105,75 @@ pub fn table(config: &Config) -> Vec<Service> {
     table.extend(ROWS.iter().chain(extras).map(service));
     if config.cloud.dashboard {
         let probe = Probe::Page { port: 80, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken" };
-        table.push(distribution("horizon", "apache2.service", Layer::Dashboard, Role::Control, probe, &[]));
+        table.push(distribution("horizon", "apache2.service", Layer::Dashboard, Role::Control, probe, Vec::new()));
     }
     table
 }
 
 fn service(row: &Row) -> Service {
-    let open = |(port, purpose)| Listen { scope: Scope::Host, port, purpose };
     Service {
         id: row.id,
         role: row.role,
         unit: format!("devstack@{}.service", row.name),
         layer: row.layer,
         after: row.after,
-        inputs: Vec::new(),
-        listens: row.listens.map(open).into_iter().collect(),
+        inputs: inputs(row.id),
+        listens: row.listens.into_iter().collect(),
         probe: row.probe.clone(),
         time_limit: LIMIT,
         unit_file: None,
     }
 }
 
-fn distribution(
-    id: &'static str,
-    unit: &str,
-    layer: Layer,
-    role: Role,
-    probe: Probe,
-    ports: &[(u16, &'static str)],
-) -> Service {
-    let open = |(port, purpose): &(u16, &'static str)| Listen { scope: Scope::Host, port: *port, purpose };
+/// One of the distribution's.
+fn distribution(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe, listens: Vec<Listen>) -> Service {
+    let unit = unit.to_owned();
     Service {
         id,
         role,
-        unit: unit.to_owned(),
+        unit,
         layer,
         after: &[],
         inputs: Vec::new(),
-        listens: ports.iter().map(open).collect(),
+        listens,
         probe,
         time_limit: LIMIT,
         unit_file: None,
     }
 }
 
-/// What the distribution brings. DevStack lets all of it listen on every address.
+/// What the distribution brings. DevStack lets most of it listen on every address.
 fn theirs() -> Vec<Service> {
     use Layer::{Foundation, Switch};
     use Role::{Compute, Control};
+    let listen = |scope, port, purpose| Listen { scope, port, purpose };
+    let own = |port, purpose| listen(Scope::Machine, port, purpose);
+    let queue = vec![own(5672, "AMQP"), own(25672, "Erlang distribution"), own(4369, "Erlang port mapper")];
+    let cache = vec![listen(Scope::Loopback, 11211, "cache")];
+    let web = vec![listen(Scope::Host, 80, "APIs and dashboard")];
+    let ovn = vec![own(6641, "OVN northbound"), own(6642, "OVN southbound")];
     vec![
-        distribution("mariadb", "mariadb.service", Foundation, Control, Probe::Sql, &[(3306, "SQL")]),
-        distribution(
-            "rabbitmq",
-            "rabbitmq-server.service",
-            Foundation,
-            Control,
-            Probe::Queue,
-            &[(5672, "AMQP"), (25672, "Erlang distribution"), (4369, "Erlang port mapper")],
-        ),
-        distribution("memcached", "memcached.service", Foundation, Control, Probe::Port(11211), &[(11211, "cache")]),
-        distribution("apache", "apache2.service", Foundation, Control, Probe::Port(80), &[(80, "APIs and dashboard")]),
-        distribution("openvswitch", "openvswitch-switch.service", Switch, Compute, Probe::Active, &[]),
-        distribution(
-            "ovn-central",
-            "ovn-central.service",
-            Switch,
-            Control,
-            Probe::Port(6642),
-            &[(6641, "OVN northbound"), (6642, "OVN southbound")],
-        ),
-        distribution("ovn-host", "ovn-host.service", Switch, Compute, Probe::Active, &[]),
-        distribution("libvirt", "libvirtd.service", Layer::Compute, Compute, Probe::Active, &[]),
+        distribution("mariadb", "mariadb.service", Foundation, Control, Probe::Sql, vec![own(3306, "SQL")]),
+        distribution("rabbitmq", "rabbitmq-server.service", Foundation, Control, Probe::Queue, queue),
+        distribution("memcached", "memcached.service", Foundation, Control, Probe::Port(11211), cache),
+        distribution("apache", "apache2.service", Foundation, Control, Probe::Port(80), web),
+        distribution("openvswitch", "openvswitch-switch.service", Switch, Compute, Probe::Active, Vec::new()),
+        distribution("ovn-central", "ovn-central.service", Switch, Control, Probe::Port(6642), ovn),
+        distribution("ovn-host", "ovn-host.service", Switch, Compute, Probe::Active, Vec::new()),
+        distribution("libvirt", "libvirtd.service", Layer::Compute, Compute, Probe::Active, Vec::new()),
     ]
+}
+
+/// What a service reads at its start of what we set.
+fn inputs(id: &str) -> Vec<PathBuf> {
+    match id {
+        "nova-compute" => vec!["/etc/nova/nova-cpu.conf".into()],
+        id if id.starts_with("nova-") => vec!["/etc/nova/nova.conf".into()],
+        "neutron-api" | "neutron-rpc" | "neutron-periodic" | "neutron-ovn-maintenance" => {
+            vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Whether a unit is one that DevStack makes.
