@@ -318,14 +318,25 @@ fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<
     Ok(Undone::Restored)
 }
 
+/// The first few, and how many more.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.get(SHOWN..).map(<[String]>::len) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
 /// Purges packages that we brought, unless others need them, and removes what they leave.
 pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result<Undone> {
-    let there: Vec<String> = packages::known(host)?.into_iter().filter(|name| added.contains(name)).collect();
+    let needed = packages::needed_by_the_system(host)?;
+    let goes = |name: &String| added.contains(name) && !needed.contains(name);
+    let there: Vec<String> = packages::known(host)?.into_iter().filter(goes).collect();
     if !there.is_empty() {
         let others: Vec<String> =
             packages::would_remove(host, &there)?.into_iter().filter(|name| !added.contains(name)).collect();
         if !others.is_empty() {
-            return Ok(Undone::Kept(format!("packages stay, because {} needs them", others.join(", "))));
+            return Ok(Undone::Kept(format!("packages stay, because {} needs them", some_of(&others))));
         }
         for unit in &leaves.units {
             systemd::stop(host, unit)?;
@@ -345,6 +356,7 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         links::delete_link(link)?;
     }
     for account in &leaves.accounts {
+        users::end_processes(host, account)?;
         users::remove_user(host, account)?;
         users::remove_group(host, account)?;
     }

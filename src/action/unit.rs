@@ -119,13 +119,13 @@ pub struct Started {
     inputs: Vec<PathBuf>,
     ready: Option<Ready>,
     limit: Duration,
-    patience: Option<Duration>,
+    only_up: bool,
 }
 
 impl Started {
     /// A unit without inputs of its own.
     pub fn new(unit: impl Into<String>) -> Self {
-        Self { unit: unit.into(), inputs: Vec::new(), ready: None, limit: Duration::from_secs(300), patience: None }
+        Self { unit: unit.into(), inputs: Vec::new(), ready: None, limit: Duration::from_secs(300), only_up: false }
     }
 
     /// Files that it reads only at its start.
@@ -145,9 +145,9 @@ impl Started {
         self
     }
 
-    /// One that runs and does not answer is restarted, once.
-    pub fn restarting_once(mut self) -> Self {
-        self.patience = Some(PATIENCE);
+    /// All that counts is that it answers, with whatever configuration: one that runs and is silent is restarted, once.
+    pub fn only_up(mut self) -> Self {
+        self.only_up = true;
         self
     }
 
@@ -161,6 +161,9 @@ impl Started {
 
     /// Why it must be restarted, if so.
     fn stale(&self, host: &Host, status: &systemd::UnitStatus) -> Result<bool> {
+        if self.only_up {
+            return Ok(false);
+        }
         if status.needs_reload {
             return Ok(true);
         }
@@ -277,11 +280,11 @@ impl Action for Started {
             self.wait_for_start(host)?;
             status = systemd::unit(host, &self.unit)?;
         }
-        if status.is_active() {
+        if status.is_active() && !self.only_up {
             files::write_volatile(host, &self.note(), hash.as_bytes(), 0o644)?;
         }
-        if let Some(patience) = self.patience
-            && let Err(Error::TimedOut { .. }) = self.wait(host, patience)
+        if self.only_up
+            && let Err(Error::TimedOut { .. }) = self.wait(host, PATIENCE)
         {
             systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
         }

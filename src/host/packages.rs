@@ -129,6 +129,22 @@ fn archive_option(archives: &Path) -> String {
     format!("Dir::Cache::archives={}", archives.display())
 }
 
+/// Packages that apt does not let go once they are installed (dpkg's fields Essential, Protected and Important), and what
+/// they depend on.
+pub fn needed_by_the_system(host: &Host) -> Result<BTreeSet<String>> {
+    let format = "--showformat=${Essential}${Protected}${Important} ${Package}\\n";
+    let list = Command::new("dpkg-query").args(["--show", format]).quiet().read(host)?;
+    let flagged = list.lines().filter_map(|line| line.split_once(' ')).filter(|(flags, _)| flags.contains("yes"));
+    let essential: Vec<String> = flagged.map(|(_, name)| name.to_owned()).collect();
+    let without =
+        ["recommends", "suggests", "conflicts", "breaks", "replaces", "enhances"].map(|w| format!("--no-{w}"));
+    let closure = Command::new("apt-cache").args(["depends", "--recurse", "--installed"]).args(without).args(essential);
+    let text = closure.quiet().read(host)?;
+    // A package stands at the beginning of its line, what it depends on is indented.
+    let names = text.lines().filter(|line| !line.starts_with([' ', '|', '<']));
+    Ok(names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect())
+}
+
 /// Brings all packages up to date, as far as nothing has to be removed.
 pub fn upgrade(host: &Host) -> Result<()> {
     refresh_index(host)?;

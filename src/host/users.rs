@@ -3,6 +3,10 @@
 use super::command::Command;
 use super::{Error, Host, Result};
 use nix::unistd::{Group, Uid, User};
+use std::time::Duration;
+
+/// How long a process may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Numeric owner and group of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +79,21 @@ pub fn remove_member(host: &Host, user: &str, group: &str) -> Result<()> {
 /// Whether `user` is listed in `group`.
 pub fn is_member(user: &str, group: &str) -> Result<bool> {
     Ok(find_group(group)?.is_some_and(|g| g.mem.iter().any(|member| member == user)))
+}
+
+/// Ends what still runs as a user: a daemon may outlive its package.
+pub fn end_processes(host: &Host, name: &str) -> Result<()> {
+    if find_user(name)?.is_none() {
+        return Ok(());
+    }
+    for signal in ["TERM", "KILL"] {
+        // pkill(1) ends with 1 where no process matches.
+        if Command::new("pkill").args(["--signal", signal, "--uid", name]).quiet().exit_code(host)? == 1 {
+            return Ok(());
+        }
+        std::thread::sleep(PATIENCE);
+    }
+    Ok(())
 }
 
 /// Removes a user, not its files; nobody of that name is fine.

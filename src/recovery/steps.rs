@@ -30,7 +30,7 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
             let step = Step::new(&step_name(service), &format!("Bring {} back", service.id)).after(&below);
             let (prober, unit, probe) = (prober.clone(), service.unit.clone(), service.probe.clone());
             let answers = move |host: &Host| prober.ask_alone(host, &unit, &probe);
-            let started = Started::new(&service.unit).until(service.time_limit, answers).restarting_once();
+            let started = Started::new(&service.unit).until(service.time_limit, answers).only_up();
             steps.push(step.with(started));
             here.push(step_name(service));
         }

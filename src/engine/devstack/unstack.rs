@@ -1,12 +1,13 @@
 //! Taking back what stack.sh made. unstack.sh stops services and destroys guests; it leaves units, stray workers,
 //! databases, packages, rules of iptables and a disabled ovn-central behind.
 
+use super::prepare::SWITCH_UNIT;
 use super::stack::{NOTES, PACKAGES_ADDED, UNIT};
 use super::{ACCOUNT, HOME};
 use crate::action::undo::{self, Leaves, Undone};
 use crate::engine::packages;
 use crate::host::command::Command;
-use crate::host::{Host, Result, files, iptables, ovs, systemd};
+use crate::host::{Host, Result, files, iptables, ovs, systemd, users};
 use crate::network::BRIDGE;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,6 +34,22 @@ const LEFT: &[&str] = &[
     "/var/lib/apache2",
     "/var/www",
     "/run/uwsgi",
+    "/etc/bash_completion.d/osc.bash_completion",
+    "/etc/crypttab",
+    "/etc/sudoers.d/cinder-rootwrap",
+    "/etc/sudoers.d/neutron-rootwrap",
+    "/etc/sudoers.d/nova-rootwrap",
+    "/etc/sudoers.d/zz-secure-path",
+    "/root/.cache/python-entrypoints",
+    "/usr/local/bin/cinder-manage",
+    "/usr/local/bin/cinder-rtstool",
+    "/usr/local/bin/glance",
+    "/usr/local/bin/nova-manage",
+    "/usr/local/bin/openstack",
+    "/usr/local/bin/privsep-helper",
+    "/usr/local/bin/rally",
+    "/usr/local/bin/tox",
+    "/var/lib/swtpm-localca",
 ];
 
 /// Everything that stack.sh may leave.
@@ -55,9 +72,14 @@ pub fn run(host: &Host, leaves: &Leaves) -> Result<Undone> {
     systemd::reset_failed(host, UNIT).ok();
     unstack(host);
     remove_units(host)?;
-    stop_strays(host);
+    // Workers that outlived their units.
+    users::end_processes(host, ACCOUNT)?;
     for rule in iptables::masquerades(host).iter().filter(|rule| rule.contains(" -s ")) {
         iptables::delete(host, "nat", rule)?;
+    }
+    // unstack.sh stops it, and what others made there is taken back behind this.
+    if systemd::unit(host, SWITCH_UNIT)?.load == "loaded" {
+        systemd::start(host, &[SWITCH_UNIT])?;
     }
     if ovs::is_running(host) {
         ovs::change(&["--if-exists", "del-br", BRIDGE, "--", "--if-exists", "del-br", "br-int"]).run(host)?;
@@ -97,15 +119,4 @@ fn remove_units(host: &Host) -> Result<()> {
         files::remove(host, &Path::new(UNITS).join(unit))?;
     }
     systemd::daemon_reload(host)
-}
-
-/// Workers that outlived their units.
-fn stop_strays(host: &Host) {
-    for signal in ["TERM", "KILL"] {
-        let killed = Command::new("pkill").args(["--signal", signal, "--uid", ACCOUNT]).quiet().run(host);
-        if killed.is_err() {
-            return;
-        }
-        std::thread::sleep(Duration::from_secs(2));
-    }
 }
