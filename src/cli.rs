@@ -134,7 +134,7 @@ pub struct Plan {
 }
 
 /// Options of `apply`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     after_help = "A run goes on when its terminal is closed; `apply` again watches it.\n\nExample:\n  sudo gpucloud-install apply --yes --progress plain"
 )]
@@ -145,6 +145,9 @@ pub struct Apply {
     /// Start the run and do not watch it
     #[arg(long, conflicts_with = "foreground")]
     pub detach: bool,
+    /// Destroy what users have, where stack.sh has to run anew
+    #[arg(long)]
+    pub and_lose_all_instances: bool,
     /// Be the run itself (what the unit starts)
     #[arg(long, hide = true)]
     pub worker: bool,

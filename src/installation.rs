@@ -36,6 +36,8 @@ pub struct Installation {
     pub secrets: Secrets,
     /// The engine.
     pub engine: Box<dyn Engine>,
+    /// Whether what users have may be destroyed; only told by name.
+    pub may_lose: bool,
 }
 
 impl Installation {
@@ -60,7 +62,7 @@ impl Installation {
         let secrets = Secrets::load(host, engine.secrets())?;
         let host = host.masking(secrets.values());
         let facts = Facts::gather(&host)?;
-        Ok(Self { host, config, facts, secrets, engine })
+        Ok(Self { host, config, facts, secrets, engine, may_lose: false })
     }
 
     /// The journal, to be read only.
@@ -111,7 +113,7 @@ impl Installation {
     }
 
     fn order(&self) -> Order<'_> {
-        Order { config: &self.config, facts: &self.facts, secrets: &self.secrets }
+        Order { config: &self.config, facts: &self.facts, secrets: &self.secrets, may_lose: self.may_lose }
     }
 
     /// A fixed answer that was changed stops everything.

@@ -39,6 +39,13 @@ pub fn find(id: &str, version: &str) -> Option<&'static Supported> {
     SYSTEMS.iter().find(|system| system.id == id && system.version == version)
 }
 
+/// Whether this is a later release of a system that has rows: DevStack's master may know it.
+pub fn is_newer(id: &str, version: &str) -> bool {
+    let number = |version: &str| version.parse::<f64>().unwrap_or(0.0);
+    let mut rows = SYSTEMS.iter().filter(|system| system.id == id).peekable();
+    rows.peek().is_some() && rows.all(|system| number(system.version) < number(version))
+}
+
 /// The systems that suit an engine, in a sentence.
 pub fn names(engine: EngineName) -> String {
     let suit = SYSTEMS.iter().filter(|system| engine == EngineName::Devstack || system.native);

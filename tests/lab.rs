@@ -80,6 +80,7 @@ fn main() {
         trial("a_changed_fixed_answer_is_refused", scenario::changed_fixed_answer),
         trial("what_users_have_is_not_destroyed", scenario::holdings),
         trial("after_a_reboot_the_cloud_is_healthy", scenario::reboot),
+        trial("what_is_down_comes_back", scenario::recovered),
         trial("a_second_host_does_not_disturb_the_first", scenario::side_by_side),
         trial("stack_sh_is_started_watched_and_explained", scenario::devstack::around_stack_sh),
         trial("a_package_installs_without_a_toolchain", scenario::package),

@@ -32,7 +32,7 @@ impl Action for IniKeys {
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
         let Some(text) = files::read_text(host, &self.path)? else {
-            return Ok(Checked::Later("when its file is there".into()));
+            return Ok(Checked::Later("when its owner has made it".into()));
         };
         let differs = |key: &&Key| ini::values(&text, &key.section, &key.name) != key.values;
         let words = |key: &Key| format!("[{}] {} = {}", key.section, key.name, key.values.join(" | "));

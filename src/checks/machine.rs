@@ -32,6 +32,10 @@ pub(super) fn system(s: &Subject) -> Vec<Finding> {
             let what = format!("{} is not supported, and devstack.force says to try it", os.pretty_name);
             Finding::warn("system", what, "where stack.sh fails, its log says why")
         }
+        None if engine == EngineName::Devstack && systems::is_newer(&os.id, &os.version) => {
+            let what = format!("{} is newer than what was tried", os.pretty_name);
+            Finding::warn("system", what, "devstack.branch = \"master\" is most likely to know it")
+        }
         None => {
             let next = format!("use one of: {}", systems::names(engine));
             Finding::stop("system", format!("{} is not supported", os.pretty_name), next)

@@ -1,9 +1,9 @@
 //! Each check against facts that it must judge.
 
 use super::*;
-use crate::config::Virt;
 use crate::config::network::Access;
 use crate::config::tests::sample;
+use crate::config::{EngineName, Virt};
 use crate::facts::reach::{Problem, Server};
 use crate::facts::{filters, hardware, kvm::Kvm, network, os, pci, software, storage};
 
@@ -93,6 +93,8 @@ fn a_good_machine_passes_everything() {
 fn each_fault_is_found_with_its_level() {
     use Level::{Stop, Warn};
     assert_eq!(level("system", |f, _| f.os.version = "11".into()), Stop);
+    assert_eq!(level("system", |f, c| (f.os.version, c.engine) = ("14".into(), EngineName::Devstack)), Warn);
+    assert_eq!(level("system", |f, c| (f.os.version, c.engine) = ("11".into(), EngineName::Devstack)), Stop);
     assert_eq!(level("systemd", |f, _| f.os.systemd = false), Stop);
     assert_eq!(level("memory", |f, _| f.hardware.memory = 4 << 30), Stop);
     assert_eq!(level("memory", |f, _| f.hardware.memory = 32 << 30), Warn);

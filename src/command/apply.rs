@@ -22,12 +22,12 @@ pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Fail
     session.require_live()?;
     require_root(&session.host)?;
     if options.worker {
-        return work(session);
+        return work(session, options);
     }
     if run::is_going_on(&session.host) {
         return if options.detach { leave(session) } else { attach(session) };
     }
-    let installation = Installation::load(&session.host, &session.global.config)?;
+    let installation = load(session, options)?;
     if !prepare(session, &installation)? {
         return Ok(ExitStatus::Done);
     }
@@ -40,9 +40,14 @@ pub(super) fn attach(session: &Session) -> Result<ExitStatus, Failure> {
     watch(session)
 }
 
-/// Inside the unit: no questions, no display.
-fn work(session: &Session) -> Result<ExitStatus, Failure> {
+fn load(session: &Session, options: &Apply) -> Result<Installation, Failure> {
     let installation = Installation::load(&session.host, &session.global.config)?;
+    Ok(Installation { may_lose: options.and_lose_all_instances, ..installation })
+}
+
+/// Inside the unit: no questions, no display.
+fn work(session: &Session, options: &Apply) -> Result<ExitStatus, Failure> {
+    let installation = load(session, options)?;
     Ok(worker::apply(&installation, session.global.jobs, Vec::new())?.status)
 }
 
@@ -106,7 +111,7 @@ pub(super) fn go(session: &Session, options: &Apply, installation: &Installation
     if options.foreground || !installation.facts.os.systemd {
         return foreground(session, installation);
     }
-    run::start(&session.host, &session.global.config, session.global.jobs)?;
+    run::start(&session.host, &session.global.config, session.global.jobs, installation.may_lose)?;
     if options.detach { leave(session) } else { watch(session) }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Done);
     }
     write_answers(session, &installation.config)?;
-    apply::go(session, &Apply { foreground: false, detach: false, worker: false }, &installation)
+    apply::go(session, &Apply::default(), &installation)
 }
 
 /// A file that was there, and said something else, stays beside it: it may have comments.

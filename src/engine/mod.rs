@@ -43,6 +43,8 @@ pub struct Order<'a> {
     pub facts: &'a Facts,
     /// All secrets that [`Engine::secrets`] named.
     pub secrets: &'a Secrets,
+    /// Whether what users have may be destroyed.
+    pub may_lose: bool,
 }
 
 /// A way to install OpenStack.

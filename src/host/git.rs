@@ -35,13 +35,13 @@ pub struct Clone {
 }
 
 impl Clone {
-    /// The commit that is checked out; `None` where there is no clone.
+    /// The commit that is checked out; `None` where there is no clone, or one that was cut off before its end.
     pub fn head(&self, host: &Host) -> Result<Option<String>> {
         if !files::exists(host, self.directory.join(".git/HEAD")) {
             return Ok(None);
         }
-        let text = self.git().args(["rev-parse", "HEAD"]).quiet().read(host)?;
-        Ok(Some(text.trim().to_owned()))
+        let head = self.git().args(["rev-parse", "--verify", "--quiet", "HEAD"]).quiet().output(host)?;
+        Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
     }
 
     /// Fetches and checks out. A try that was cut off goes on: what arrived whole is not fetched again.

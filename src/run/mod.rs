@@ -46,7 +46,7 @@ fn state(host: &Host) -> String {
 
 /// Starts a run in its unit: it outlives the terminal, and is killed as a whole. One that another terminal has started
 /// meanwhile is as good.
-pub fn start(host: &Host, config: &Path, jobs: u16) -> Result<(), Failure> {
+pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new("cannot tell where this program is", e.to_string(), "start it by its full path"))?;
     let _lock = files::lock(host, Path::new(START_LOCK))?;
@@ -63,7 +63,9 @@ pub fn start(host: &Host, config: &Path, jobs: u16) -> Result<(), Failure> {
         format!("--property=EnvironmentFile={ENVIRONMENT}"),
     ];
     let words = [&program.display().to_string(), "--jobs", &jobs.to_string(), "--yes", "apply", "--worker"];
-    systemd::start_transient(host, UNIT, &options, &words.map(str::to_owned))
+    let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+    words.extend(may_lose.then(|| "--and-lose-all-instances".to_owned()));
+    systemd::start_transient(host, UNIT, &options, &words)
         .map_err(|error| Failure { status: ExitStatus::Failed, ..error.into() })
 }
 

@@ -28,6 +28,7 @@ pub fn of_a_standing_cloud() -> Verdict {
         ("plan", installer(LAB, &["plan", "--json"]).expect(0).json()),
         ("apply", installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()),
         ("status", installer(LAB, &["status", "--json"]).expect(0).json()),
+        ("recover", installer(LAB, &["recover", "--json"]).expect(0).json()),
         ("doctor", installer(LAB, &["doctor", "--json"]).expect(0).json()),
         ("inventory", installer(LAB, &["inventory", "--json"]).expect(0).json()),
         ("init", installer(LAB, &["init", "--json", "--output", "/root/other.toml"]).expect(0).json()),

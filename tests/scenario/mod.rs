@@ -336,6 +336,23 @@ pub fn changed_fixed_answer() -> Verdict {
     Ok(())
 }
 
+/// Stopped, failed and flushed: brought back layer by layer, and nothing else is touched.
+pub fn recovered() -> Verdict {
+    let down = "systemctl stop mariadb rabbitmq-server gpucloud-keystone ovn-central
+        systemctl kill --signal=KILL gpucloud-nova-compute
+        nft flush ruleset";
+    inside(LAB, &["sh", "-c", down]).expect(0);
+    installer(LAB, &["status"]).expect(1);
+    let recovered = installer(LAB, &["recover", "--json"]).expect(0).json();
+    assert_eq!(recovered["healthy"], true, "{recovered}");
+    assert!(recovered["changed"].as_u64().unwrap() >= 4, "{recovered}");
+    installer(LAB, &["status"]).expect(0);
+    assert_eq!(installer(LAB, &["recover", "--json"]).expect(0).json()["changed"], 0);
+    // What runs now has the configuration that apply gave it.
+    assert_eq!(installer(LAB, &["plan", "--json"]).expect(0).json()["pending"], 0);
+    Ok(())
+}
+
 pub fn holdings() -> Verdict {
     write(LAB, "/root/disk.raw", &"x".repeat(4096));
     let make = [

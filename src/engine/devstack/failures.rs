@@ -163,3 +163,54 @@ fn last_errors(log: &str) -> Vec<&str> {
     last.reverse();
     last
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log as bash, DevStack and the programs print it, with this line before its end.
+    fn log_with(line: &str) -> String {
+        let stamp = "2026-11-25 03:26:34.968";
+        format!(
+            "{stamp} | + lib/nova:install_nova:921 :   echo 'No space left on device'\n{stamp} | {line}\n\
+             {stamp} | + ./stack.sh:err_trap:560 :   local r=1\n{stamp} | Error on exit\n{stamp} | World dumping...\n"
+        )
+    }
+
+    #[test]
+    fn known_causes_are_named_with_their_line() {
+        for (line, cause, retry) in [
+            ("OSError: [Errno 28] No space left on device", "disk is full", false),
+            ("[ERROR] ./stack.sh:231 If you wish to run this script anyway run with FORCE=yes", "does not know", false),
+            (
+                "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 812 (apt)",
+                "installs packages",
+                true,
+            ),
+            ("fatal: unable to access 'https://opendev.org/': Could not resolve host: opendev.org", "names", true),
+            ("[Call Trace]; git call failed: [git clone https://opendev.org/x]", "could not be cloned", true),
+            ("ERROR: ResolutionImpossible: for help visit https://pip.pypa.io", "do not fit together", false),
+            (
+                "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool: Read timed out.",
+                "broke off",
+                true,
+            ),
+            ("OSError: [Errno 98] Address already in use", "port", false),
+            ("[ERROR] lib/keystone:603 keystone did not start", "Keystone", false),
+            ("Error: nova-compute did not start", "hypervisor", false),
+            ("MemoryError", "memory", false),
+        ] {
+            let explained = explain(&log_with(line), "/x.log");
+            assert!(explained.what.contains(cause), "{line}: {}", explained.what);
+            assert_eq!((explained.evidence.as_str(), explained.retry), (line, retry));
+        }
+    }
+
+    #[test]
+    fn what_bash_echoes_is_no_cause_and_an_unknown_one_shows_the_last_lines() {
+        let explained = explain(&log_with("frobnicate: wrong phase of the moon"), "/opt/stack/logs/x.log");
+        assert_eq!(explained.what, "stack.sh failed");
+        assert_eq!(explained.evidence, "frobnicate: wrong phase of the moon");
+        assert!(explained.next.contains("/opt/stack/logs/x.log"));
+    }
+}

@@ -178,7 +178,7 @@ impl<'a> Recipe<'a> {
         after.extend([prepare::LAST, "originals", "order", "account"].map(str::to_owned));
         after.extend((self.datapath() == Datapath::Netdev).then(|| "switch".to_owned()));
         let after: Vec<&str> = after.iter().map(String::as_str).collect();
-        let run = stack::StackRun { force: order.config.devstack.force, may_lose: false };
+        let run = stack::StackRun { force: order.config.devstack.force, may_lose: order.may_lose };
         Ok(Step::new(STEP, "Run stack.sh").after(&after).holding(Hold::Packages).with(run))
     }
 

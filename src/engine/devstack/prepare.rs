@@ -12,6 +12,7 @@ use crate::action::undo::Leaves;
 use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::engine::openvswitch;
+use crate::engine::packages::NETWORK;
 use crate::engine::service::unit_of;
 use crate::failure::Failure;
 use crate::host::ovs::Datapath;
@@ -58,11 +59,12 @@ pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
 fn tools(recipe: &Recipe) -> Step {
     // gawk: DevStack merges [[post-config]] by it, and installs it only later.
     let mut names = vec!["git", "gawk", "sudo", "ca-certificates", "python3", "lsb-release", "iptables", "nftables"];
-    names.extend((recipe.datapath() == Datapath::Netdev).then_some("openvswitch-switch"));
+    let early_switch = recipe.datapath() == Datapath::Netdev;
+    names.extend(early_switch.then_some("openvswitch-switch"));
     let packages = Packages {
         purpose: "devstack-tools".into(),
         names: names.into_iter().map(str::to_owned).collect(),
-        leaves: Leaves::default(),
+        leaves: if early_switch { NETWORK.leaves() } else { Leaves::default() },
         made_once: Vec::new(),
         changed_permissions: Vec::new(),
     };

@@ -219,6 +219,11 @@ impl Action for StackRun {
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        if !is_running(host)? && holdings::of_databases(host, &[]) != Holdings::Nothing {
+            unstack::save_away(host)?;
+            // On a cloud that runs, stack.sh drops the databases and then fails.
+            unstack::unstack(host);
+        }
         let result = self.run_with_retries(host);
         note_packages(host)?;
         result?;

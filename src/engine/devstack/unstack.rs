@@ -15,6 +15,8 @@ use std::time::Duration;
 /// How long unstack.sh may take: it waits for each conductor.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// Where a cloud is saved before it is destroyed; the time is appended.
+const SAVED: &str = "/var/lib/gpucloud/saved";
 /// Where DevStack puts its units.
 const UNITS: &str = "/etc/systemd/system";
 
@@ -95,8 +97,22 @@ pub fn run(host: &Host, leaves: &Leaves) -> Result<Undone> {
     Ok(result)
 }
 
+/// What users have in databases, and how the cloud was configured, before both are destroyed.
+pub fn save_away(host: &Host) -> Result<()> {
+    let directory = PathBuf::from(format!("{SAVED}-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S")));
+    files::make_parents(host, &directory)?;
+    files::make_dir(host, &directory, 0o700, None)?;
+    let dump = format!("--result-file={}", directory.join("databases.sql").display());
+    Command::new("mariadb-dump").args(["--all-databases", "--single-transaction", &dump]).run(host)?;
+    let archive = format!("--file={}", directory.join("configuration.tar.gz").display());
+    let there = LEFT.iter().filter(|path| path.starts_with("/etc/") && files::exists(host, path));
+    Command::new("tar").args(["--create", "--gzip", &archive]).args(there.copied()).run(host)?;
+    host.warn(&format!("databases and configuration are saved in {}", directory.display()));
+    Ok(())
+}
+
 /// Its own way first; what it leaves undone is done behind it.
-fn unstack(host: &Host) {
+pub fn unstack(host: &Host) {
     if !files::exists(host, format!("{HOME}/devstack/unstack.sh")) {
         return;
     }
