@@ -175,11 +175,15 @@ fn repair_interrupted(host: &Host) -> Result<()> {
     // A first try takes up dpkg's own notes, without which apt refuses to work; it fails on packages that were torn, or
     // that miss others which were not unpacked any more.
     configure_all().exit_code(host)?;
-    fix_broken(host)?;
+    let fixed = fix_broken(host);
     let torn = torn_packages(&status_text(host)?);
-    if !torn.is_empty() {
-        // Killed while it unpacked: dpkg refuses to configure these (dpkg(1), "reinst-required").
+    if torn.is_empty() {
+        fixed?;
+    } else {
+        // Killed while it unpacked: dpkg refuses to configure these (dpkg(1), "reinst-required"), and may have refused
+        // to mend others because of them.
         apt_get().args(["install", "--reinstall"]).args(torn).run(host)?;
+        fix_broken(host)?;
     }
     configure_all().run(host)
 }
