@@ -218,7 +218,7 @@ pub fn packages_of(host: &Host, journal: &Journal) -> Result<Vec<String>, Failur
     for (_, entry) in journal.entries() {
         match &entry.past.undo {
             Some(Undo::Packages { added, .. }) => all.extend(added.iter().cloned()),
-            Some(Undo::Devstack { .. }) => all.extend(brought(host)?),
+            Some(Undo::Devstack(_)) => all.extend(brought(host)?),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 //! wizard, config   answers
 //! facts, checks    what this machine is, and what that means
 //! engine           how OpenStack gets onto it: steps, service table, probes
+//! recovery         what is down, and bringing it back
 //! network          how instances reach the world, and the world them
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, undo; the kinds of change
@@ -17,7 +18,7 @@
 //! lab              throw-away hosts
 //! ui               everything that is printed
 //! failure, finding, exit   errors with the next command; what checks say; exit statuses
-//! systems, template, content   supported systems; files that land on a host
+//! systems, template, content, ini   supported systems; files that land on a host
 //! ```
 
 pub mod action;

@@ -1,8 +1,7 @@
 //! The systems that are supported, all of Debian's family. A new release is one row of [`SYSTEMS`]; for labs also a
-//! variant of [`LabSystem`]. What differs between releases beyond that (names of packages) stands where it is used:
-//! `engine/native/packages.rs`.
+//! variant of [`LabSystem`]. What differs between releases beyond that (names of packages) stands in
+//! `engine/packages.rs`; a row says which engines it suits, and DevStack's branch for it.
 
-use crate::config::EngineName;
 use serde::{Deserialize, Serialize};
 
 /// A system on which a cloud can be installed.
@@ -46,10 +45,9 @@ pub fn is_newer(id: &str, version: &str) -> bool {
     rows.peek().is_some() && rows.all(|system| number(system.version) < number(version))
 }
 
-/// The systems that suit an engine, in a sentence.
-pub fn names(engine: EngineName) -> String {
-    let suit = SYSTEMS.iter().filter(|system| engine == EngineName::Devstack || system.native);
-    suit.map(|system| system.name).collect::<Vec<_>>().join(", ")
+/// Those of them, in a sentence.
+pub fn names(which: impl Fn(&Supported) -> bool) -> String {
+    SYSTEMS.iter().filter(|system| which(system)).map(|system| system.name).collect::<Vec<_>>().join(", ")
 }
 
 /// A system that a lab host can have.

@@ -2,6 +2,7 @@
 //! `identity.rs`.)
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::finding::Finding;
 use crate::host::{Host, Result, users};
 
 /// The shell of an account that nobody logs in to.
@@ -28,7 +29,14 @@ impl Action for SystemUser {
     }
 
     fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
-        Ok(Checked::done_if(users::find_user(&self.name)?.is_some(), format!("make, shell {}", self.shell)))
+        let Some(user) = users::find_user(&self.name)? else {
+            return Ok(Checked::needed(format!("make, shell {}", self.shell)));
+        };
+        if user.dir == std::path::Path::new(&self.home) {
+            return Ok(Checked::Done);
+        }
+        let what = format!("there is an account called {} with another home, {}", self.name, user.dir.display());
+        Ok(Checked::Blocked(Finding::stop("account", what, format!("rename or remove it: userdel {}", self.name))))
     }
 
     fn asks_the_running_system(&self) -> bool {

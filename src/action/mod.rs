@@ -1,7 +1,7 @@
 //! Actions: the reversible changes of a machine, one kind a file. An action knows how to see whether it is done, how
 //! to do it and what to remember to undo it; it never decides whether it is wanted.
 //!
-//! A new kind is one new file here and its `mod` line below, a variant of [`Undo`] if none fits, a hand in `host/` if
+//! A new kind is one new file here and its `mod` line below, a variant of [`Undo`] (`undo.rs`, with what takes it back) if none fits, a hand in `host/` if
 //! the machine has to be touched in a new way, and nothing in `plan/`. One that takes effect with the next boot returns
 //! [`Applied::RebootNeeded`]; the runner does the rest.
 
@@ -22,6 +22,7 @@ pub mod sysctl;
 pub mod task;
 pub mod undo;
 pub mod unit;
+pub mod unstack;
 
 pub use originals::Originals;
 pub use undo::{Undo, Undone};

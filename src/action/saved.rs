@@ -1,10 +1,12 @@
-//! A file that another program is about to change: what it was goes to the journal, and comes back with `uninstall`.
+//! Files that another program edits, in two parts around it: what was there before, and how it left them. `uninstall` puts
+//! the former back, and keeps what somebody has edited since.
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, files};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
-/// Remember what is at a path.
+/// Remember what is at a path, before.
 #[derive(Debug, Clone)]
 pub struct Saved {
     /// The file; it need not be there.
@@ -35,6 +37,48 @@ impl Action for Saved {
     }
 
     fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+        Ok(Applied::Done)
+    }
+}
+
+/// Remember how the other program left a file, behind it: taken back before [`Saved`] is.
+pub struct Left {
+    path: PathBuf,
+    fingerprint: OnceLock<String>,
+}
+
+impl Left {
+    /// The file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), fingerprint: OnceLock::new() }
+    }
+}
+
+impl Action for Left {
+    fn id(&self) -> ActionId {
+        ActionId::new("left", self.path.display())
+    }
+
+    fn describe(&self) -> String {
+        format!("Remember how {} was left", self.path.display())
+    }
+
+    fn check(&self, _host: &Host, past: &Past) -> Result<Checked> {
+        Ok(Checked::done_if(past.undo.is_some(), "so that later edits can be told from it"))
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        Ok(Undo::Edits { path: self.path.clone() })
+    }
+
+    fn fingerprint(&self) -> Option<String> {
+        self.fingerprint.get().cloned()
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        if let Some(content) = files::read(host, &self.path)? {
+            self.fingerprint.get_or_init(|| files::hash(&content));
+        }
         Ok(Applied::Done)
     }
 }

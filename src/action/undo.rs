@@ -4,8 +4,8 @@
 use super::kept::keep_if_edited;
 use super::network::NetworkOriginal;
 use super::originals::{Original, Originals};
+use super::unstack::{self, Stacked};
 use super::{Past, iptables, network};
-use crate::engine::devstack::unstack;
 use crate::host::users::Owner;
 use crate::host::{
     Error, Host, Result, command::Command, files, links, nft, nspawn, packages, sql, sysctl, systemd, users,
@@ -27,6 +27,11 @@ pub enum Undo {
         original: Original,
         /// Directories made on the way, outermost first.
         made: Vec<PathBuf>,
+    },
+    /// Keep what was edited in a file since another program left it.
+    Edits {
+        /// The file.
+        path: PathBuf,
     },
     /// Remove a directory with all in it, or give an existing one its permissions back.
     Directory {
@@ -103,10 +108,7 @@ pub enum Undo {
         name: String,
     },
     /// Run unstack.sh, and remove what it leaves.
-    Devstack {
-        /// What stack.sh left that was not there before.
-        leaves: Leaves,
-    },
+    Devstack(Stacked),
     /// Put the network back as it was.
     Network(NetworkOriginal),
     /// Put rules of iptables back.
@@ -175,6 +177,7 @@ impl Undo {
             Undo::Nothing => "nothing to take back".into(),
             Undo::Path { path, original: Original::Absent, .. } => format!("Remove {}", path.display()),
             Undo::Path { path, .. } => format!("Put {} back as it was", path.display()),
+            Undo::Edits { path } => format!("Keep what was edited in {}", path.display()),
             Undo::Directory { path, original: Original::Absent, shared: true, .. } => {
                 format!("Remove {} if it is empty", path.display())
             }
@@ -192,7 +195,7 @@ impl Undo {
             Undo::DatabaseUser { name, host } => format!("Drop database user {name}@{host}"),
             Undo::Program { argv } => format!("Run {}", argv.join(" ")),
             Undo::Container { name } => format!("Stop container {name}"),
-            Undo::Devstack { .. } => "Run unstack.sh and remove what it leaves".into(),
+            Undo::Devstack(_) => "Run unstack.sh and remove what it leaves".into(),
             Undo::Network(_) => "Put the network back as it was".into(),
             Undo::Iptables { rules, .. } => format!("Put {} rules of iptables back", rules.len()),
             Undo::NftTable { family, table } => format!("Remove nftables table {family} {table}"),
@@ -209,6 +212,7 @@ impl Undo {
         match self {
             Undo::Nothing => Ok(Undone::Restored),
             Undo::Path { path, original, made } => restore_path(host, past, originals, path, original, made),
+            Undo::Edits { path } => keep_edits(host, past, path),
             Undo::Directory { path, original, made, shared } => restore_directory(host, path, original, made, *shared),
             Undo::User { name } => done(users::remove_user(host, name)),
             Undo::Group { name } => done(users::remove_group(host, name)),
@@ -222,12 +226,20 @@ impl Undo {
             }
             Undo::Program { argv } => run_program(host, argv),
             Undo::Container { name } => done(nspawn::stop(host, name)),
-            Undo::Devstack { leaves } => unstack::run(host, leaves),
+            Undo::Devstack(stacked) => unstack::run(host, stacked),
             Undo::Network(original) => done(network::restore(host, original)),
             Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
             Undo::NftTable { family, table } => done(remove_table(family, table)),
         }
     }
+}
+
+fn keep_edits(host: &Host, past: &Past, path: &Path) -> Result<Undone> {
+    Ok(keep_if_edited(host, past, path)?.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
+}
+
+fn was_edited(path: &Path, kept: &Path) -> Undone {
+    Undone::Kept(format!("{} was edited: kept as {}", path.display(), kept.display()))
 }
 
 fn done(result: Result<()>) -> Result<Undone> {
@@ -275,9 +287,7 @@ fn restore_path(
         Original::Absent | Original::Directory { .. } => files::remove(host, path)?,
     }
     remove_made(host, made)?;
-    Ok(kept.map_or(Undone::Restored, |kept| {
-        Undone::Kept(format!("{} was edited: kept as {}", path.display(), kept.display()))
-    }))
+    Ok(kept.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
 }
 
 fn remove_made(host: &Host, made: &[PathBuf]) -> Result<()> {

@@ -37,7 +37,7 @@ pub(super) fn system(s: &Subject) -> Vec<Finding> {
             Finding::warn("system", what, "devstack.branch = \"master\" is most likely to know it")
         }
         None => {
-            let next = format!("use one of: {}", systems::names(engine));
+            let next = format!("use one of: {}", systems::names(suits));
             Finding::stop("system", format!("{} is not supported", os.pretty_name), next)
         }
     }]

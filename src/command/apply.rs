@@ -1,4 +1,5 @@
-//! `apply`: makes the machine what the answers say, or watches a run that is going on.
+//! `apply`: makes the machine what the answers say, or watches a run that is going on. What is said at its
+//! end comes from the engine (`Engine::farewell`).
 
 use super::Session;
 use crate::checks;

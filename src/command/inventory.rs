@@ -1,4 +1,5 @@
-//! `inventory`: network links and display devices, as tables. What is known of them comes from `facts/`.
+//! `inventory`: network links and display devices, as tables. What is known of them comes from `facts/`
+//! (`network.rs`, `pci.rs`): a new column is a field there and a cell here.
 
 use super::Session;
 use crate::exit::ExitStatus;

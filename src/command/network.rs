@@ -9,8 +9,8 @@ use crate::config::{APPLIED_PATH, Config};
 use crate::content::Content;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::host::nft::{Family, listing};
-use crate::host::{Host, files};
 use crate::installation::{Installation, require_root};
 use crate::network::guard::{self, Confirmation};
 use crate::network::{TABLE, keep, live, probe, report, state};
@@ -19,11 +19,7 @@ use crate::plan::{Plan, Step};
 use crate::run::worker::{self, Work};
 use crate::ui::text;
 use serde_json::json;
-use std::path::Path;
 use std::time::Duration;
-
-/// Held while the network is brought into its state.
-const LOCK: &str = "/run/gpucloud/network/lock";
 
 pub(super) fn run(session: &Session, options: &Network) -> Result<ExitStatus, Failure> {
     session.require_live()?;
@@ -143,7 +139,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     apply::refuse_stops(session, &installation.network_findings()?)?;
     session.ui.say(text::plan(&plan, false));
     session.consent("Go ahead?", true)?;
-    let _lock = lock(&session.host)?;
+    let _lock = keep::lock(&session.host)?;
     // What was seen is what is done: each action looks again before it changes anything.
     let outcome = worker::work(&installation.host, Work::apply(1, vec![session.ui.display()]), |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
@@ -167,7 +163,7 @@ fn revert(session: &Session) -> Result<ExitStatus, Failure> {
 
 fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
     // The timer's next look must find the answers that were confirmed.
-    let _lock = lock(&session.host)?;
+    let _lock = keep::lock(&session.host)?;
     let waited = guard::confirm(&session.host)?;
     if waited {
         note_confirmed(session)?;
@@ -211,27 +207,14 @@ fn write_report(session: &Session) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Done)
 }
 
-/// One at a time, and no look of the timer in between.
-fn lock(host: &Host) -> Result<impl Drop + use<>, Failure> {
-    files::make_parents(host, Path::new(LOCK))?;
-    Ok(files::lock(host, Path::new(LOCK))?)
-}
-
 /// What the units run: no journal, no facts but those that the state needs, and only the answers of the last complete
 /// apply.
 fn keep(session: &Session) -> Result<ExitStatus, Failure> {
     let host: &Host = &session.host;
     let Some(config) = Config::load_applied(host)? else { return Ok(ExitStatus::Done) };
-    let _lock = lock(host)?;
-    // A run that is going on, or a change that waits for a yes, is about to make it something else.
+    // A run that is going on is about to make it something else.
     if Journal::refuse_busy(host, DIRECTORY).is_err() {
         return Ok(ExitStatus::Done);
-    }
-    if guard::pending(host)?.is_some() {
-        if guard::is_armed(host)? {
-            return Ok(ExitStatus::Done);
-        }
-        session.ui.say(guard::take_back(host)?);
     }
     let keep::Kept { changes, failed } = keep::bring_back(host, &config)?;
     for change in &changes {

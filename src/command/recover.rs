@@ -1,4 +1,5 @@
-//! `recover`: brings back what is down of the cloud that was applied last, and waits until it is healthy.
+//! `recover`: brings back what is down of the cloud that was applied last, and waits until it is healthy. It runs
+//! no checks of the machine: those are `doctor`'s.
 
 use super::Session;
 use crate::exit::ExitStatus;

@@ -1,9 +1,9 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
-//! network:
-//! `config/network.rs`), a value in
-//! each of `profiles/*.toml`, and a row here; `init`, the error messages and the check of changed answers follow.
+//! network: `network.rs`; of DevStack: `devstack.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a
+//! row here; `init`, the error messages and the check of changed answers follow. Who reads it: templates, by values that
+//! an engine's `Recipe` gives them, and `engine/devstack/settings.rs`.
 
-use super::Config;
+use super::{Config, EngineName};
 
 /// What happens when an answer is changed on a cloud that stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +78,12 @@ pub const ANSWERS: &[Answer] = &[
     Answer {
         key: "devstack.branch",
         meaning: "Branch of DevStack and of what it installs",
-        on_change: OnChange::Fixed("stack.sh would have to run anew, and drops every database"),
+        on_change: OnChange::Fixed(ANEW),
     },
     Answer {
         key: "devstack.services",
         meaning: "Beyond what every cloud has: \"cinder\" (volumes), \"swift\" (objects), \"heat\" (stacks)",
-        on_change: OnChange::Fixed("stack.sh would have to run anew, and drops every database"),
+        on_change: OnChange::Fixed(ANEW),
     },
     Answer {
         key: "devstack.upgrade",
@@ -143,6 +143,10 @@ pub const ANSWERS: &[Answer] = &[
     },
 ];
 
+/// What stack.sh reads once: with DevStack these are fixed too.
+const ONLY_STACK_SH_READS: [&str; 3] = ["cloud.dashboard", "cloud.workers", "compute.virt"];
+const ANEW: &str = "stack.sh would have to run anew, and drops every database";
+
 /// The answers as a file with a comment for each.
 pub fn render(config: &Config) -> String {
     let mut text = String::from("# Answers of gpucloud-install. After an edit: gpucloud-install plan, then apply.\n");
@@ -186,7 +190,11 @@ pub fn changed_fixed(applied: &Config, config: &Config) -> Vec<FixedChange> {
     ANSWERS
         .iter()
         .filter_map(|answer| {
-            let OnChange::Fixed(lost) = answer.on_change else { return None };
+            let lost = match answer.on_change {
+                OnChange::Fixed(lost) => lost,
+                _ if config.engine == EngineName::Devstack && ONLY_STACK_SH_READS.contains(&answer.key) => ANEW,
+                _ => return None,
+            };
             let (was, now) = (value(applied, answer.key), value(config, answer.key));
             (was != now).then_some(FixedChange { key: answer.key, was, now, lost })
         })

@@ -88,6 +88,9 @@ impl std::str::FromStr for GitBase {
         let url = if text.starts_with('/') { format!("file://{text}") } else { text.to_owned() };
         let known = ["https://", "http://", "ssh://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@~+%".contains(c);
+        if url.starts_with("http") && url.contains('@') {
+            return Err("an address with a password would stand in logs and command lines: use ssh, or a folder".into());
+        }
         if known && url.chars().all(plain) && !url.contains("/../") {
             return Ok(Self(url));
         }
@@ -107,7 +110,9 @@ mod tests {
         assert_eq!(base("/srv/git/").as_deref(), Ok("file:///srv/git"));
         assert_eq!(base("https://opendev.org").as_deref(), Ok("https://opendev.org"));
         assert_eq!("ssh://git@mirror.lan/srv".parse::<GitBase>().unwrap().folder(), None);
-        for bad in ["srv/git", "https://a b", "https://$(id)", "ftp://x", "/srv/`id`", "/srv/\n"] {
+        for bad in
+            ["srv/git", "https://me:secret@host", "https://a b", "https://$(id)", "ftp://x", "/srv/`id`", "/srv/\n"]
+        {
             assert!(base(bad).is_err(), "{bad:?} was taken");
         }
         assert!("stable/$x".parse::<Branch>().is_err() && "-x".parse::<Branch>().is_err());

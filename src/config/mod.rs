@@ -140,6 +140,9 @@ impl Config {
         if !(1..=64).contains(&self.cloud.workers) {
             return Err(format!("cloud.workers: {} is not between 1 and 64", self.cloud.workers));
         }
+        if self.engine == EngineName::Devstack && self.host.share_services {
+            return Err("host.share_services: DevStack takes database, queue and web server over whole".into());
+        }
         self.network.check(self.host.address, &self.host.interface)
     }
 

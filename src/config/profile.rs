@@ -14,6 +14,7 @@ use toml::{Table, Value};
 pub const PROFILES: &[(&str, &str)] = &[
     ("workstation", include_str!("../../profiles/workstation.toml")),
     ("lab", include_str!("../../profiles/lab.toml")),
+    ("devstack", include_str!("../../profiles/devstack.toml")),
 ];
 
 /// Answers from a profile and the facts of this machine.

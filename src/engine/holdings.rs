@@ -1,4 +1,5 @@
 //! What users have in a cloud, asked of the databases themselves: they tell while the APIs are down, too.
+//! Every engine's `Engine::holdings` asks here.
 
 use super::Holdings;
 use crate::host::Host;
@@ -6,41 +7,27 @@ use crate::host::sql::{self, Identifier};
 
 /// Databases of MariaDB itself.
 const SYSTEM: [&str; 5] = ["information_schema", "mysql", "performance_schema", "sys", "test"];
-/// Databases of the cloud.
-const CLOUD: [&str; 11] = [
-    "keystone",
-    "placement",
-    "glance",
-    "nova_api",
-    "nova_cell0",
-    "nova_cell1",
-    "neutron",
-    "cinder",
-    "heat",
-    "stats",
-    "swift",
-];
-
-/// Instances, images, volumes. Where MariaDB goes with `our_packages`, other databases on it count too.
-pub fn of_databases(host: &Host, our_packages: &[String]) -> Holdings {
+/// Instances, images, volumes. Where MariaDB goes with `our_packages`, databases on it that are not among the cloud's
+/// `own` count too.
+pub fn of_databases(host: &Host, our_packages: &[String], own: &[&str]) -> Holdings {
     let goes = our_packages.iter().any(|name| name == "mariadb-server");
     match sql::connect() {
-        Ok(Some(sql)) => count(&sql, goes),
+        Ok(Some(sql)) => count(&sql, goes, own),
         Ok(None) if !crate::host::files::exists(host, "/var/lib/mysql/nova_cell1") => Holdings::Nothing,
         Ok(None) => Holdings::Unknown("MariaDB, which knows it, does not run: systemctl start mariadb".into()),
         Err(error) => Holdings::Unknown(error.to_string()),
     }
 }
 
-fn count(sql: &sql::Sql, server_goes: bool) -> Holdings {
-    match held(sql, server_goes) {
+fn count(sql: &sql::Sql, server_goes: bool, own: &[&str]) -> Holdings {
+    match held(sql, server_goes, own) {
         Ok(found) if found.is_empty() => Holdings::Nothing,
         Ok(found) => Holdings::Some(found),
         Err(error) => Holdings::Unknown(error.to_string()),
     }
 }
 
-fn held(sql: &sql::Sql, server_goes: bool) -> Result<Vec<String>, sql::SqlError> {
+fn held(sql: &sql::Sql, server_goes: bool, own: &[&str]) -> Result<Vec<String>, sql::SqlError> {
     let mut found = Vec::new();
     let kinds =
         [("nova_cell1", "instances", "instance"), ("glance", "images", "image"), ("cinder", "volumes", "volume")];
@@ -53,7 +40,7 @@ fn held(sql: &sql::Sql, server_goes: bool) -> Result<Vec<String>, sql::SqlError>
             n => found.push(format!("{n} {what}s")),
         }
     }
-    let is_ours = |name: &str| SYSTEM.contains(&name) || CLOUD.contains(&name);
+    let is_ours = |name: &str| SYSTEM.contains(&name) || own.contains(&name);
     let others = sql.databases()?.into_iter().filter(|name| server_goes && !is_ours(name));
     found.extend(others.map(|name| format!("the database {name}")));
     Ok(found)

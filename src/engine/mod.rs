@@ -1,8 +1,8 @@
-//! Engines: how OpenStack gets onto the host. Everything after it (the network; later GPUs, recovery, classroom) is the
+//! Engines: how OpenStack gets onto the host. Everything after it (network, recovery; later GPUs, classroom) is the
 //! same code for all of them, and asks only this trait.
 //!
-//! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], and its name in
-//! `config/mod.rs` (`EngineName`). Templates belong to their path on the host, not to an engine.
+//! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], its name in
+//! `config/mod.rs` (`EngineName`), and where it has answers of its own a file like `config/devstack.rs`. Templates belong to their path on the host, not to an engine.
 
 pub mod base;
 pub mod devstack;
@@ -33,6 +33,20 @@ pub enum Holdings {
     Some(Vec<String>),
     /// It cannot be told, for this reason. Counts as something.
     Unknown(String),
+}
+
+impl Holdings {
+    /// These too.
+    pub fn and(self, more: Vec<String>) -> Self {
+        match self {
+            Holdings::Nothing => Holdings::Some(more),
+            Holdings::Some(mut all) => {
+                all.extend(more);
+                Holdings::Some(all)
+            }
+            unknown => unknown,
+        }
+    }
 }
 
 /// What an engine works from.

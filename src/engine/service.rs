@@ -1,7 +1,8 @@
 //! What a row of the service table is, and what follows from its rows: start order, status layers, the ports to
 //! close, the order of recovery, which unit restarts when a file changes.
 //!
-//! The rows themselves are in each engine: `native/services.rs`.
+//! The rows themselves are in each engine: `native/services.rs`, `devstack/services.rs`. A port of a row is open to
+//! administrators and instances, to this machine alone, or on loopback: its [`Scope`].
 
 use super::probe::Probe;
 use crate::plan::Role;

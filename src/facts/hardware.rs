@@ -1,4 +1,4 @@
-//! Processors and memory.
+//! Processors, memory and clocks.
 
 use crate::host::{Error, Host, Result, files};
 use procfs::{CpuInfo, FromBufRead, Meminfo};

@@ -28,7 +28,7 @@ pub struct Clone {
     pub url: String,
     /// The directory.
     pub directory: std::path::PathBuf,
-    /// Branch or tag.
+    /// The branch.
     pub branch: String,
     /// The commit; the branch's head where none is named.
     pub commit: Option<String>,
@@ -44,28 +44,38 @@ impl Clone {
         Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
     }
 
-    /// Fetches and checks out. A try that was cut off goes on: what arrived whole is not fetched again.
+    /// Fetches and checks out. A clone that was cut off before its end begins anew: it may hold locks and torn files.
     ///
     /// # Errors
     /// The address does not answer, or has no such branch or commit.
     pub fn make(&self, host: &Host) -> Result<()> {
-        if !files::exists(host, self.directory.join(".git/HEAD")) {
-            let directory = self.directory.display().to_string();
-            self.account().args(["git", "init", "--quiet", "--initial-branch=gpucloud", &directory]).run(host)?;
+        let directory = self.directory.display().to_string();
+        if self.head(host)?.is_none() {
+            files::remove_tree(host, &self.directory)?;
         }
-        let depth = format!("--depth={DEPTH}");
-        let fetch = |what: &str| {
-            self.git().args(["fetch", "--quiet", "--tags", &depth, &self.url, what]).limit(LIMIT).run(host)
-        };
-        fetch(&self.branch)?;
-        let wanted = self.commit.clone().unwrap_or_else(|| "FETCH_HEAD".into());
+        self.account().args(["git", "init", "--quiet", "--initial-branch=gpucloud", &directory]).run(host)?;
+        self.git().args(["config", "remote.origin.url", &self.url]).run(host)?;
+        let tracked = format!("refs/remotes/origin/{}", self.branch);
+        // Into a branch of ours: only so git fetches the tags that lie on the way, too.
+        self.fetch(host, &format!("+refs/heads/{}:{tracked}", self.branch))?;
+        let wanted = self.commit.clone().unwrap_or(tracked);
         if self.git().args(["cat-file", "-e", &format!("{wanted}^{{commit}}")]).quiet().run(host).is_err() {
             // Further behind the head than others: asked for by its name.
-            fetch(&wanted)?;
+            self.fetch(host, &wanted)?;
         }
-        self.git().args(["checkout", "--quiet", "--force", "--detach", &wanted]).run(host)?;
-        self.git().args(["remote", "remove", "origin"]).quiet().run(host).ok();
-        self.git().args(["remote", "add", "origin", &self.url]).run(host)
+        self.git().args(["checkout", "--quiet", "--force", "--detach", &wanted]).run(host)
+    }
+
+    /// Whether files that belong to the repository were edited.
+    pub fn is_edited(&self, host: &Host) -> Result<bool> {
+        let status = self.git().args(["status", "--porcelain", "--untracked-files=no"]).quiet().output(host)?;
+        Ok(!status.stdout.is_empty())
+    }
+
+    fn fetch(&self, host: &Host, what: &str) -> Result<()> {
+        // Master's last tag may be a thousand commits away.
+        let depth = self.branch.starts_with("stable/").then(|| format!("--depth={DEPTH}"));
+        self.git().args(["fetch", "--quiet"]).args(depth).args(["origin", what]).limit(LIMIT).run(host)
     }
 
     fn git(&self) -> Command {

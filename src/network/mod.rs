@@ -14,10 +14,10 @@
 //! ```
 //!
 //! A new way to reach instances is a variant of `Access` (`config/network.rs`: the wizard, answers and texts follow),
-//! what [`desired`] says of it, its rules in [`rules`], and what it asks of the campus in [`report`]. A kernel
-//! parameter that the network needs is a line of [`sysctls`]: boot, plan and undo follow. Firewalls beside ours are
-//! recognised by
-//! `facts/filters.rs`; how to open one is said by `checks/filters.rs`.
+//! what [`desired`] says of it, its rules in [`rules`], what it asks of the campus in [`report`], and
+//! its hops in [`probe`]; `checks/ranges.rs` judges its ranges. A kernel parameter that the network needs is a line of
+//! [`sysctls`]: boot, plan and undo follow. Firewalls beside ours are recognised by `facts/filters.rs`; how to open one
+//! is said by `checks/filters.rs`.
 
 pub mod eyes;
 pub mod guard;

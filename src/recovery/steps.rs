@@ -6,7 +6,7 @@ use crate::action::unit::Started;
 use crate::action::{ActionId, Checked};
 use crate::engine::base;
 use crate::engine::service::{Layer, Service};
-use crate::host::{Error, Host};
+use crate::host::Host;
 use crate::installation::Installation;
 use crate::network::keep;
 use crate::plan::Step;
@@ -63,9 +63,12 @@ fn network(installation: &Installation) -> Task {
         let words: Vec<String> = left.iter().map(ToString::to_string).collect();
         Ok(Checked::done_if(words.is_empty(), words.join("; ")))
     };
-    let work = move |host: &Host| match keep::bring_back(host, &again)?.failed {
-        failed if failed.is_empty() => Ok(()),
-        failed => Err(Error::protocol("bring the network back", failed.join("; "))),
+    let work = move |host: &Host| {
+        // A card that is gone must not keep the services down; the last look says what is missing.
+        for failed in keep::bring_back(host, &again)?.failed {
+            host.warn(&failed);
+        }
+        Ok(())
     };
     Task::new(ActionId::new("network", "kept"), "Bring the network into its state", probe, work)
         .at_runtime()

@@ -8,17 +8,17 @@
 //! progress      how far it is, from its summary (pure)
 //! settings      lines for the services' configuration, in local.conf and in a cloud that stands
 //! failures      why it failed, from its log (pure)
-//! unstack       taking back what it made
+//! leaves        what it leaves, for `action/unstack.rs`, which takes it back
 //! ```
 
 mod failures;
+mod leaves;
 mod prepare;
 mod progress;
 mod repositories;
 pub mod services;
 mod settings;
 pub mod stack;
-pub mod unstack;
 
 use super::native::virt_type;
 use super::probe::Prober;
@@ -27,6 +27,7 @@ use super::{Engine, Holdings, Order, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
+use crate::action::unstack::SWITCH_UNIT;
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
 use crate::config::secrets::Secrets;
@@ -42,18 +43,19 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The account of stack.sh and of all services.
-const ACCOUNT: &str = "stack";
-/// Its home, and where everything is cloned.
-const HOME: &str = "/opt/stack";
 /// What stack.sh is told.
 const LOCAL_CONF: &str = "/opt/stack/devstack/local.conf";
 /// Closed to others: what bash echoes into the logs has passwords in it.
 const CLOSED_LOGS: &str = "/opt/stack/logs";
+/// What stack.sh prints before it has a log, and at its end.
+const OUTPUT: &str = "/opt/stack/logs/stack.sh.out";
 /// Logs of stack.sh, which opens this directory to everybody.
 const LOGS: &str = "/opt/stack/logs/stack";
 /// A link to the newest summary; the log has the same name without `.summary`.
 const SUMMARY: &str = "/opt/stack/logs/stack/stack.sh.log.summary";
+/// The databases that DevStack makes.
+const DATABASES: &[&str] =
+    &["keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1", "neutron", "cinder", "heat"];
 /// The account of all services in the queue.
 const QUEUE_USER: &str = "stackrabbit";
 /// The step behind which the cloud is there.
@@ -94,6 +96,7 @@ impl Engine for Devstack {
         let at = steps.iter().position(|step| step.id.to_string() == prepare::LAST).unwrap_or(steps.len());
         steps.splice(at..at, clones);
         steps.push(recipe.stack(order)?);
+        steps.push(prepare::close());
         steps.push(recipe.settings());
         steps.push(recipe.units());
         steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &["units"], None)?);
@@ -121,7 +124,13 @@ impl Engine for Devstack {
     }
 
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
-        holdings::of_databases(host, our_packages)
+        let held = holdings::of_databases(host, our_packages, DATABASES);
+        // Its clones are there to be worked on.
+        match repositories::edited(host) {
+            Ok(edited) if edited.is_empty() => held,
+            Ok(edited) => held.and(edited),
+            Err(error) => Holdings::Unknown(error.to_string()),
+        }
     }
 
     fn farewell(&self, config: &Config) -> Vec<String> {
@@ -178,7 +187,11 @@ impl<'a> Recipe<'a> {
         after.extend([prepare::LAST, "originals", "order", "account"].map(str::to_owned));
         after.extend((self.datapath() == Datapath::Netdev).then(|| "switch".to_owned()));
         let after: Vec<&str> = after.iter().map(String::as_str).collect();
-        let run = stack::StackRun { force: order.config.devstack.force, may_lose: order.may_lose };
+        let run = stack::StackRun {
+            force: order.config.devstack.force,
+            may_lose: order.may_lose,
+            range: order.config.network.range,
+        };
         Ok(Step::new(STEP, "Run stack.sh").after(&after).holding(Hold::Packages).with(run))
     }
 
@@ -197,9 +210,9 @@ impl<'a> Recipe<'a> {
 
     /// Everything of the table enabled, running and answering; each unit once, although two rows may share one.
     fn units(&self) -> Step {
-        let mut step = Step::new("units", "See that every unit runs").after(&["settings"]);
+        let mut step = Step::new("units", "See that every unit runs").after(&["settings", prepare::CLOSED]);
         let mut known: Vec<&str> = Vec::new();
-        known.extend((self.datapath() == Datapath::Netdev).then_some(prepare::SWITCH_UNIT));
+        known.extend((self.datapath() == Datapath::Netdev).then_some(SWITCH_UNIT));
         for service in &self.services {
             if known.contains(&service.unit.as_str()) {
                 continue;

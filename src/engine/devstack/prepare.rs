@@ -1,31 +1,35 @@
 //! What stack.sh needs before it starts: tools, its account, its answers, and order for the units that it will make.
+//! local.conf's shell variables are given their values here; its sections for the services come from `settings.rs`.
 
 use super::services::{children_die, is_devstacks};
-use super::{ACCOUNT, CLOSED_LOGS, HOME, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories, settings};
+use super::{CLOSED_LOGS, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories, settings};
 use crate::action::account::SystemUser;
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::packages::Packages;
-use crate::action::saved::Saved;
+use crate::action::saved::{Left, Saved};
 use crate::action::task::Task;
 use crate::action::undo::Leaves;
 use crate::action::unit::{Enabled, Started};
+use crate::action::unstack::{ACCOUNT, HOME, SWITCH_UNIT};
 use crate::action::{ActionId, Checked};
+use crate::engine::base::ADMIN_GROUP;
 use crate::engine::openvswitch;
 use crate::engine::packages::NETWORK;
 use crate::engine::service::unit_of;
 use crate::failure::Failure;
 use crate::host::ovs::Datapath;
-use crate::host::{Host, packages};
+use crate::host::{Host, files, packages};
 use crate::network::BRIDGE;
 use crate::plan::{Hold, Step};
 use serde_json::json;
+use std::path::Path;
 
 /// The step behind which stack.sh may start.
 pub(super) const LAST: &str = "local-conf";
 
-/// Started before stack.sh where the kernel has no module.
-pub(super) const SWITCH_UNIT: &str = "openvswitch-switch.service";
+/// For clients, with the administrator's password in it.
+const CLOUDS: &str = "/etc/openstack/clouds.yaml";
 
 /// stack.sh changes the whole system through sudo.
 const SUDOERS: &str = "/etc/sudoers.d/gpucloud-stack";
@@ -99,6 +103,58 @@ fn remember() -> Step {
     let saved = EDITED.iter().map(|path| Saved { path: path.into(), by: "stack.sh" });
     let step = Step::new("originals", "Remember what stack.sh changes").after(&["tools"]);
     saved.fold(step, Step::with)
+}
+
+/// The step in which what stack.sh left open is closed.
+pub(super) const CLOSED: &str = "closed";
+
+/// Directories whose files have passwords in them; stack.sh lets everybody read them.
+const OPEN: &[&str] = &[
+    "/etc/nova",
+    "/etc/neutron",
+    "/etc/keystone",
+    "/etc/glance",
+    "/etc/placement",
+    "/etc/cinder",
+    "/opt/stack/devstack",
+];
+
+/// What stack.sh has left: closed to others, and noted.
+pub(super) fn close() -> Step {
+    let mut step = Step::new(CLOSED, "Close what stack.sh left open").after(&[super::STEP]).with(closed());
+    for path in EDITED {
+        step = step.with(Left::new(*path));
+    }
+    step
+}
+
+fn closed() -> Task {
+    let open = |host: &Host| -> crate::host::Result<Vec<&str>> {
+        let mut open = Vec::new();
+        for path in OPEN {
+            open.extend(files::status(host, Path::new(path))?.filter(|status| status.mode & 0o007 != 0).map(|_| *path));
+        }
+        Ok(open)
+    };
+    let clouds_open = |host: &Host| -> crate::host::Result<bool> {
+        let status = files::status(host, Path::new(CLOUDS))?;
+        Ok(status.is_some_and(|status| status.mode & 0o007 != 0))
+    };
+    let probe = move |host: &Host| {
+        let mut found = open(host)?;
+        found.extend(clouds_open(host)?.then_some(CLOUDS));
+        Ok(Checked::done_if(found.is_empty(), format!("close {}", found.join(", "))))
+    };
+    let work = move |host: &Host| {
+        for path in open(host)? {
+            files::set_permissions(host, Path::new(path), 0o750, files::owner(host, ACCOUNT, ACCOUNT)?)?;
+        }
+        match clouds_open(host)? {
+            true => files::set_permissions(host, Path::new(CLOUDS), 0o640, files::owner(host, ACCOUNT, ADMIN_GROUP)?),
+            false => Ok(()),
+        }
+    };
+    Task::new(ActionId::new("closed", "devstack"), "Close files with passwords to others", probe, work)
 }
 
 /// Drop-ins for units that are not there yet: stack.sh starts them with their order.

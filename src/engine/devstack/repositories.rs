@@ -1,20 +1,22 @@
-//! Clones of DevStack and of what it installs: in parallel, before stack.sh, each at its pinned commit.
+//! Clones of DevStack and of what it installs: in parallel, before stack.sh, each at its pinned commit
+//! (`profiles/devstack/commits.toml`). What a cloud that stands has checked out stays.
 
-use super::{ACCOUNT, HOME, Recipe};
+use super::{Recipe, stack};
 use crate::action::file::File;
 use crate::action::task::Task;
+use crate::action::unstack::{ACCOUNT, HOME};
 use crate::action::{ActionId, Checked};
 use crate::config::devstack::Extra;
 use crate::content::Content;
 use crate::failure::Failure;
-use crate::host::Host;
 use crate::host::git::{self, Clone};
+use crate::host::{Host, files};
 use crate::plan::Step;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Commits that were tried together.
-const PINS: &str = include_str!("../../../profiles/devstack.toml");
+const PINS: &str = include_str!("../../../profiles/devstack/commits.toml");
 
 /// The step behind which DevStack itself is there.
 pub(super) const DEVSTACK: &str = "clone-devstack";
@@ -25,7 +27,7 @@ pub(super) const DEVSTACK: &str = "clone-devstack";
 /// Only our own mistake: pins that do not parse.
 pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
     let pins: BTreeMap<String, BTreeMap<String, String>> =
-        toml::from_str(PINS).map_err(|error| Failure::bug(format!("profiles/devstack.toml: {error}")))?;
+        toml::from_str(PINS).map_err(|error| Failure::bug(format!("profiles/devstack/commits.toml: {error}")))?;
     let pins = pins.get(recipe.config.devstack.branch.as_str()).cloned().unwrap_or_default();
     let settings = File::new(git::SETTINGS, Content::plain(git::SETTINGS_TEXT));
     let mut steps = vec![Step::new("git", "Let git read mirrors").after(&["tools"]).with(settings)];
@@ -73,7 +75,10 @@ fn task(clone: Clone) -> Task {
         Ok(match (clone.head(host)?, &clone.commit) {
             (None, Some(commit)) => Checked::needed(format!("fetch {} at {}", clone.url, short(commit))),
             (None, None) => Checked::needed(format!("fetch {}, head of {}", clone.url, clone.branch)),
-            // What stack.sh has installed, or the administrator has checked out, stays.
+            // What stack.sh has installed, or the administrator has checked out since, stays.
+            (Some(head), Some(commit)) if head != *commit && !stack::has_completed(host) => {
+                Checked::needed(format!("check out {}", short(commit)))
+            }
             (Some(_), _) => Checked::Done,
         })
     };
@@ -84,4 +89,24 @@ fn task(clone: Clone) -> Task {
 
 fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
+}
+
+/// Clones in which files were edited, in words.
+pub(super) fn edited(host: &Host) -> crate::host::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in files::list(host, HOME)? {
+        let directory = Path::new(HOME).join(&name);
+        let clone = Clone {
+            account: ACCOUNT.into(),
+            home: HOME.into(),
+            url: String::new(),
+            directory: directory.clone(),
+            branch: String::new(),
+            commit: None,
+        };
+        if clone.head(host)?.is_some() && clone.is_edited(host)? {
+            found.push(format!("edited files in {}", directory.display()));
+        }
+    }
+    Ok(found)
 }

@@ -1,28 +1,26 @@
 //! stack.sh itself: in a unit of its own, as its account. Terminal closed, SSH lost, installer killed: it goes on, and
 //! the next apply attaches to it again.
 
-use super::{ACCOUNT, HOME, SUMMARY, failures, progress, unstack};
+use super::{DATABASES, OUTPUT, SUMMARY, failures, leaves, progress};
 use crate::action::undo::Undo;
+use crate::action::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, Stacked, UNIT};
 use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
 use crate::engine::{Holdings, holdings};
 use crate::finding::Finding;
 use crate::host::{Error, Host, Result, files, packages, systemd};
 use crate::run;
-use std::collections::HashSet;
+use ipnet::Ipv4Net;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The unit in which stack.sh runs.
-pub const UNIT: &str = "gpucloud-stack.service";
-/// What we note of stack.sh.
-pub(super) const NOTES: &str = "/var/lib/gpucloud/devstack";
 /// It completed here: its logs may be removed by anybody.
 const COMPLETE: &str = "/var/lib/gpucloud/devstack/complete";
-/// Packages that were here before stack.sh, one a line.
-pub(super) const PACKAGES_BEFORE: &str = "/var/lib/gpucloud/devstack/packages-before";
-/// Packages that it brought, one a line.
-pub(super) const PACKAGES_ADDED: &str = "/var/lib/gpucloud/devstack/packages-added";
+/// Packages that were here before the stack.sh that runs, one a line.
+const PACKAGES_BEFORE: &str = "/var/lib/gpucloud/devstack/packages-before";
+/// How long its last line may take from its filter into the summary.
+const LAST_LINE_LIMIT: Duration = Duration::from_secs(5);
 /// How often its summary is looked at.
 const POLL: Duration = Duration::from_secs(1);
 /// How often a cause that may pass is given another try.
@@ -40,6 +38,8 @@ pub struct StackRun {
     pub force: bool,
     /// Whether instances of users may be lost.
     pub may_lose: bool,
+    /// The cloud's external network.
+    pub range: Ipv4Net,
 }
 
 impl StackRun {
@@ -49,6 +49,10 @@ impl StackRun {
             files::remove(host, Path::new(path))?;
         }
         systemd::reset_failed(host, UNIT).ok();
+        // Where units of an earlier try run, starting them does nothing, and old processes face new databases.
+        unstack::stop_units(host)?;
+        let known: Vec<String> = packages::known(host)?.into_iter().collect();
+        files::write(host, Path::new(PACKAGES_BEFORE), known.join("\n").as_bytes(), 0o600, None)?;
         let mut options = vec![
             format!("--uid={ACCOUNT}"),
             format!("--gid={ACCOUNT}"),
@@ -58,8 +62,11 @@ impl StackRun {
             format!("--setenv=LOGNAME={ACCOUNT}"),
             // Proxies, as the run itself has them; they may hold passwords.
             format!("--property=EnvironmentFile=-{}", run::ENVIRONMENT),
-            // What it starts in passing must not outlive a failure.
-            "--property=KillMode=control-group".into(),
+            // bash echoes passwords before it has a log of its own, and DevStack prints one at its end.
+            format!("--property=StandardOutput=append:{OUTPUT}"),
+            "--property=StandardError=inherit".into(),
+            // Its filter writes the last line after it has ended.
+            "--property=KillMode=process".into(),
         ];
         options.extend(self.force.then(|| "--setenv=FORCE=yes".into()));
         systemd::start_transient(host, UNIT, &options, &[format!("{HOME}/devstack/stack.sh")])
@@ -81,12 +88,22 @@ impl StackRun {
     }
 
     fn run_once(&self, host: &Host) -> Result<()> {
-        if !is_running(host)? {
+        if !is_running(host)? && !is_complete(host)? {
             self.start(host)?;
         }
         follow(host)?;
-        if is_complete(host)? { Ok(()) } else { Err(explained(host)) }
+        let complete = host.wait_until("the last line of stack.sh", LAST_LINE_LIMIT, POLL, || is_complete(host));
+        note_packages(host)?;
+        match complete {
+            Err(Error::TimedOut { .. }) => Err(explained(host)),
+            result => result,
+        }
     }
+}
+
+/// Whether stack.sh has completed here once.
+pub fn has_completed(host: &Host) -> bool {
+    files::exists(host, COMPLETE)
 }
 
 /// Whether stack.sh runs now.
@@ -157,7 +174,7 @@ fn log() -> PathBuf {
 
 /// Its failure in words: by its log, and by its journal where it failed before it had a log.
 fn explained(host: &Host) -> Error {
-    let log = tail(host, &log()) + &systemd::last_lines(host, UNIT, 30);
+    let log = tail(host, &log()) + &tail(host, Path::new(OUTPUT));
     let failures::Explained { what, evidence, next, retry } =
         failures::explain(&log, &format!("{}", self::log().display()));
     Error::Explained { what, evidence: host.mask(&evidence), next, retry }
@@ -196,10 +213,13 @@ impl Action for StackRun {
         if is_running(host)? {
             return Ok(Checked::needed("go on watching stack.sh, which runs"));
         }
-        if files::exists(host, COMPLETE) || is_complete(host)? {
+        if has_completed(host) {
             return Ok(Checked::Done);
         }
-        let held = match holdings::of_databases(host, &[]) {
+        if is_complete(host)? {
+            return Ok(Checked::needed("note that stack.sh has completed"));
+        }
+        let held = match holdings::of_databases(host, &[], DATABASES) {
             Holdings::Nothing => return Ok(Checked::needed("run: about 10 to 20 minutes")),
             Holdings::Some(held) => held.join(", "),
             Holdings::Unknown(why) => format!("unknown: {why}"),
@@ -213,40 +233,38 @@ impl Action for StackRun {
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
-        let before: Vec<String> = packages::known(host)?.into_iter().collect();
-        files::write(host, Path::new(PACKAGES_BEFORE), before.join("\n").as_bytes(), 0o600, None)?;
-        Ok(Undo::Devstack { leaves: action::packages::not_there_yet(host, &unstack::leaves())? })
+        let leaves = action::packages::not_there_yet(host, &leaves::all())?;
+        Ok(Undo::Devstack(Stacked { range: self.range, leaves }))
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        if !is_running(host)? && holdings::of_databases(host, &[]) != Holdings::Nothing {
-            unstack::save_away(host)?;
+        let begins = !is_running(host)? && !is_complete(host)?;
+        if begins && holdings::of_databases(host, &[], DATABASES) != Holdings::Nothing {
+            leaves::save_away(host)?;
             // On a cloud that runs, stack.sh drops the databases and then fails.
             unstack::unstack(host);
         }
-        let result = self.run_with_retries(host);
-        note_packages(host)?;
-        result?;
+        self.run_with_retries(host)?;
         files::write(host, Path::new(COMPLETE), b"", 0o644, None)?;
         Ok(Applied::Done)
     }
 }
 
-/// Notes what stack.sh brought so far, so that `uninstall` takes no package that came later.
+/// Adds what a stack.sh that has ended brought to the list of what `uninstall` takes. What came between two tries is the
+/// administrator's.
 fn note_packages(host: &Host) -> Result<()> {
-    files::write(host, Path::new(PACKAGES_ADDED), new_packages(host)?.join("\n").as_bytes(), 0o600, None)
+    let all = brought(host)?;
+    files::write(host, Path::new(PACKAGES_ADDED), all.join("\n").as_bytes(), 0o600, None)?;
+    files::remove(host, Path::new(PACKAGES_BEFORE))
 }
 
-fn new_packages(host: &Host) -> Result<Vec<String>> {
-    let Some(before) = files::read_text(host, PACKAGES_BEFORE)? else { return Ok(Vec::new()) };
-    let before: HashSet<&str> = before.lines().collect();
-    Ok(packages::known(host)?.into_iter().filter(|name| !before.contains(name.as_str())).collect())
-}
-
-/// Packages that stack.sh brought; before it ended for the first time, all that came since it began.
+/// Packages that stack.sh brought, the one that runs included.
 pub fn brought(host: &Host) -> Result<Vec<String>> {
-    match files::read_text(host, PACKAGES_ADDED)? {
-        Some(added) => Ok(added.lines().map(str::to_owned).collect()),
-        None => new_packages(host),
+    let noted = files::read_text(host, PACKAGES_ADDED)?.unwrap_or_default();
+    let mut all: BTreeSet<String> = noted.lines().map(str::to_owned).collect();
+    if let Some(before) = files::read_text(host, PACKAGES_BEFORE)? {
+        let before: HashSet<&str> = before.lines().collect();
+        all.extend(packages::known(host)?.into_iter().filter(|name| !before.contains(name.as_str())));
     }
+    Ok(all.into_iter().collect())
 }

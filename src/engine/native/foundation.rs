@@ -53,6 +53,11 @@ fn databases(recipe: &Recipe) -> std::result::Result<Step, Failure> {
     Ok(step)
 }
 
+/// The names of the cloud's databases.
+pub(super) fn database_names() -> Vec<&'static str> {
+    DATABASES.iter().map(|(name, _)| *name).collect()
+}
+
 pub(super) fn secret(recipe: &Recipe, name: &str) -> std::result::Result<Secret, Failure> {
     let found = recipe.secrets.get(name).cloned();
     found.ok_or_else(|| Failure::bug(format!("no secret is called {name}")))

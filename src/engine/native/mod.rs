@@ -129,7 +129,7 @@ impl Engine for Native {
     }
 
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
-        holdings::of_databases(host, our_packages)
+        holdings::of_databases(host, our_packages, &foundation::database_names())
     }
 
     fn farewell(&self, config: &Config) -> Vec<String> {
@@ -161,7 +161,7 @@ fn python_finding(version: Option<&str>) -> Finding {
         Some(version) => Finding::stop(
             id,
             format!("Python {version} is not one of 3.11, 3.12, 3.13"),
-            format!("use one of: {}", systems::names(crate::config::EngineName::Native)),
+            format!("use one of: {}", systems::names(|system| system.native)),
         ),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A new process is one row here (with its ports, and the probe that tells whether it works), its configuration in
 //! `templates/`, its package in `packages.rs` where the distribution brings it, and its start in the file of its layer
-//! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`).
+//! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`). An API also needs a database
+//! (`foundation.rs`), tables (`schemas.rs`), an account in Keystone (`control.rs`) and passwords (`SECRETS`).
 
 use super::VENV;
 use crate::config::Config;

@@ -1,0 +1,73 @@
+//! What stack.sh leaves on a machine beside packages, one path a line (what packages leave: `engine/packages.rs`), and
+//! saving it before it is destroyed.
+
+use crate::action::undo::Leaves;
+use crate::engine::packages;
+use crate::host::command::Command;
+use crate::host::{Host, Result, files, systemd};
+use std::path::PathBuf;
+
+/// Where a cloud is saved before it is destroyed; the time is appended.
+const SAVED: &str = "/var/lib/gpucloud/saved";
+/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 13).
+const LEFT: &[&str] = &[
+    "/etc/nova",
+    "/etc/neutron",
+    "/etc/keystone",
+    "/etc/glance",
+    "/etc/placement",
+    "/etc/cinder",
+    "/etc/swift",
+    "/etc/heat",
+    "/etc/apache2",
+    "/etc/uwsgi",
+    "/var/log/apache2",
+    "/var/lib/apache2",
+    "/var/www",
+    "/run/uwsgi",
+    "/etc/bash_completion.d/osc.bash_completion",
+    "/etc/sudoers.d/cinder-rootwrap",
+    "/etc/sudoers.d/neutron-rootwrap",
+    "/etc/sudoers.d/nova-rootwrap",
+    "/etc/sudoers.d/zz-secure-path",
+    "/root/.cache/python-entrypoints",
+    "/usr/local/bin/cinder-manage",
+    "/usr/local/bin/cinder-rtstool",
+    "/usr/local/bin/glance",
+    "/usr/local/bin/nova-manage",
+    "/usr/local/bin/openstack",
+    "/usr/local/bin/privsep-helper",
+    "/usr/local/bin/rally",
+    "/usr/local/bin/tox",
+    "/var/lib/swtpm-localca",
+];
+
+/// Everything that stack.sh may leave.
+pub fn all() -> Leaves {
+    let mut all = Leaves { paths: LEFT.iter().map(PathBuf::from).collect(), ..Leaves::default() };
+    for group in [packages::DATABASE, packages::NETWORK, packages::COMPUTE] {
+        let own = group.leaves();
+        all.units.extend(own.units);
+        all.paths.extend(own.paths);
+        all.shells.extend(own.shells);
+        all.accounts.extend(own.accounts);
+        all.links.extend(own.links);
+    }
+    all
+}
+
+/// What users have in databases, and how the cloud was configured, before both are destroyed.
+pub fn save_away(host: &Host) -> Result<()> {
+    let directory = PathBuf::from(format!("{SAVED}-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S")));
+    files::make_parents(host, &directory)?;
+    files::make_dir(host, &directory, 0o700, None)?;
+    // Where it does not start, what cannot be dumped is not destroyed either.
+    systemd::start(host, &["mariadb.service"])?;
+    let dump = format!("--result-file={}", directory.join("databases.sql").display());
+    Command::new("mariadb-dump").args(["--all-databases", "--single-transaction", &dump]).run(host)?;
+    let archive = format!("--file={}", directory.join("configuration.tar.gz").display());
+    let there = LEFT.iter().filter(|path| path.starts_with("/etc/") && files::exists(host, path));
+    Command::new("tar").args(["--create", "--gzip", &archive]).args(there.copied()).run(host)?;
+    host.warn(&format!("databases and configuration are saved in {}", directory.display()));
+    Ok(())
+}
