@@ -1,7 +1,7 @@
 //! The command line as types, nothing else.
 
 use crate::config::EngineName;
-use crate::config::devstack::GitBase;
+use crate::config::devstack::{Branch, Extra, GitBase};
 use crate::systems::LabSystem;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -107,6 +107,9 @@ pub enum Command {
     /// Show network links and display devices
     #[command(after_help = "Example:\n  gpucloud-install inventory --json | jq .nics")]
     Inventory,
+    /// A folder with all that DevStack clones, for machines that reach no Git host
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install mirror create /srv/git")]
+    Mirror(Mirror),
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),
@@ -163,6 +166,43 @@ pub struct Uninstall {
     /// Destroy what users have in the cloud
     #[arg(long)]
     pub and_lose_all_instances: bool,
+}
+
+/// Mirrors.
+#[derive(Debug, Subcommand)]
+pub enum Mirror {
+    /// Fetch what is missing, each repository at its pinned commit; goes on where
+    /// it stopped
+    #[command(
+        after_help = "Examples:\n  sudo gpucloud-install mirror create /srv/git\n  sudo gpucloud-install mirror create /srv/git --with cinder --branch master"
+    )]
+    Create(MirrorCreate),
+    /// Look whether everything that its lock names is there and whole
+    #[command(after_help = "Example:\n  gpucloud-install mirror verify /srv/git")]
+    Verify(MirrorVerify),
+}
+
+/// Options of `mirror create`.
+#[derive(Debug, Args)]
+pub struct MirrorCreate {
+    /// The folder
+    pub folder: PathBuf,
+    /// Where to fetch from: an address, or another folder
+    #[arg(long, default_value = "https://opendev.org")]
+    pub from: GitBase,
+    /// The branch
+    #[arg(long, default_value = crate::systems::NEWEST_BRANCH)]
+    pub branch: Branch,
+    /// A service beyond those that every cloud has; may be repeated
+    #[arg(long, value_enum)]
+    pub with: Vec<Extra>,
+}
+
+/// Options of `mirror verify`.
+#[derive(Debug, Args)]
+pub struct MirrorVerify {
+    /// The folder
+    pub folder: PathBuf,
 }
 
 /// How instances reach the world, and the world them.

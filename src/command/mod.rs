@@ -9,6 +9,7 @@ mod doctor;
 mod init;
 mod inventory;
 mod lab;
+mod mirror;
 mod network;
 mod plan;
 mod recover;
@@ -63,6 +64,7 @@ fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Resul
         Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
         Some(Command::Network(options)) => ("network", network::run(session, &options)),
         Some(Command::Inventory) => ("inventory", inventory::run(session)),
+        Some(Command::Mirror(options)) => ("mirror", mirror::run(session, &options)),
         Some(Command::Lab(options)) => ("lab", lab::run(session, options)),
     }
 }

@@ -38,7 +38,7 @@ impl Branch {
 }
 
 /// A service that DevStack installs on request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Extra {
     /// Volumes.

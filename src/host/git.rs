@@ -73,9 +73,7 @@ impl Clone {
     }
 
     fn fetch(&self, host: &Host, what: &str) -> Result<()> {
-        // Master's last tag may be a thousand commits away.
-        let depth = self.branch.starts_with("stable/").then(|| format!("--depth={DEPTH}"));
-        self.git().args(["fetch", "--quiet"]).args(depth).args(["origin", what]).limit(LIMIT).run(host)
+        self.git().args(["fetch", "--quiet"]).args(depth(&self.branch)).args(["origin", what]).limit(LIMIT).run(host)
     }
 
     fn git(&self) -> Command {
@@ -89,4 +87,92 @@ impl Clone {
             .env("GIT_CONFIG_GLOBAL", SETTINGS)
             .env("GIT_TERMINAL_PROMPT", "0")
     }
+}
+
+/// A bare repository of a mirror, as root has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bare {
+    /// From where.
+    pub url: String,
+    /// The directory: "/srv/git/openstack/nova.git".
+    pub directory: std::path::PathBuf,
+    /// The branch.
+    pub branch: String,
+    /// The commit; the branch's head where none is named.
+    pub commit: Option<String>,
+}
+
+impl Bare {
+    fn git(&self) -> Command {
+        Command::new("git").arg(format!("--git-dir={}", self.directory.display())).env("GIT_TERMINAL_PROMPT", "0")
+    }
+
+    fn has(&self, host: &Host, commit: &str) -> Result<bool> {
+        let object = format!("{commit}^{{commit}}");
+        Ok(self.git().args(["cat-file", "-e", &object]).quiet().output(host)?.status.success())
+    }
+
+    /// The commit that it is there for, where it has it.
+    pub fn locked(&self, host: &Host) -> Result<Option<String>> {
+        if !files::exists(host, self.directory.join("HEAD")) {
+            return Ok(None);
+        }
+        let head = format!("refs/heads/{}", self.branch);
+        let wanted = self.commit.clone().unwrap_or_else(|| head.clone());
+        if !self.has(host, &wanted)? || !self.has(host, &head)? {
+            return Ok(None);
+        }
+        let commit = self.git().args(["rev-parse", &format!("{wanted}^{{commit}}")]).quiet().read(host)?;
+        Ok(Some(commit.trim().to_owned()))
+    }
+
+    /// Fetches it. One that was cut off begins anew: it may hold locks and torn files.
+    ///
+    /// # Errors
+    /// The address does not answer, or has no such branch or commit.
+    pub fn make(&self, host: &Host) -> Result<()> {
+        files::remove_tree(host, &self.directory)?;
+        files::make_parents(host, &self.directory)?;
+        let directory = self.directory.display().to_string();
+        Command::new("git").args(["init", "--quiet", "--bare", &directory]).run(host)?;
+        // A pinned commit may lie behind the branch's last ones.
+        self.git().args(["config", "uploadpack.allowAnySHA1InWant", "true"]).run(host)?;
+        self.fetch(host, &format!("+refs/heads/{0}:refs/heads/{0}", self.branch))?;
+        if let Some(commit) = &self.commit
+            && !self.has(host, commit)?
+        {
+            self.fetch(host, &format!("{commit}:refs/gpucloud/{}", self.branch))?;
+        }
+        self.git().args(["symbolic-ref", "HEAD", &format!("refs/heads/{}", self.branch)]).run(host)
+    }
+
+    fn fetch(&self, host: &Host, what: &str) -> Result<()> {
+        self.git().args(["fetch", "--quiet"]).args(depth(&self.branch)).args([&self.url, what]).limit(LIMIT).run(host)
+    }
+
+    /// The version that pbr will tell of its commit, or what is wrong, in words.
+    pub fn verify(&self, host: &Host) -> std::result::Result<String, String> {
+        let words = |error: super::Error| error.to_string();
+        let Some(commit) = self.locked(host).map_err(words)? else {
+            return Err("its commit is not there: gpucloud-install mirror create fetches it".into());
+        };
+        let whole = self.git().args(["fsck", "--connectivity-only", "--no-dangling", "--no-progress"]).quiet();
+        if !whole.output(host).map_err(words)?.status.success() {
+            return Err("objects are missing or torn: remove it, then gpucloud-install mirror create".into());
+        }
+        let version = self.git().args(["describe", "--tags", &commit]).quiet().output(host).map_err(words)?;
+        match version.status.success() {
+            true => Ok(String::from_utf8_lossy(&version.stdout).trim().to_owned()),
+            // DevStack and requirements have no versions.
+            false if self.directory.ends_with("devstack.git") || self.directory.ends_with("requirements.git") => {
+                Ok("no version, and none is needed".into())
+            }
+            false => Err("no tag is near enough for pbr to tell a version".into()),
+        }
+    }
+}
+
+/// Of stable branches the last part is enough; master's last tag may be a thousand commits away.
+fn depth(branch: &str) -> Option<String> {
+    branch.starts_with("stable/").then(|| format!("--depth={DEPTH}"))
 }

@@ -44,12 +44,35 @@ fn make_repositories() {
         "set -e; git config --global user.name lab; git config --global user.email lab@example.org
          for name in {}; do
              git init -q -b {BRANCH} /root/work; cp /root/stack.sh /root/work/; chmod +x /root/work/stack.sh
-             echo $name >/root/work/name; git -C /root/work add .; git -C /root/work commit -qm stand-in
+             echo $name >/root/work/name; git -C /root/work add .; git -C /root/work commit -qm stand-in; git -C /root/work tag 1.0.0
              git clone -q --bare /root/work /srv/git/openstack/$name.git; rm -r /root/work
          done; rm /root/.gitconfig /root/stack.sh",
         REPOSITORIES.join(" ")
     );
     inside(LAB, &["bash", "-c", &make]).expect(0);
+}
+
+/// A mirror of them: it stops at one that is missing, goes on, is complete, and damage is seen.
+fn mirrored() {
+    let create = || installer(LAB, &["mirror", "create", "/srv/mirror", "--from", "/srv/git", "--branch", BRANCH]);
+    let verify = || installer(LAB, &["mirror", "verify", "/srv/mirror", "--json"]);
+    inside(LAB, &["mv", "/srv/git/openstack/glance.git", "/srv/git/glance.git"]).expect(0);
+    let stopped = create();
+    assert!(stopped.code != 0 && stopped.err.contains("mirror create goes on"), "{}", stopped.err);
+    verify().expect(1);
+    inside(LAB, &["mv", "/srv/git/glance.git", "/srv/git/openstack/glance.git"]).expect(0);
+    let went_on = create();
+    assert!(went_on.code == 0 && went_on.err.contains("mirror: 2 steps"), "{}", went_on.err);
+    assert!(!create().expect(0).err.contains("mirror:"), "it fetched again");
+    let whole = verify().expect(0).json();
+    assert_eq!(whole["repositories"].as_array().unwrap().len(), REPOSITORIES.len());
+    assert_eq!(whole["repositories"][0]["detail"], "no version, and none is needed");
+    inside(LAB, &["sh", "-c", "rm -r /srv/mirror/openstack/keystone.git/objects/*"]).expect(0);
+    let damaged = verify().expect(1).json();
+    let bad = damaged["repositories"].as_array().unwrap().iter().filter(|one| one["ok"] == false);
+    assert_eq!(bad.map(|one| one["repository"].as_str().unwrap()).collect::<Vec<_>>(), ["openstack/keystone"]);
+    create().expect(0);
+    verify().expect(0);
 }
 
 fn answers() {
@@ -58,7 +81,7 @@ fn answers() {
     let text = std::fs::read_to_string(&path).unwrap();
     let change = |line: &str| match line.split(" = ").next() {
         Some("engine") => "engine = \"devstack\"".to_owned(),
-        Some("git_base") => "git_base = \"/srv/git\"".to_owned(),
+        Some("git_base") => "git_base = \"/srv/mirror\"".to_owned(),
         Some("branch") => format!("branch = \"{BRANCH}\""),
         _ => line.to_owned(),
     };
@@ -89,13 +112,14 @@ fn runs() -> usize {
 pub fn around_stack_sh() -> Verdict {
     ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
     make_repositories();
+    mirrored();
     answers();
     let before = tree(LAB);
     // A mirror that misses a repository is said, with what to do.
-    inside(LAB, &["mv", "/srv/git/openstack/nova.git", "/srv/git/nova.git"]).expect(0);
+    inside(LAB, &["mv", "/srv/mirror/openstack/nova.git", "/srv/mirror/nova.git"]).expect(0);
     let missing = installer(LAB, &["apply", "--yes"]).expect(4);
     assert!(missing.err.contains("nova.git") && missing.err.contains("cloud.git_base"), "{}", missing.err);
-    inside(LAB, &["mv", "/srv/git/nova.git", "/srv/git/openstack/nova.git"]).expect(0);
+    inside(LAB, &["mv", "/srv/mirror/nova.git", "/srv/mirror/openstack/nova.git"]).expect(0);
     // A failure of stack.sh comes in words.
     inside(LAB, &["touch", "/opt/stack/full"]).expect(0);
     let full = installer(LAB, &["apply", "--yes"]).expect(4);

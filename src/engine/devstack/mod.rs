@@ -6,6 +6,7 @@
 //! repositories  clones in parallel, each at its pinned commit
 //! stack         stack.sh: start, attach, progress, success
 //! progress      how far it is, from its summary (pure)
+//! mirror        bare repositories in a folder, for machines that reach no Git host
 //! settings      lines for the services' configuration, in local.conf and in a cloud that stands
 //! failures      why it failed, from its log (pure)
 //! leaves        what it leaves, for `action/unstack.rs`, which takes it back
@@ -13,6 +14,7 @@
 
 mod failures;
 mod leaves;
+pub mod mirror;
 mod prepare;
 mod progress;
 mod repositories;

@@ -26,9 +26,7 @@ pub(super) const DEVSTACK: &str = "clone-devstack";
 /// # Errors
 /// Only our own mistake: pins that do not parse.
 pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
-    let pins: BTreeMap<String, BTreeMap<String, String>> =
-        toml::from_str(PINS).map_err(|error| Failure::bug(format!("profiles/devstack/commits.toml: {error}")))?;
-    let pins = pins.get(recipe.config.devstack.branch.as_str()).cloned().unwrap_or_default();
+    let pins = pins(recipe.config.devstack.branch.as_str())?;
     let settings = File::new(git::SETTINGS, Content::plain(git::SETTINGS_TEXT));
     let mut steps = vec![Step::new("git", "Let git read mirrors").after(&["tools"]).with(settings)];
     for name in names(recipe) {
@@ -40,11 +38,23 @@ pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
     Ok(steps)
 }
 
+/// Commits that were tried together, by repository ("openstack/nova"); none of a branch that was not tried.
+pub(super) fn pins(branch: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all: BTreeMap<String, BTreeMap<String, String>> =
+        toml::from_str(PINS).map_err(|error| Failure::bug(format!("profiles/devstack/commits.toml: {error}")))?;
+    Ok(all.remove(branch).unwrap_or_default())
+}
+
 /// Repositories that these answers need, as they are called below the Git base without `openstack/`.
 pub(super) fn names(recipe: &Recipe) -> Vec<&'static str> {
+    all(recipe.config.cloud.dashboard, &recipe.config.devstack.services)
+}
+
+/// The same for any cloud.
+pub(super) fn all(dashboard: bool, services: &[Extra]) -> Vec<&'static str> {
     let mut names = vec!["devstack", "requirements", "keystone", "glance", "nova", "neutron", "placement"];
-    names.extend(recipe.config.cloud.dashboard.then_some("horizon"));
-    names.extend(recipe.config.devstack.services.iter().map(|extra| match extra {
+    names.extend(dashboard.then_some("horizon"));
+    names.extend(services.iter().map(|extra| match extra {
         Extra::Cinder => "cinder",
         Extra::Swift => "swift",
         Extra::Heat => "heat",

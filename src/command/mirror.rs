@@ -1,0 +1,73 @@
+//! `mirror`: what an installation by DevStack needs of Git, in a folder.
+
+use super::Session;
+use crate::cli::{Mirror, MirrorCreate};
+use crate::engine::devstack::mirror::{self, Order};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::command::on_path;
+use crate::installation::require_root;
+use crate::plan::Plan;
+use crate::plan::journal::Journal;
+use crate::run::worker::{self, Work};
+use crate::ui::text;
+use serde_json::json;
+use std::path::Path;
+
+/// A mirror is taken back by removing its folder: nothing of its making outlives a boot.
+const JOURNAL: &str = "/run/gpucloud/mirror";
+
+pub(super) fn run(session: &Session, options: &Mirror) -> Result<ExitStatus, Failure> {
+    session.require_live()?;
+    if !on_path("git") {
+        return Err(Failure::new("git is missing", "", "apt-get install git").with(ExitStatus::Refused));
+    }
+    match options {
+        Mirror::Create(options) => create(session, options),
+        Mirror::Verify(options) => verify(session, &options.folder),
+    }
+}
+
+fn create(session: &Session, options: &MirrorCreate) -> Result<ExitStatus, Failure> {
+    require_root(&session.host)?;
+    let folder = std::path::absolute(&options.folder)
+        .map_err(|error| Failure::usage(format!("{}: {error}", options.folder.display()), "name a folder"))?;
+    let order = Order {
+        folder: folder.clone(),
+        base: options.from.clone(),
+        branch: options.branch.clone(),
+        services: options.with.clone(),
+    };
+    let plan = |journal: &Journal| -> Result<Plan, Failure> {
+        Ok(Plan::make(mirror::steps(&order)?, &session.host, journal)?)
+    };
+    if plan(&Journal::read(&session.host, JOURNAL)?)?.pending() > 0 {
+        let sinks = vec![session.ui.display()];
+        let work = Work { what: "mirror", journal: JOURNAL, jobs: session.global.jobs, sinks };
+        let outcome = worker::work(&session.host, work, plan)?;
+        if let Some(failure) = outcome.failures.into_iter().next() {
+            let next = "gpucloud-install mirror create goes on: what is there is not fetched again";
+            return Err(Failure { next: next.into(), ..failure });
+        }
+    }
+    session.ui.document("mirror create", json!({"folder": folder}));
+    session.ui.say(format!("The mirror is complete. In gpucloud.toml: git_base = \"{}\"", folder.display()));
+    Ok(ExitStatus::Done)
+}
+
+fn verify(session: &Session, folder: &Path) -> Result<ExitStatus, Failure> {
+    let all = mirror::verify(&session.host, folder)?;
+    let ok = all.iter().all(|one| one.ok);
+    session.ui.document("mirror verify", json!({"ok": ok, "repositories": all}));
+    if !session.ui.is_json() {
+        let rows: Vec<Vec<String>> = all
+            .iter()
+            .map(|one| {
+                let state = if one.ok { "ok" } else { "no" };
+                vec![state.to_owned(), one.repository.clone(), one.branch.clone(), one.detail.clone()]
+            })
+            .collect();
+        session.ui.say(text::table(&["", "REPOSITORY", "BRANCH", "VERSION"], &rows));
+    }
+    Ok(if ok { ExitStatus::Done } else { ExitStatus::Failed })
+}
