@@ -1,4 +1,4 @@
-//! Who listens on which TCP port, from /proc.
+//! Who listens on which TCP port, and who is logged in from elsewhere.
 
 use crate::host::{Error, Host, Result, files};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 /// A listening TCP socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,17 +54,34 @@ fn is_taken(port: u16) -> bool {
     bound().is_err()
 }
 
-/// Who is connected to a listening TCP port of this machine, each once.
-pub fn clients(_host: &Host) -> Result<Vec<IpAddr>> {
+/// Where SSH listens unless told otherwise.
+const SSH: u16 = 22;
+/// What systemd-logind knows of sessions, one file each; sd-login(3) reads the same files.
+const SESSIONS: &str = "/run/systemd/sessions";
+
+/// Where people are logged in from, each once: by systemd-logind, or, where that knows nobody, who is connected to SSH's
+/// port. (A list of connections makes the kernel walk through its whole table: only where somebody can be there.)
+pub fn people(host: &Host) -> Result<Vec<IpAddr>> {
+    let logged_in = sessions(host)?;
+    if !logged_in.is_empty() || !is_taken(SSH) {
+        return Ok(logged_in);
+    }
     let broken = |error| Error::protocol("list TCP sockets", error);
-    let sockets: Vec<_> = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default()).collect();
-    let listening: BTreeSet<u16> =
-        sockets.iter().filter(|s| s.state == TcpState::Listen).map(|s| s.local_address.port()).collect();
-    let incoming =
-        sockets.iter().filter(|s| s.state == TcpState::Established && listening.contains(&s.local_address.port()));
+    let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
+    let here = sockets.filter(|s| s.state == TcpState::Established && s.local_address.port() == SSH);
     // An IPv4 connection to a socket of both families has a mapped address.
-    let clients: BTreeSet<IpAddr> = incoming.map(|socket| socket.remote_address.ip().to_canonical()).collect();
+    let clients: BTreeSet<IpAddr> = here.map(|socket| socket.remote_address.ip().to_canonical()).collect();
     Ok(clients.into_iter().collect())
+}
+
+fn sessions(host: &Host) -> Result<Vec<IpAddr>> {
+    let mut found = BTreeSet::new();
+    // Beside each file may lie a pipe, `NAME.ref`, which would never end.
+    for name in files::list(host, SESSIONS)?.iter().filter(|name| !name.contains('.')) {
+        let text = files::read_text(host, Path::new(SESSIONS).join(name)).ok().flatten().unwrap_or_default();
+        found.extend(text.lines().filter_map(|line| line.strip_prefix("REMOTE_HOST=")?.parse::<IpAddr>().ok()));
+    }
+    Ok(found.into_iter().collect())
 }
 
 fn listener(host: &Host, socket: SocketAddr, pid: Option<i32>) -> Listener {
@@ -105,6 +123,20 @@ mod tests {
         let cgroup = "0::/system.slice/mariadb.service\n";
         assert_eq!(unit_of(cgroup).as_deref(), Some("mariadb.service"));
         assert_eq!(unit_of("0::/user.slice/session-2.scope\n"), None);
+    }
+
+    #[test]
+    fn people_are_where_logind_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let session = |name: &str, text: &str| {
+            files::write(&host, &Path::new(SESSIONS).join(name), text.as_bytes(), 0o644, None).unwrap();
+        };
+        session("3", "UID=0\nREMOTE=1\nREMOTE_HOST=192.0.2.7\nSERVICE=sshd\n");
+        session("5", "UID=1000\nREMOTE=1\nREMOTE_HOST=2001:db8::7\n");
+        session("7", "UID=0\nREMOTE=0\nTTY=tty1\n");
+        let people: Vec<String> = people(&host).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(people, ["192.0.2.7", "2001:db8::7"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use super::live::{self, Ours};
 use super::state::{Change, State, changes, inverse};
+use crate::facts::listeners;
 use crate::facts::network::Network;
 use crate::host::{Error, Host, Result, dns, files, systemd};
 use serde::{Deserialize, Serialize};
@@ -76,16 +77,17 @@ pub enum Confirmation {
     Person(Duration),
 }
 
-/// Gateway, name servers, and whoever is connected to a port of this machine (SSH, whichever port it has), as far as they
-/// answer now.
+/// Gateway, name servers, and where people are logged in from, as far as they answer now.
 pub fn witnesses(host: &Host, network: &Network) -> Vec<Witness> {
     let of = |role: &'static str, dns| move |address: IpAddr| Witness { role: role.to_owned(), address, dns };
     let gateway = network.default_route.as_ref().and_then(|route| route.gateway);
     let servers = network.name_servers.iter().copied().map(IpAddr::V4);
-    let peers = crate::facts::listeners::clients(host).unwrap_or_default();
+    let peers = listeners::people(host).unwrap_or_default();
     let mut all: Vec<Witness> = gateway.into_iter().map(of("the gateway", false)).collect();
     all.extend(servers.map(of("the name server", true)));
-    all.extend(peers.into_iter().filter(|peer| !peer.is_loopback()).map(of("a client of this machine", false)));
+    all.extend(
+        peers.into_iter().filter(|peer| !peer.is_loopback()).map(of("where somebody is logged in from,", false)),
+    );
     answering(all)
 }
 
