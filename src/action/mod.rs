@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ini;
 pub mod iptables;
 pub mod kept;
+pub mod leaves;
 pub mod network;
 pub mod originals;
 pub mod packages;
@@ -25,7 +26,7 @@ pub mod unit;
 pub mod unstack;
 
 pub use originals::Originals;
-pub use undo::{Undo, Undone};
+pub use undo::Undo;
 
 use crate::finding::Finding;
 use crate::host::{Host, Result};
@@ -135,6 +136,15 @@ pub enum Applied {
     Skipped(String),
     /// It takes effect with the next boot.
     RebootNeeded(String),
+}
+
+/// How an undo went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// As before.
+    Restored,
+    /// Something stays, for this reason.
+    Kept(String),
 }
 
 /// What the journal remembers of an action.

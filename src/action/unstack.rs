@@ -1,7 +1,8 @@
 //! Taking back what stack.sh made. unstack.sh stops services and destroys guests; it leaves units, stray workers,
 //! databases, packages, rules of iptables and a disabled ovn-central behind.
 
-use super::undo::{self, Leaves, Undone};
+use super::Undone;
+use super::leaves::{self, Leaves};
 use crate::host::command::Command;
 use crate::host::{Host, Result, files, iptables, ovs, systemd, users};
 use crate::network::BRIDGE;
@@ -76,7 +77,7 @@ pub fn run(host: &Host, stacked: &Stacked) -> Result<Undone> {
     let result = match files::read_text(host, PACKAGES_ADDED)? {
         Some(added) => {
             let added: Vec<String> = added.lines().map(str::to_owned).collect();
-            undo::remove_packages(host, &added, leaves)?
+            leaves::remove_packages(host, &added, leaves)?
         }
         None => Undone::Kept("packages of stack.sh stay: it never ended, so which it brought is not known".into()),
     };

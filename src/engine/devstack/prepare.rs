@@ -6,10 +6,10 @@ use super::{CLOSED_LOGS, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories, settin
 use crate::action::account::SystemUser;
 use crate::action::directory::Directory;
 use crate::action::file::File;
+use crate::action::leaves::Leaves;
 use crate::action::packages::Packages;
 use crate::action::saved::{Left, Saved};
 use crate::action::task::Task;
-use crate::action::undo::Leaves;
 use crate::action::unit::{Enabled, Started};
 use crate::action::unstack::{ACCOUNT, HOME, SWITCH_UNIT};
 use crate::action::{ActionId, Checked};
