@@ -150,7 +150,10 @@ fn closed() -> Task {
             files::set_permissions(host, Path::new(path), 0o750, files::owner(host, ACCOUNT, ACCOUNT)?)?;
         }
         match clouds_open(host)? {
-            true => files::set_permissions(host, Path::new(CLOUDS), 0o640, files::owner(host, ACCOUNT, ADMIN_GROUP)?),
+            true => {
+                let content = files::read(host, Path::new(CLOUDS))?.unwrap_or_default();
+                files::write(host, Path::new(CLOUDS), &content, 0o640, files::owner(host, ACCOUNT, ADMIN_GROUP)?)
+            }
             false => Ok(()),
         }
     };
