@@ -66,7 +66,7 @@ fn mirrored() {
     assert!(!create().expect(0).err.contains("mirror:"), "it fetched again");
     let whole = verify().expect(0).json();
     assert_eq!(whole["repositories"].as_array().unwrap().len(), REPOSITORIES.len());
-    assert_eq!(whole["repositories"][0]["detail"], "no version, and none is needed");
+    assert_eq!(whole["repositories"][0]["detail"], "1.0.0");
     inside(LAB, &["sh", "-c", "rm -r /srv/mirror/openstack/keystone.git/objects/*"]).expect(0);
     let damaged = verify().expect(1).json();
     let bad = damaged["repositories"].as_array().unwrap().iter().filter(|one| one["ok"] == false);
