@@ -1,9 +1,9 @@
 //! Actions: the reversible changes of a machine, one kind a file. An action knows how to see whether it is done, how
 //! to do it and what to remember to undo it; it never decides whether it is wanted.
 //!
-//! A new kind is one new file here and its `mod` line below, a variant of [`Undo`] (`undo.rs`, with what takes it back) if none fits, a hand in `host/` if
-//! the machine has to be touched in a new way, and nothing in `plan/`. One that takes effect with the next boot returns
-//! [`Applied::RebootNeeded`]; the runner does the rest.
+//! A new kind is one new file here and its `mod` line below, a variant of [`Undo`] (`undo.rs`, with what takes it back)
+//! if none fits, a hand in `host/` if the machine has to be touched in a new way, and nothing in `plan/`. One that takes
+//! effect with the next boot returns [`Applied::RebootNeeded`]; the runner does the rest.
 
 pub mod account;
 pub mod database;

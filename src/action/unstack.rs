@@ -39,6 +39,12 @@ pub struct Stacked {
     pub leaves: Leaves,
 }
 
+/// Packages that a stack.sh which has ended brought; `None` where none has.
+pub fn packages_added(host: &Host) -> Result<Option<Vec<String>>> {
+    let noted = files::read_text(host, PACKAGES_ADDED)?;
+    Ok(noted.map(|noted| noted.lines().map(str::to_owned).collect()))
+}
+
 /// Stops every unit of DevStack's, and workers that outlive theirs.
 pub fn stop_units(host: &Host) -> Result<()> {
     for unit in units(host)? {
@@ -57,7 +63,7 @@ fn units(host: &Host) -> Result<Vec<String>> {
 pub fn run(host: &Host, stacked: &Stacked) -> Result<Undone> {
     let Stacked { range, leaves } = stacked;
     systemd::stop(host, UNIT)?;
-    systemd::reset_failed(host, UNIT).ok();
+    systemd::reset_failed(host, UNIT)?;
     unstack(host);
     stop_units(host)?;
     remove_units(host)?;
@@ -74,11 +80,8 @@ pub fn run(host: &Host, stacked: &Stacked) -> Result<Undone> {
             ovs::change(&["--if-exists", "del-br", bridge]).run(host)?;
         }
     }
-    let result = match files::read_text(host, PACKAGES_ADDED)? {
-        Some(added) => {
-            let added: Vec<String> = added.lines().map(str::to_owned).collect();
-            leaves::remove_packages(host, &added, leaves)?
-        }
+    let result = match packages_added(host)? {
+        Some(added) => leaves::remove_packages(host, &added, leaves)?,
         None => Undone::Kept("packages of stack.sh stay: it never ended, so which it brought is not known".into()),
     };
     files::remove_tree(host, Path::new(NOTES))?;
@@ -103,7 +106,7 @@ pub fn unstack(host: &Host) {
 fn remove_units(host: &Host) -> Result<()> {
     for unit in &units(host)? {
         systemd::disable(host, unit)?;
-        systemd::reset_failed(host, unit).ok();
+        systemd::reset_failed(host, unit)?;
         files::remove(host, &Path::new(UNITS).join(unit))?;
     }
     systemd::daemon_reload(host)

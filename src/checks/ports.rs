@@ -20,8 +20,8 @@ pub fn taken(listeners: &[Listener], services: &[Service], share_services: bool)
     taken.collect()
 }
 
-/// A port map takes a port away from whoever listens there: the cloud itself, or this machine's own SSH. `cloud` are the cloud's open
-/// ports, each with its service and purpose.
+/// A port map takes a port away from whoever listens there: the cloud itself, or this machine's own SSH. `cloud` are the
+/// cloud's open ports, each with its service and purpose.
 pub fn maps(
     maps: &[PortMap],
     listeners: &[Listener],

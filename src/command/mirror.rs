@@ -9,7 +9,6 @@ use crate::host::command::on_path;
 use crate::installation::require_root;
 use crate::plan::Plan;
 use crate::plan::journal::Journal;
-use crate::run::worker::{self, Work};
 use crate::ui::text;
 use serde_json::json;
 use std::path::Path;
@@ -41,14 +40,10 @@ fn create(session: &Session, options: &MirrorCreate) -> Result<ExitStatus, Failu
     let plan = |journal: &Journal| -> Result<Plan, Failure> {
         Ok(Plan::make(mirror::steps(&order)?, &session.host, journal)?)
     };
-    if plan(&Journal::read(&session.host, JOURNAL)?)?.pending() > 0 {
-        let sinks = vec![session.ui.display()];
-        let work = Work { what: "mirror", journal: JOURNAL, jobs: session.global.jobs, sinks };
-        let outcome = worker::work(&session.host, work, plan)?;
-        if let Some(failure) = outcome.failures.into_iter().next() {
-            let next = "gpucloud-install mirror create goes on: what is there is not fetched again";
-            return Err(Failure { next: next.into(), ..failure });
-        }
+    let outcome = session.run_for_now(&session.host, "mirror", JOURNAL, plan)?;
+    if let Some(failure) = outcome.and_then(|outcome| outcome.failures.into_iter().next()) {
+        let next = "gpucloud-install mirror create goes on: what is there is not fetched again";
+        return Err(Failure { next: next.into(), ..failure });
     }
     session.ui.document("mirror create", json!({"folder": folder}));
     session.ui.say(format!("The mirror is complete. In gpucloud.toml: git_base = \"{}\"", folder.display()));

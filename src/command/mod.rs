@@ -20,6 +20,10 @@ use crate::cli::{Cli, Command, Global};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::journal::Journal;
+use crate::plan::runner::Outcome;
+use crate::run::worker::{self, Work};
 use crate::ui::Ui;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +81,21 @@ impl Session {
         }
         let what = "nothing can be applied with --sysroot: it is only a captured tree";
         Err(Failure::usage(what, "leave --sysroot out, or use plan and inventory"))
+    }
+
+    /// Does a plan that leaves nothing to take back after a boot; `None` where nothing is pending.
+    fn run_for_now(
+        &self,
+        host: &Host,
+        what: &'static str,
+        journal: &'static str,
+        plan: impl Fn(&Journal) -> Result<Plan, Failure>,
+    ) -> Result<Option<Outcome>, Failure> {
+        if plan(&Journal::read(host, journal)?)?.pending() == 0 {
+            return Ok(None);
+        }
+        let work = Work { what, journal, jobs: self.global.jobs, sinks: vec![self.ui.display()] };
+        worker::work(host, work, plan).map(Some)
     }
 
     /// A yes to `question`, from --yes or from the person at the terminal, for whom Enter means `default`.

@@ -8,7 +8,6 @@ use crate::installation::{Installation, require_root};
 use crate::plan::Plan;
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::recovery::{health, steps};
-use crate::run::worker::{self, Work};
 use crate::ui::text;
 use serde_json::json;
 
@@ -26,14 +25,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
     let plan = |journal: &Journal| -> Result<Plan, Failure> {
         Ok(Plan::make(steps::steps(&installation), &installation.host, journal)?)
     };
-    let outcome = match plan(&Journal::read(&session.host, JOURNAL)?)?.pending() {
-        0 => None,
-        _ => {
-            let sinks = vec![session.ui.display()];
-            let work = Work { what: "recover", journal: JOURNAL, jobs: session.global.jobs, sinks };
-            Some(worker::work(&installation.host, work, plan)?)
-        }
-    };
+    let outcome = session.run_for_now(&installation.host, "recover", JOURNAL, plan)?;
     let (changed, seconds) = outcome.as_ref().map_or((0, 0.0), |outcome| (outcome.changed, outcome.seconds));
     let layers = health::layers(&installation);
     let healthy = layers.iter().all(|layer| layer.healthy);

@@ -23,7 +23,7 @@ pub struct Answer {
     pub key: &'static str,
     /// What it means, one line.
     pub meaning: &'static str,
-    /// What a change means.
+    /// What a change means, unless the engine makes it another: [`Answer::on_change_with`].
     pub on_change: OnChange,
 }
 
@@ -147,6 +147,20 @@ pub const ANSWERS: &[Answer] = &[
 const ONLY_STACK_SH_READS: [&str; 3] = ["cloud.dashboard", "cloud.workers", "compute.virt"];
 const ANEW: &str = "stack.sh would have to run anew, and drops every database";
 
+impl Answer {
+    /// What a change means with this engine.
+    fn on_change_with(&self, engine: EngineName) -> OnChange {
+        match self.on_change {
+            OnChange::Live | OnChange::Restart
+                if engine == EngineName::Devstack && ONLY_STACK_SH_READS.contains(&self.key) =>
+            {
+                OnChange::Fixed(ANEW)
+            }
+            other => other,
+        }
+    }
+}
+
 /// The answers as a file with a comment for each.
 pub fn render(config: &Config) -> String {
     let mut text = String::from("# Answers of gpucloud-install. After an edit: gpucloud-install plan, then apply.\n");
@@ -158,7 +172,8 @@ pub fn render(config: &Config) -> String {
             section = here;
         }
         let value = config.value(answer.key).map(|value| value.to_string()).unwrap_or_default();
-        text.push_str(&format!("# {}.\n# {}\n{name} = {value}\n", answer.meaning, change_note(answer.on_change)));
+        let note = change_note(answer.on_change_with(config.engine));
+        text.push_str(&format!("# {}.\n# {note}\n{name} = {value}\n", answer.meaning));
     }
     text
 }
@@ -190,11 +205,7 @@ pub fn changed_fixed(applied: &Config, config: &Config) -> Vec<FixedChange> {
     ANSWERS
         .iter()
         .filter_map(|answer| {
-            let lost = match answer.on_change {
-                OnChange::Fixed(lost) => lost,
-                _ if config.engine == EngineName::Devstack && ONLY_STACK_SH_READS.contains(&answer.key) => ANEW,
-                _ => return None,
-            };
+            let OnChange::Fixed(lost) = answer.on_change_with(config.engine) else { return None };
             let (was, now) = (value(applied, answer.key), value(config, answer.key));
             (was != now).then_some(FixedChange { key: answer.key, was, now, lost })
         })

@@ -109,6 +109,12 @@ pub struct Service {
     pub unit_file: Option<UnitFile>,
 }
 
+/// The services, each unit once: two rows may share one (Apache serves APIs and dashboard).
+pub fn by_unit(services: &[Service]) -> impl Iterator<Item = &Service> {
+    let is_first = |service: &Service| services.iter().find(|other| other.unit == service.unit).map(|other| other.id);
+    services.iter().filter(move |service| is_first(service) == Some(service.id))
+}
+
 /// The unit of the service called `id`.
 pub fn unit_of<'a>(services: &'a [Service], id: &str) -> Option<&'a str> {
     services.iter().find(|service| service.id == id).map(|service| service.unit.as_str())

@@ -17,24 +17,18 @@ pub const SETTINGS: &str = "/etc/gpucloud/git.config";
 pub const SETTINGS_TEXT: &str =
     "# Written by gpucloud-install: mirrors may belong to anybody.\n[safe]\n\tdirectory = *\n";
 
-/// A clone as it is wanted.
+/// A work tree, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clone {
-    /// Whose it is.
+pub struct WorkTree {
+    /// The account.
     pub account: String,
-    /// The home of that account.
+    /// Its home.
     pub home: String,
-    /// From where.
-    pub url: String,
     /// The directory.
     pub directory: std::path::PathBuf,
-    /// The branch.
-    pub branch: String,
-    /// The commit; the branch's head where none is named.
-    pub commit: Option<String>,
 }
 
-impl Clone {
+impl WorkTree {
     /// The commit that is checked out; `None` where there is no clone, or one that was cut off before its end.
     pub fn head(&self, host: &Host) -> Result<Option<String>> {
         if !files::exists(host, self.directory.join(".git/HEAD")) {
@@ -44,36 +38,10 @@ impl Clone {
         Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
     }
 
-    /// Fetches and checks out. A clone that was cut off before its end begins anew: it may hold locks and torn files.
-    ///
-    /// # Errors
-    /// The address does not answer, or has no such branch or commit.
-    pub fn make(&self, host: &Host) -> Result<()> {
-        let directory = self.directory.display().to_string();
-        if self.head(host)?.is_none() {
-            files::remove_tree(host, &self.directory)?;
-        }
-        self.account().args(["git", "init", "--quiet", "--initial-branch=gpucloud", &directory]).run(host)?;
-        self.git().args(["config", "remote.origin.url", &self.url]).run(host)?;
-        let tracked = format!("refs/remotes/origin/{}", self.branch);
-        // Into a branch of ours: only so git fetches the tags that lie on the way, too.
-        self.fetch(host, &format!("+refs/heads/{}:{tracked}", self.branch))?;
-        let wanted = self.commit.clone().unwrap_or(tracked);
-        if self.git().args(["cat-file", "-e", &format!("{wanted}^{{commit}}")]).quiet().run(host).is_err() {
-            // Further behind the head than others: asked for by its name.
-            self.fetch(host, &wanted)?;
-        }
-        self.git().args(["checkout", "--quiet", "--force", "--detach", &wanted]).run(host)
-    }
-
     /// Whether files that belong to the repository were edited.
     pub fn is_edited(&self, host: &Host) -> Result<bool> {
         let status = self.git().args(["status", "--porcelain", "--untracked-files=no"]).quiet().output(host)?;
         Ok(!status.stdout.is_empty())
-    }
-
-    fn fetch(&self, host: &Host, what: &str) -> Result<()> {
-        self.git().args(["fetch", "--quiet"]).args(depth(&self.branch)).args(["origin", what]).limit(LIMIT).run(host)
     }
 
     fn git(&self) -> Command {
@@ -86,6 +54,49 @@ impl Clone {
             .env("HOME", &self.home)
             .env("GIT_CONFIG_GLOBAL", SETTINGS)
             .env("GIT_TERMINAL_PROMPT", "0")
+    }
+}
+
+/// A clone as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clone {
+    /// Where.
+    pub tree: WorkTree,
+    /// From where.
+    pub url: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit; the branch's head where none is named.
+    pub commit: Option<String>,
+}
+
+impl Clone {
+    /// Fetches and checks out. A clone that was cut off before its end begins anew: it may hold locks and torn files.
+    ///
+    /// # Errors
+    /// The address does not answer, or has no such branch or commit.
+    pub fn make(&self, host: &Host) -> Result<()> {
+        let directory = self.tree.directory.display().to_string();
+        if self.tree.head(host)?.is_none() {
+            files::remove_tree(host, &self.tree.directory)?;
+        }
+        let git = || self.tree.git();
+        self.tree.account().args(["git", "init", "--quiet", "--initial-branch=gpucloud", &directory]).run(host)?;
+        git().args(["config", "remote.origin.url", &self.url]).run(host)?;
+        let tracked = format!("refs/remotes/origin/{}", self.branch);
+        // Into a branch of ours: only so git fetches the tags that lie on the way, too.
+        self.fetch(host, &format!("+refs/heads/{}:{tracked}", self.branch))?;
+        let wanted = self.commit.clone().unwrap_or(tracked);
+        if git().args(["cat-file", "-e", &format!("{wanted}^{{commit}}")]).quiet().run(host).is_err() {
+            // Further behind the head than others: asked for by its name.
+            self.fetch(host, &wanted)?;
+        }
+        git().args(["checkout", "--quiet", "--force", "--detach", &wanted]).run(host)
+    }
+
+    fn fetch(&self, host: &Host, what: &str) -> Result<()> {
+        let fetch = self.tree.git().args(["fetch", "--quiet"]).args(depth(&self.branch));
+        fetch.args(["origin", what]).limit(LIMIT).run(host)
     }
 }
 

@@ -136,15 +136,19 @@ pub fn start_transient(host: &Host, unit: &str, options: &[String], program: &[S
 
 /// Stops a unit that is gone once it ended; one that is gone is fine.
 pub fn stop_transient(host: &Host, name: &str) -> Result<()> {
-    match systemctl().args(["stop", name]).quiet().run(host) {
+    of_a_loaded_unit(host, &systemctl().args(["stop", name]))
+}
+
+/// Forgets that a unit failed, so that the next start is not refused; one that is gone is fine.
+pub fn reset_failed(host: &Host, unit: &str) -> Result<()> {
+    of_a_loaded_unit(host, &systemctl().args(["reset-failed", unit]))
+}
+
+fn of_a_loaded_unit(host: &Host, command: &Command) -> Result<()> {
+    match command.clone().quiet().run(host) {
         Err(Error::Failed { tail, .. }) if tail.contains("not loaded") => Ok(()),
         result => result,
     }
-}
-
-/// Forgets that a unit failed, so that the next start is not refused.
-pub fn reset_failed(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["reset-failed", unit]).run(host)
 }
 
 /// The last lines a unit wrote to the journal, for an error page.

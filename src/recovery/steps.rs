@@ -5,7 +5,7 @@ use crate::action::task::Task;
 use crate::action::unit::Started;
 use crate::action::{ActionId, Checked};
 use crate::engine::base;
-use crate::engine::service::{Layer, Service};
+use crate::engine::service::{Layer, Service, by_unit};
 use crate::host::Host;
 use crate::installation::Installation;
 use crate::network::keep;
@@ -18,16 +18,10 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
     let prober = Arc::new(installation.engine.prober(&installation.config, &installation.secrets));
     let mut steps: Vec<Step> = Vec::new();
     let mut below: Vec<String> = Vec::new();
-    let mut known: Vec<&str> = Vec::new();
     for layer in Layer::ALL {
         let mut here = Vec::new();
-        for service in services.iter().filter(|service| service.layer == layer) {
-            if known.contains(&service.unit.as_str()) {
-                continue;
-            }
-            known.push(&service.unit);
-            let below: Vec<&str> = below.iter().map(String::as_str).collect();
-            let step = Step::new(&step_name(service), &format!("Bring {} back", service.id)).after(&below);
+        for service in by_unit(&services).filter(|service| service.layer == layer) {
+            let step = Step::new(&step_name(service), &format!("Bring {} back", service.id)).after(&words(&below));
             let (prober, unit, probe) = (prober.clone(), service.unit.clone(), service.probe.clone());
             let answers = move |host: &Host| prober.ask_alone(host, &unit, &probe);
             let started = Started::new(&service.unit).until(service.time_limit, answers).only_up();
@@ -35,10 +29,7 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
             here.push(step_name(service));
         }
         if layer == Layer::Switch {
-            let step = here
-                .iter()
-                .chain(&below)
-                .fold(Step::new("network", "Bring the network back"), |step, id| step.after(&[id]));
+            let step = Step::new("network", "Bring the network back").after(&words(&here)).after(&words(&below));
             steps.push(step.with(network(installation)));
             here.push("network".to_owned());
         }
@@ -46,10 +37,13 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
             below = here;
         }
     }
-    let below: Vec<&str> = below.iter().map(String::as_str).collect();
-    let last = Step::new("healthy", "See that the cloud is healthy").after(&below).closing();
+    let last = Step::new("healthy", "See that the cloud is healthy").after(&words(&below)).closing();
     steps.push(last.with(base::healthy(services, prober)));
     steps
+}
+
+fn words(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 fn step_name(service: &Service) -> String {

@@ -43,9 +43,9 @@ fn make_repositories() {
     let make = format!(
         "set -e; git config --global user.name lab; git config --global user.email lab@example.org
          for name in {}; do
-             git init -q -b {BRANCH} /root/work; cp /root/stack.sh /root/work/; chmod +x /root/work/stack.sh
-             echo $name >/root/work/name; git -C /root/work add .; git -C /root/work commit -qm stand-in; git -C /root/work tag 1.0.0
-             git clone -q --bare /root/work /srv/git/openstack/$name.git; rm -r /root/work
+             git init -q -b {BRANCH} /root/source; cp /root/stack.sh /root/source/; chmod +x /root/source/stack.sh
+             echo $name >/root/source/name; git -C /root/source add .; git -C /root/source commit -qm stand-in; git -C /root/source tag 1.0.0
+             git clone -q --bare /root/source /srv/git/openstack/$name.git; rm -r /root/source
          done; rm /root/.gitconfig /root/stack.sh",
         REPOSITORIES.join(" ")
     );

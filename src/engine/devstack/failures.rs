@@ -1,6 +1,6 @@
 //! Why stack.sh failed, from its log: known causes with the line that proves them and the next command. Pure.
 //!
-//! A new cause is one row of [`CAUSES`], with the log of a real failure in `tests/fixtures/devstack/`.
+//! A new cause is one row of [`CAUSES`], with a line of a real log in the test below.
 
 /// Why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,6 @@ struct Cause {
     next: &'static str,
     retry: bool,
 }
-
-/// Goes on where it stopped: stack.sh itself begins anew, with all that is installed already.
-const AGAIN: &str = "gpucloud-install apply";
 
 /// In the order in which they are looked for: the deeper cause first.
 const CAUSES: &[Cause] = &[
@@ -86,7 +83,7 @@ const CAUSES: &[Cause] = &[
             "IncompleteRead",
         ],
         what: "a download broke off",
-        next: AGAIN,
+        next: "gpucloud-install apply",
         retry: true,
     },
     Cause {
@@ -158,8 +155,8 @@ fn text_of(line: &str) -> &str {
 /// The lines before the first "Error on exit" that say more than what bash echoes.
 fn last_errors(log: &str) -> Vec<&str> {
     let told: Vec<&str> = log.lines().take_while(|line| !line.contains("Error on exit")).collect();
-    let errors = told.iter().rev().map(|line| text_of(line)).filter(|text| !text.is_empty() && !text.starts_with('+'));
-    let mut last: Vec<&str> = errors.take(LAST_LINES).collect();
+    let errors = told.iter().rev().filter(|line| !is_echo(line)).map(|line| text_of(line));
+    let mut last: Vec<&str> = errors.filter(|text| !text.is_empty()).take(LAST_LINES).collect();
     last.reverse();
     last
 }

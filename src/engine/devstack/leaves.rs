@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 /// Where a cloud is saved before it is destroyed; the time is appended.
 const SAVED: &str = "/var/lib/gpucloud/saved";
-/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 13).
-const LEFT: &[&str] = &[
+
+/// Configuration of the services, with passwords in it.
+pub(super) const CONFIGURATION: [&str; 8] = [
     "/etc/nova",
     "/etc/neutron",
     "/etc/keystone",
@@ -19,6 +20,10 @@ const LEFT: &[&str] = &[
     "/etc/cinder",
     "/etc/swift",
     "/etc/heat",
+];
+
+/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 13).
+const LEFT: &[&str] = &[
     "/etc/apache2",
     "/etc/uwsgi",
     "/var/log/apache2",
@@ -42,9 +47,13 @@ const LEFT: &[&str] = &[
     "/var/lib/swtpm-localca",
 ];
 
+fn left() -> impl Iterator<Item = &'static str> {
+    CONFIGURATION.iter().chain(LEFT).copied()
+}
+
 /// Everything that stack.sh may leave.
 pub fn all() -> Leaves {
-    let mut all = Leaves { paths: LEFT.iter().map(PathBuf::from).collect(), ..Leaves::default() };
+    let mut all = Leaves { paths: left().map(PathBuf::from).collect(), ..Leaves::default() };
     for group in [packages::DATABASE, packages::NETWORK, packages::COMPUTE] {
         let own = group.leaves();
         all.units.extend(own.units);
@@ -66,8 +75,8 @@ pub fn save_away(host: &Host) -> Result<()> {
     let dump = format!("--result-file={}", directory.join("databases.sql").display());
     Command::new("mariadb-dump").args(["--all-databases", "--single-transaction", &dump]).run(host)?;
     let archive = format!("--file={}", directory.join("configuration.tar.gz").display());
-    let there = LEFT.iter().filter(|path| path.starts_with("/etc/") && files::exists(host, path));
-    Command::new("tar").args(["--create", "--gzip", &archive]).args(there.copied()).run(host)?;
+    let there = left().filter(|path| path.starts_with("/etc/") && files::exists(host, path));
+    Command::new("tar").args(["--create", "--gzip", &archive]).args(there).run(host)?;
     host.warn(&format!("databases and configuration are saved in {}", directory.display()));
     Ok(())
 }

@@ -24,7 +24,7 @@ pub mod stack;
 
 use super::native::virt_type;
 use super::probe::Prober;
-use super::service::Service;
+use super::service::{Service, by_unit};
 use super::{Engine, Holdings, Order, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
@@ -53,7 +53,9 @@ const CLOSED_LOGS: &str = "/opt/stack/logs";
 const OUTPUT: &str = "/opt/stack/logs/stack.sh.out";
 /// Logs of stack.sh, which opens this directory to everybody.
 const LOGS: &str = "/opt/stack/logs/stack";
-/// A link to the newest summary; the log has the same name without `.summary`.
+/// A link to the newest log.
+const LOG: &str = "/opt/stack/logs/stack/stack.sh.log";
+/// A link to its summary.
 const SUMMARY: &str = "/opt/stack/logs/stack/stack.sh.log.summary";
 /// The databases that DevStack makes.
 const DATABASES: &[&str] =
@@ -210,16 +212,11 @@ impl<'a> Recipe<'a> {
         step
     }
 
-    /// Everything of the table enabled, running and answering; each unit once, although two rows may share one.
+    /// Everything of the table enabled, running and answering; but for what was started before stack.sh.
     fn units(&self) -> Step {
         let mut step = Step::new("units", "See that every unit runs").after(&["settings", prepare::CLOSED]);
-        let mut known: Vec<&str> = Vec::new();
-        known.extend((self.datapath() == Datapath::Netdev).then_some(SWITCH_UNIT));
-        for service in &self.services {
-            if known.contains(&service.unit.as_str()) {
-                continue;
-            }
-            known.push(&service.unit);
+        let early = |service: &&Service| self.datapath() == Datapath::Netdev && service.unit == SWITCH_UNIT;
+        for service in by_unit(&self.services).filter(|service| !early(service)) {
             let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
             let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
             let mut inputs = service.inputs.clone();

@@ -2,7 +2,7 @@
 //! local.conf's shell variables are given their values here; its sections for the services come from `settings.rs`.
 
 use super::services::{children_die, is_devstacks};
-use super::{CLOSED_LOGS, LOCAL_CONF, LOGS, Recipe, SUMMARY, repositories, settings};
+use super::{CLOSED_LOGS, LOCAL_CONF, LOG, LOGS, Recipe, leaves, repositories, settings};
 use crate::action::account::SystemUser;
 use crate::action::directory::Directory;
 use crate::action::file::File;
@@ -46,7 +46,7 @@ const EDITED: &[&str] = &[
     "/etc/systemd/journald.conf",
     "/etc/systemd/system.conf",
     "/etc/tmpfiles.d/uwsgi.conf",
-    "/etc/openstack/clouds.yaml",
+    CLOUDS,
     "/etc/iscsi/iscsid.conf",
     "/etc/iscsi/initiatorname.iscsi",
 ];
@@ -108,17 +108,6 @@ fn remember() -> Step {
 /// The step in which what stack.sh left open is closed.
 pub(super) const CLOSED: &str = "closed";
 
-/// Directories whose files have passwords in them; stack.sh lets everybody read them.
-const OPEN: &[&str] = &[
-    "/etc/nova",
-    "/etc/neutron",
-    "/etc/keystone",
-    "/etc/glance",
-    "/etc/placement",
-    "/etc/cinder",
-    "/opt/stack/devstack",
-];
-
 /// What stack.sh has left: closed to others, and noted.
 pub(super) fn close() -> Step {
     let mut step = Step::new(CLOSED, "Close what stack.sh left open").after(&[super::STEP]).with(closed());
@@ -128,36 +117,37 @@ pub(super) fn close() -> Step {
     step
 }
 
+/// Directories whose files have passwords in them and, beside others' files, clouds.yaml; stack.sh lets everybody read
+/// them.
 fn closed() -> Task {
-    let open = |host: &Host| -> crate::host::Result<Vec<&str>> {
-        let mut open = Vec::new();
-        for path in OPEN {
-            open.extend(files::status(host, Path::new(path))?.filter(|status| status.mode & 0o007 != 0).map(|_| *path));
-        }
-        Ok(open)
-    };
-    let clouds_open = |host: &Host| -> crate::host::Result<bool> {
-        let status = files::status(host, Path::new(CLOUDS))?;
-        Ok(status.is_some_and(|status| status.mode & 0o007 != 0))
-    };
+    let directories = || leaves::CONFIGURATION.into_iter().chain(["/opt/stack/devstack"]);
     let probe = move |host: &Host| {
-        let mut found = open(host)?;
-        found.extend(clouds_open(host)?.then_some(CLOUDS));
-        Ok(Checked::done_if(found.is_empty(), format!("close {}", found.join(", "))))
+        let open = open_to_others(host, directories().chain([CLOUDS]))?;
+        Ok(Checked::done_if(open.is_empty(), format!("close {}", open.join(", "))))
     };
     let work = move |host: &Host| {
-        for path in open(host)? {
+        for path in open_to_others(host, directories())? {
             files::set_permissions(host, Path::new(path), 0o750, files::owner(host, ACCOUNT, ACCOUNT)?)?;
         }
-        match clouds_open(host)? {
-            true => {
-                let content = files::read(host, Path::new(CLOUDS))?.unwrap_or_default();
-                files::write(host, Path::new(CLOUDS), &content, 0o640, files::owner(host, ACCOUNT, ADMIN_GROUP)?)
-            }
-            false => Ok(()),
+        for path in open_to_others(host, [CLOUDS])? {
+            let content = files::read(host, Path::new(path))?.unwrap_or_default();
+            files::write(host, Path::new(path), &content, 0o640, files::owner(host, ACCOUNT, ADMIN_GROUP)?)?;
         }
+        Ok(())
     };
     Task::new(ActionId::new("closed", "devstack"), "Close files with passwords to others", probe, work)
+}
+
+fn open_to_others(
+    host: &Host,
+    paths: impl IntoIterator<Item = &'static str>,
+) -> crate::host::Result<Vec<&'static str>> {
+    let mut open = Vec::new();
+    for path in paths {
+        let status = files::status(host, Path::new(path))?;
+        open.extend(status.filter(|status| status.mode & 0o007 != 0).map(|_| path));
+    }
+    Ok(open)
 }
 
 /// Drop-ins for units that are not there yet: stack.sh starts them with their order.
@@ -201,7 +191,7 @@ fn local_conf(recipe: &Recipe) -> Result<Step, Failure> {
         ("interface", json!(recipe.config.host.interface)),
         ("git_base", json!(recipe.config.cloud.git_base.url())),
         ("branch", json!(recipe.config.devstack.branch)),
-        ("log", json!(SUMMARY.trim_end_matches(".summary"))),
+        ("log", json!(LOG)),
         ("log_directory", json!(LOGS)),
         ("range", json!(recipe.config.network.range)),
         ("gateway", json!(recipe.config.network.gateway)),

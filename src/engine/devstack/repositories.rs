@@ -9,7 +9,7 @@ use crate::action::{ActionId, Checked};
 use crate::config::devstack::Extra;
 use crate::content::Content;
 use crate::failure::Failure;
-use crate::host::git::{self, Clone};
+use crate::host::git::{self, Clone, WorkTree};
 use crate::host::{Host, files};
 use crate::plan::Step;
 use std::collections::BTreeMap;
@@ -70,19 +70,21 @@ pub(super) fn step_name(name: &str) -> String {
 fn clone(recipe: &Recipe, name: &str, pins: &BTreeMap<String, String>) -> Clone {
     let repository = format!("openstack/{name}");
     Clone {
-        account: ACCOUNT.into(),
-        home: HOME.into(),
+        tree: tree(name),
         url: format!("{}/{repository}.git", recipe.config.cloud.git_base),
-        directory: Path::new(HOME).join(name),
         branch: recipe.config.devstack.branch.to_string(),
         commit: pins.get(&repository).cloned(),
     }
 }
 
+fn tree(name: &str) -> WorkTree {
+    WorkTree { account: ACCOUNT.into(), home: HOME.into(), directory: Path::new(HOME).join(name) }
+}
+
 fn task(clone: Clone) -> Task {
-    let (directory, again) = (clone.directory.clone(), clone.clone());
+    let (directory, again) = (clone.tree.directory.clone(), clone.clone());
     let probe = move |host: &Host| {
-        Ok(match (clone.head(host)?, &clone.commit) {
+        Ok(match (clone.tree.head(host)?, &clone.commit) {
             (None, Some(commit)) => Checked::needed(format!("fetch {} at {}", clone.url, short(commit))),
             (None, None) => Checked::needed(format!("fetch {}, head of {}", clone.url, clone.branch)),
             // What stack.sh has installed, or the administrator has checked out since, stays.
@@ -105,17 +107,9 @@ fn short(commit: &str) -> &str {
 pub(super) fn edited(host: &Host) -> crate::host::Result<Vec<String>> {
     let mut found = Vec::new();
     for name in files::list(host, HOME)? {
-        let directory = Path::new(HOME).join(&name);
-        let clone = Clone {
-            account: ACCOUNT.into(),
-            home: HOME.into(),
-            url: String::new(),
-            directory: directory.clone(),
-            branch: String::new(),
-            commit: None,
-        };
-        if clone.head(host)?.is_some() && clone.is_edited(host)? {
-            found.push(format!("edited files in {}", directory.display()));
+        let tree = tree(&name);
+        if tree.head(host)?.is_some() && tree.is_edited(host)? {
+            found.push(format!("edited files in {}", tree.directory.display()));
         }
     }
     Ok(found)

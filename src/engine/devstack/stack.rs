@@ -1,7 +1,7 @@
 //! stack.sh itself: in a unit of its own, as its account. Terminal closed, SSH lost, installer killed: it goes on, and
 //! the next apply attaches to it again.
 
-use super::{DATABASES, OUTPUT, SUMMARY, failures, leaves, progress};
+use super::{DATABASES, LOG, OUTPUT, SUMMARY, failures, leaves, progress};
 use crate::action::undo::Undo;
 use crate::action::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, Stacked, UNIT};
 use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
@@ -12,7 +12,7 @@ use crate::run;
 use ipnet::Ipv4Net;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// It completed here: its logs may be removed by anybody.
@@ -28,6 +28,8 @@ const RETRIES: u32 = 2;
 const RETRY_PAUSE: Duration = Duration::from_secs(20);
 /// How much of its log is searched for the cause of a failure.
 const SEARCHED: u64 = 512 * 1024;
+/// In how much of it the newest line is looked for.
+const WINDOW: u64 = 4096;
 /// How long a run took where its phases were measured: before anything is known of this machine.
 const USUAL: Duration = Duration::from_secs(640);
 
@@ -45,10 +47,10 @@ pub struct StackRun {
 impl StackRun {
     fn start(&self, host: &Host) -> Result<()> {
         // An older run's must not be taken for this one's.
-        for path in [SUMMARY, SUMMARY.trim_end_matches(".summary")] {
+        for path in [SUMMARY, LOG] {
             files::remove(host, Path::new(path))?;
         }
-        systemd::reset_failed(host, UNIT).ok();
+        systemd::reset_failed(host, UNIT)?;
         // Where units of an earlier try run, starting them does nothing, and old processes face new databases.
         unstack::stop_units(host)?;
         let known: Vec<String> = packages::known(host)?.into_iter().collect();
@@ -122,13 +124,15 @@ fn is_complete(host: &Host) -> Result<bool> {
 /// Shows how far it is, until it ends. A stop request leaves it alone: it goes on.
 fn follow(host: &Host) -> Result<()> {
     let begun = Instant::now();
-    let mut lines = LastLine::default();
+    let mut shown = String::new();
     while is_running(host)? {
         host.go_on()?;
         let now = summary(host)?;
         host.progress(now.percent, 100, &format!("{}, {}", now.phase, remaining(begun.elapsed(), now.percent)));
-        if let Some(line) = lines.read(host) {
+        let line = newest_line(host);
+        if line != shown {
             host.line(&line);
+            shown = line;
         }
         std::thread::sleep(POLL);
     }
@@ -144,52 +148,29 @@ fn remaining(elapsed: Duration, percent: u64) -> String {
 }
 
 /// The newest line of its log, without reading all of it: bash echoes some fifty thousand.
-#[derive(Default)]
-struct LastLine {
-    at: u64,
+fn newest_line(host: &Host) -> String {
+    let end = tail(host, Path::new(LOG), WINDOW);
+    end.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }
 
-impl LastLine {
-    const WINDOW: u64 = 4096;
-
-    fn read(&mut self, host: &Host) -> Option<String> {
-        let path = host.real(log());
-        let mut file = std::fs::File::open(path).ok()?;
-        let end = file.metadata().ok()?.len();
-        if end == self.at {
-            return None;
-        }
-        self.at = end;
-        file.seek(SeekFrom::Start(end.saturating_sub(Self::WINDOW))).ok()?;
-        let mut bytes = Vec::new();
-        file.take(Self::WINDOW).read_to_end(&mut bytes).ok()?;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
-    }
-}
-
-fn log() -> PathBuf {
-    PathBuf::from(SUMMARY.trim_end_matches(".summary"))
-}
-
-/// Its failure in words: by its log, and by its journal where it failed before it had a log.
+/// Its failure in words: by its log, and by what it printed where it failed before it had a log.
 fn explained(host: &Host) -> Error {
-    let log = tail(host, &log()) + &tail(host, Path::new(OUTPUT));
-    let failures::Explained { what, evidence, next, retry } =
-        failures::explain(&log, &format!("{}", self::log().display()));
+    let log = tail(host, Path::new(LOG), SEARCHED) + &tail(host, Path::new(OUTPUT), SEARCHED);
+    let failures::Explained { what, evidence, next, retry } = failures::explain(&log, LOG);
     Error::Explained { what, evidence: host.mask(&evidence), next, retry }
 }
 
-fn tail(host: &Host, path: &Path) -> String {
+/// The last bytes of a file, as text; nothing where it is not there.
+fn tail(host: &Host, path: &Path, bytes: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(host.real(path))?;
         let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(end.saturating_sub(SEARCHED)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        file.seek(SeekFrom::Start(end.saturating_sub(bytes)))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(text)
     };
-    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned() + "\n").unwrap_or_default()
+    read().map(|text| String::from_utf8_lossy(&text).into_owned() + "\n").unwrap_or_default()
 }
 
 impl Action for StackRun {
@@ -260,8 +241,7 @@ fn note_packages(host: &Host) -> Result<()> {
 
 /// Packages that stack.sh brought, the one that runs included.
 pub fn brought(host: &Host) -> Result<Vec<String>> {
-    let noted = files::read_text(host, PACKAGES_ADDED)?.unwrap_or_default();
-    let mut all: BTreeSet<String> = noted.lines().map(str::to_owned).collect();
+    let mut all: BTreeSet<String> = unstack::packages_added(host)?.into_iter().flatten().collect();
     if let Some(before) = files::read_text(host, PACKAGES_BEFORE)? {
         let before: HashSet<&str> = before.lines().collect();
         all.extend(packages::known(host)?.into_iter().filter(|name| !before.contains(name.as_str())));
