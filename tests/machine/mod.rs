@@ -117,6 +117,14 @@ pub fn write(lab: &str, path: &str, text: &str) {
     std::fs::write(root(lab).join(path.trim_start_matches('/')), text).unwrap();
 }
 
+/// The tree of a fresh host, with what is to be compared later. The distribution's own daily timers write notes when
+/// their hour comes (apt's at six in the morning, say): they are switched off first, for good.
+pub fn first_tree(lab: &str) -> BTreeMap<String, String> {
+    let daily = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"];
+    inside(lab, &[&["systemctl", "mask", "--now", "--quiet"], &daily[..]].concat()).expect(0);
+    tree(lab)
+}
+
 /// Everything that a run could have changed in a lab host, but for logs, caches and the package manager's own notes.
 pub fn tree(lab: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();

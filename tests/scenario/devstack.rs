@@ -2,7 +2,7 @@
 //! account, sudo, clones, unit, attaching, failure and success work, and proves nothing about DevStack.
 
 use super::Verdict;
-use crate::machine::{difference, inside, installer, ours, root, tree, write};
+use crate::machine::{difference, first_tree, inside, installer, ours, root, tree, write};
 use std::time::{Duration, Instant};
 
 const LAB: &str = "stand-in";
@@ -114,7 +114,7 @@ pub fn around_stack_sh() -> Verdict {
     make_repositories();
     mirrored();
     answers();
-    let before = tree(LAB);
+    let before = first_tree(LAB);
     // A mirror that misses a repository is said, with what to do.
     inside(LAB, &["mv", "/srv/mirror/openstack/nova.git", "/srv/mirror/nova.git"]).expect(0);
     let missing = installer(LAB, &["apply", "--yes"]).expect(4);

@@ -2,7 +2,7 @@
 
 use crate::browser;
 use crate::machine::{
-    Random, Sampler, difference, inside, installer, ours, outside, program, read, root, times, tree, write,
+    Random, Sampler, difference, first_tree, inside, installer, ours, outside, program, read, root, times, tree, write,
 };
 use fantoccini::Locator;
 use libtest_mimic::Failed;
@@ -36,7 +36,7 @@ pub fn host_boots() -> Verdict {
     ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
     assert_eq!(inside(LAB, &["cat", "/proc/1/comm"]).expect(0).out.trim(), "systemd");
     assert_eq!(inside(LAB, &["sh", "-c", "echo out; echo err >&2; exit 7"]).code, 7);
-    HOST_BEFORE.get_or_init(|| tree(LAB));
+    HOST_BEFORE.get_or_init(|| first_tree(LAB));
     network::FORWARDING_BEFORE.get_or_init(network::forwarding);
     let labs = ours(&["lab", "list", "--json"]).expect(0).json();
     assert_eq!(labs["labs"][0]["state"], "running");
@@ -431,7 +431,7 @@ pub fn debian12() -> Verdict {
     let lab = "d12";
     ours(&["lab", "down", lab, "--yes"]);
     ours(&["lab", "up", "--name", lab, "--os", "debian12", "--no-install", "--yes"]).expect(0);
-    let before = tree(lab);
+    let before = first_tree(lab);
     ours(&["lab", "up", "--name", lab, "--yes"]).expect(0);
     installer(lab, &["doctor"]).expect(0);
     assert_eq!(installer(lab, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
