@@ -5,7 +5,7 @@ use super::Verdict;
 use crate::machine::{difference, first_tree, inside, installer, ours, root, tree, write};
 use std::time::{Duration, Instant};
 
-const LAB: &str = "stand-in";
+pub const LAB: &str = "stand-in";
 const BRANCH: &str = "stand-in";
 const REPOSITORIES: [&str; 8] =
     ["devstack", "requirements", "keystone", "glance", "nova", "neutron", "placement", "horizon"];

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The host of most tests.
 const LAB: &str = "t1";
+const DEBIAN12: &str = "d12";
+const SNAPSHOT: &str = "s1";
 
 type Verdict = Result<(), Failed>;
 
@@ -30,8 +32,9 @@ static SAMPLER: OnceLock<Sampler> = OnceLock::new();
 
 pub fn host_boots() -> Verdict {
     // Left-overs of a killed test run would be taken for this one's.
-    ours(&["lab", "down", LAB, "--yes"]);
-    ours(&["lab", "down", "t2", "--yes"]);
+    for name in [LAB, "t2", DEBIAN12, devstack::LAB, SNAPSHOT] {
+        ours(&["lab", "down", name, "--yes"]);
+    }
     MACHINE_BEFORE.get_or_init(outside);
     ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
     assert_eq!(inside(LAB, &["cat", "/proc/1/comm"]).expect(0).out.trim(), "systemd");
@@ -428,8 +431,7 @@ pub fn package() -> Verdict {
 
 /// The other Debian, from nothing to nothing.
 pub fn debian12() -> Verdict {
-    let lab = "d12";
-    ours(&["lab", "down", lab, "--yes"]);
+    let lab = DEBIAN12;
     ours(&["lab", "up", "--name", lab, "--os", "debian12", "--no-install", "--yes"]).expect(0);
     let before = first_tree(lab);
     ours(&["lab", "up", "--name", lab, "--yes"]).expect(0);
@@ -448,13 +450,13 @@ pub fn debian12() -> Verdict {
 }
 
 pub fn save_and_restore() -> Verdict {
-    ours(&["lab", "save", LAB, "s1"]).expect(0);
-    ours(&["lab", "save", LAB, "s1"]).expect(3);
-    ours(&["lab", "restore", "s1", "t2"]).expect(3);
+    ours(&["lab", "save", LAB, SNAPSHOT]).expect(0);
+    ours(&["lab", "save", LAB, SNAPSHOT]).expect(3);
+    ours(&["lab", "restore", SNAPSHOT, "t2"]).expect(3);
     // What this leaves in the host goes with it.
     network::beside_firewalls()?;
     ours(&["lab", "down", LAB, "--yes"]).expect(0);
-    ours(&["lab", "restore", "s1", LAB]).expect(0);
+    ours(&["lab", "restore", SNAPSHOT, LAB]).expect(0);
     installer(LAB, &["status"]).expect(0);
     Ok(())
 }
@@ -512,6 +514,6 @@ pub fn down() -> Verdict {
     let left = difference(MACHINE_BEFORE.get().unwrap(), &after);
     assert!(left.is_empty(), "{left:#?}");
     assert!(!root(LAB).exists());
-    std::fs::remove_dir_all("/var/lib/gpucloud-lab/snapshots/s1")?;
+    ours(&["lab", "down", SNAPSHOT, "--yes"]).expect(0);
     Ok(())
 }
