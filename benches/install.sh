@@ -5,39 +5,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# shellcheck source=benches/lab.sh
+source benches/lab.sh
+
 runs=${1:-3}
-ours=target/release/gpucloud-install
 lab=bench
 results=$(mktemp)
 
-# CPU seconds of everything in the lab host, from the control group that it was started in.
-cpu_seconds() {
-    local file
-    file=/sys/fs/cgroup/cpuacct/gpucloud-lab-$lab/cpuacct.usage
-    [ -r "$file" ] && awk '{printf "%.1f", $1 / 1e9}' "$file" && return
-    for file in "/sys/fs/cgroup/unified/gpucloud-lab-$lab/cpu.stat" "/sys/fs/cgroup/machine.slice/gpucloud-lab-$lab.service/cpu.stat"; do
-        [ -r "$file" ] && awk '/^usage_usec/ {printf "%.1f", $2 / 1e6}' "$file" && return
-    done
-    echo 0
-}
-
-fresh_host() {
-    "$ours" lab down "$lab" --yes >/dev/null 2>&1 || true
-    "$ours" lab up --name "$lab" --no-install --yes >/dev/null 2>&1
-    sync
-}
-
-measure() {
-    local name=$1 begin end
-    shift
-    fresh_host
-    "prepare_${name//-/_}"
-    local cpu_before
-    cpu_before=$(cpu_seconds)
-    begin=$(date +%s.%N)
-    "$@" >"/tmp/bench-$name.log" 2>&1
-    end=$(date +%s.%N)
-    echo "$name $(echo "$end - $begin" | bc) $(echo "$(cpu_seconds) - $cpu_before" | bc)" | tee -a "$results"
+# In a fresh host: NAME COMMAND...
+trial() {
+    fresh_host "$lab"
+    "prepare_${1//-/_}"
+    measure "$1" "$lab" "${@:2}" | tee -a "$results"
 }
 
 prepare_ours() {
@@ -55,18 +34,14 @@ prepare_by_hand() {
     cp profiles/native/2026.2.lock "$inside/"
 }
 
-address() {
-    "$ours" lab exec "$lab" -- hostname -I | tr -d ' \n'
-}
-
 for _ in $(seq "$runs"); do
-    measure ours "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes --json apply --foreground
+    trial ours "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes --json apply --foreground
     grep '^{"' /tmp/bench-ours.log >/tmp/bench-apply.json
     echo "critical path: $(python3 benches/critical-path.py /tmp/bench-plan.json /tmp/bench-apply.json)"
     # shellcheck disable=SC2016
-    measure by-hand "$ours" lab exec "$lab" -- bash -c 'systemd-run --quiet --wait --collect --pipe bash /root/by-hand/install.sh "$(hostname -I | tr -d " ")" /root/by-hand/cfg /root/by-hand/2026.2.lock'
+    trial by-hand "$ours" lab exec "$lab" -- bash -c 'systemd-run --quiet --wait --collect --pipe bash /root/by-hand/install.sh "$(hostname -I | tr -d " ")" /root/by-hand/cfg /root/by-hand/2026.2.lock'
 done
-measure one-job "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes --jobs 1 apply --foreground
+trial one-job "$ours" lab exec "$lab" -- systemd-run --quiet --wait --collect --pipe gpucloud-install --yes --jobs 1 apply --foreground
 "$ours" lab down "$lab" --yes >/dev/null 2>&1
 
 median() {
