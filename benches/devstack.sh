@@ -18,7 +18,7 @@ watch_own() {
     while sleep 2; do
         for pid in $(pgrep -f '^(/usr/local/bin/)?gpucloud-install ' || true); do
             awk -v pid="$pid" '/^VmHWM/ {high = $2} END {getline stat < ("/proc/" pid "/stat"); split(stat, f, " "); \
-                printf "%d %.1f %.2f\n", pid, high / 1024, (f[14] + f[15] + f[16] + f[17]) / 100}' "/proc/$pid/status" 2>/dev/null || true
+                printf "%d %.1f %.2f\n", pid, high / 1024, (f[14] + f[15]) / 100}' "/proc/$pid/status" 2>/dev/null || true
         done
     done >/tmp/bench-own.log
 }
