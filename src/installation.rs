@@ -21,6 +21,7 @@ use crate::network::guard::Confirmation;
 use crate::network::{self, live::Ours, state::State};
 use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step, StepId};
+use crate::resources;
 use serde::Serialize;
 use std::path::Path;
 
@@ -79,7 +80,28 @@ impl Installation {
         steps.splice(end..end, network);
         let closing = steps.iter_mut().filter(|step| step.closing);
         closing.for_each(|step| step.after.push(StepId::new(network::steps::LAST)));
+        // Behind all else: an image that cannot be downloaded leaves a complete cloud, and uninstall takes resources
+        // back while the cloud still runs.
+        steps.extend(self.resource_steps()?);
         Ok(Plan::make(steps, &self.host, journal)?)
+    }
+
+    /// What the cloud has from the beginning.
+    fn resource_steps(&self) -> Result<Vec<Step>, Failure> {
+        let entrance = self.engine.entrance();
+        let login = self.engine.login(&self.config, &self.secrets);
+        let password = self.secrets.get(entrance.user_secret).cloned();
+        let (Some(admin), Some(password)) = (login, password) else { return Ok(Vec::new()) };
+        resources::steps::steps(&resources::steps::Order {
+            host: &self.host,
+            config: &self.config,
+            facts: &self.facts,
+            admin,
+            password,
+            clouds: (entrance.admin, entrance.user),
+            volumes: self.engine.has_volumes(&self.config),
+            after: engine::base::LAST,
+        })
     }
 
     /// The network's part of the plan; its state waits for the steps `after`.
@@ -142,7 +164,18 @@ impl Installation {
         findings.extend(self.engine.suits(&self.facts));
         findings.extend(self.port_findings(journal)?);
         findings.extend(self.port_map_findings()?);
+        findings.extend(self.volume_finding());
         Ok(findings)
+    }
+
+    /// Volumes that nobody will make.
+    fn volume_finding(&self) -> Option<Finding> {
+        let count = self.config.resources.volumes.len();
+        let missing = count > 0 && !self.engine.has_volumes(&self.config);
+        missing.then(|| {
+            let what = format!("this cloud has no volume service: {count} declared volumes are skipped");
+            Finding::warn("volumes", what, "engine devstack with devstack.services = [\"cinder\"] has one")
+        })
     }
 
     /// Ports of the table that another program has.

@@ -10,6 +10,7 @@
 //! engine           how OpenStack gets onto it: steps, service table, probes
 //! recovery         what is down, and bringing it back
 //! network          how instances reach the world, and the world them
+//! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, undo; the kinds of change
 //! run              a run in its own unit, and terminals that watch it
@@ -40,6 +41,7 @@ pub mod lab;
 pub mod network;
 pub mod plan;
 pub mod recovery;
+pub mod resources;
 pub mod run;
 pub mod systems;
 pub mod template;

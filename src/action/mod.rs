@@ -17,6 +17,7 @@ pub mod leaves;
 pub mod network;
 pub mod originals;
 pub mod packages;
+pub mod resource;
 pub mod saved;
 pub mod symlink;
 pub mod sysctl;

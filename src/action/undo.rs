@@ -6,7 +6,8 @@ use super::leaves::{Leaves, remove_packages};
 use super::network::NetworkOriginal;
 use super::originals::{Original, Originals};
 use super::unstack::{self, Stacked};
-use super::{Past, Undone, iptables, network};
+use super::{Past, Undone, iptables, network, resource};
+use crate::cloud::resource::Kind;
 use crate::host::{Error, Host, Result, command::Command, files, nft, nspawn, sql, sysctl, systemd, users};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,15 @@ pub enum Undo {
         /// Lines of `iptables -S`.
         rules: Vec<String>,
     },
+    /// Remove a resource of the cloud, if it carries our mark.
+    Resource {
+        /// Who made it, as clouds.yaml calls that.
+        cloud: String,
+        /// What it is.
+        kind: Kind,
+        /// What it is called.
+        name: String,
+    },
     /// Remove an nftables table of ours.
     NftTable {
         /// "inet" or "ip".
@@ -153,6 +163,7 @@ impl Undo {
             Undo::Devstack(_) => "Run unstack.sh and remove what it leaves".into(),
             Undo::Network(_) => "Put the network back as it was".into(),
             Undo::Iptables { rules, .. } => format!("Put {} rules of iptables back", rules.len()),
+            Undo::Resource { kind, name, .. } => format!("Remove {kind} {name}"),
             Undo::NftTable { family, table } => format!("Remove nftables table {family} {table}"),
         }
     }
@@ -184,6 +195,7 @@ impl Undo {
             Undo::Devstack(stacked) => unstack::run(host, stacked),
             Undo::Network(original) => done(network::restore(host, original)),
             Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
+            Undo::Resource { cloud, kind, name } => resource::take_back(host, cloud, *kind, name),
             Undo::NftTable { family, table } => done(remove_table(family, table)),
         }
     }

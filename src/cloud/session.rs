@@ -3,16 +3,21 @@
 //! Blocking, on `ureq`. The token lives in memory only: a cache on disk accepts a wrong password as long as an older
 //! token is valid.
 
+use super::explain;
 use crate::config::secrets::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one call may take: creating a router on a loaded host takes seconds.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long the upload of an image may take.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between two tries of a call that may succeed a little later.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The newest Nova microversion that our calls are written for; extra specs in flavors need 2.86.
 const NOVA_MICROVERSION: &str = "2.96";
 /// The same for Placement.
@@ -52,9 +57,50 @@ pub enum ApiError {
         /// What is wrong with it.
         cause: String,
     },
+    /// Several have this name: nobody can say which is meant.
+    #[error("{count} are called {name}: there must be one {kind} of that name")]
+    Ambiguous {
+        /// "network".
+        kind: String,
+        /// Their name.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// Something that is needed is not there.
+    #[error("there is no {kind} called {name}")]
+    Missing {
+        /// "network".
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// A failure whose cause is known.
+    #[error("{what}")]
+    Explained {
+        /// What failed, and why.
+        what: String,
+        /// What to type or to change.
+        next: String,
+    },
 }
 
 impl ApiError {
+    /// An answer that the API does not document.
+    pub fn unexpected(service: &str, cause: impl Into<String>) -> Self {
+        ApiError::Unexpected { service: service.to_owned(), cause: cause.into() }
+    }
+
+    /// A file of ours that cannot be read.
+    pub fn file(error: &std::io::Error) -> Self {
+        ApiError::Explained { what: error.to_string(), next: "put the file there, then: gpucloud-install apply".into() }
+    }
+
+    /// Whether the same call may succeed a little later: nobody listens, or a proxy has nobody behind it.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ApiError::Unreachable { .. } | ApiError::Refused { status: 502..=504, .. })
+    }
+
     /// Whether the service says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, ApiError::Refused { status: 404, .. })
@@ -74,7 +120,24 @@ impl ApiError {
 
 impl From<ApiError> for crate::host::Error {
     fn from(error: ApiError) -> Self {
-        Self::protocol("OpenStack API", error)
+        let what = error.to_string();
+        let (what, next) = match &error {
+            ApiError::Explained { next, .. } => (what, next.clone()),
+            ApiError::Ambiguous { kind, .. } => (what, format!("give one of them another name: openstack {kind} list")),
+            ApiError::Missing { .. } => (what, "gpucloud-install plan shows what is declared and missing".into()),
+            ApiError::Refused { message, .. } => match explain::cause(message) {
+                Some((meaning, next)) => (format!("{meaning} ({what})"), next.into()),
+                None => return Self::protocol("OpenStack API", error),
+            },
+            _ => return Self::protocol("OpenStack API", error),
+        };
+        Self::Explained { what, evidence: String::new(), next, retry: false }
+    }
+}
+
+impl From<ApiError> for crate::failure::Failure {
+    fn from(error: ApiError) -> Self {
+        crate::host::Error::from(error).into()
     }
 }
 
@@ -155,6 +218,43 @@ impl Session {
         self.call::<Value>(service, "PUT", path, body).map(drop)
     }
 
+    /// Sets something, with a body.
+    pub fn set(&self, service: &str, path: &str, body: &Value) -> Result<(), ApiError> {
+        self.put(service, path, Some(body))
+    }
+
+    /// Tells a service to do something; the answer may be empty.
+    pub fn act(&self, service: &str, path: &str, body: &Value) -> Result<Value, ApiError> {
+        self.call(service, "POST", path, Some(body))
+    }
+
+    /// Whether the catalog has the service.
+    pub fn offers(&self, service: &str) -> bool {
+        self.catalog.iter().any(|(kind, _)| kind == service)
+    }
+
+    /// Sends `size` bytes. `sent` is told how many went, and stops it by `false`.
+    pub fn upload(
+        &self,
+        service: &str,
+        path: &str,
+        content: impl std::io::Read,
+        size: u64,
+        sent: &dyn Fn(u64) -> bool,
+    ) -> Result<(), ApiError> {
+        let unreachable = |cause: String| ApiError::Unreachable { service: service.to_owned(), cause };
+        let url = format!("{}{path}", self.endpoint(service)?);
+        let mut counted = Counted { content, sent, so_far: 0, told: 0 };
+        let request = upload_agent()
+            .put(&url)
+            .header("X-Auth-Token", &self.token)
+            .header("Content-Type", "application/octet-stream")
+            .header("Content-Length", size.to_string());
+        let body = ureq::SendBody::from_reader(&mut counted);
+        let response = request.send(body).map_err(|e| unreachable(e.to_string()))?;
+        answer_of(service, response).map(drop)
+    }
+
     /// Changes something.
     pub fn patch<T: DeserializeOwned>(&self, service: &str, path: &str, body: &Value) -> Result<T, ApiError> {
         self.call(service, "PATCH", path, Some(body))
@@ -229,6 +329,25 @@ impl SharedSession {
         }
     }
 
+    /// Asks like [`SharedSession::ask`], again and again as long as the service may only be starting, until `limit` has
+    /// passed or `go_on` says no.
+    pub fn ask_patiently<T>(
+        &self,
+        limit: Duration,
+        go_on: impl Fn() -> bool,
+        ask: impl Fn(&Session) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let end = Instant::now() + limit;
+        loop {
+            match self.ask(&ask) {
+                Err(error) if error.is_transient() && Instant::now() < end && go_on() => {
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     fn session(&self) -> Result<Arc<Session>, ApiError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = open.as_ref() {
@@ -256,12 +375,21 @@ pub fn page(url: &str) -> Result<(u16, String), String> {
 }
 
 fn agent() -> ureq::Agent {
+    agent_within(LIMIT)
+}
+
+/// An upload takes as long as the disk.
+fn upload_agent() -> ureq::Agent {
+    agent_within(UPLOAD_LIMIT)
+}
+
+fn agent_within(limit: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         // Glance answers its root with 300 and no location: an answer like any other.
         .max_redirects(0)
         .max_redirects_will_error(false)
-        .timeout_global(Some(LIMIT))
+        .timeout_global(Some(limit))
         .timeout_connect(Some(CONNECT_LIMIT))
         // The cloud's own addresses are never behind a proxy.
         .proxy(None)
@@ -290,13 +418,43 @@ fn send(
         request = request.header(name, version);
     }
     let request = request.body(bytes).map_err(|e| unreachable(e.to_string()))?;
-    let mut response = agent.run(request).map_err(|e| unreachable(e.to_string()))?;
+    let response = agent.run(request).map_err(|e| unreachable(e.to_string()))?;
+    answer_of(service, response)
+}
+
+fn answer_of(service: &str, mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ApiError> {
+    let unreachable = |cause: String| ApiError::Unreachable { service: service.to_owned(), cause };
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (status, request, token) =
         (response.status().as_u16(), header("x-openstack-request-id"), header("x-subject-token"));
     let text = response.body_mut().read_to_string().map_err(|e| unreachable(e.to_string()))?;
     let answer = Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), request, token };
     if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refused(service, answer, &text)) }
+}
+
+/// A reader that tells how much was read.
+struct Counted<'a, R> {
+    content: R,
+    sent: &'a dyn Fn(u64) -> bool,
+    so_far: u64,
+    told: u64,
+}
+
+/// How often an upload tells how far it is, in bytes.
+const TELL_EVERY: u64 = 4 << 20;
+
+impl<R: std::io::Read> std::io::Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        self.so_far += count as u64;
+        if self.so_far - self.told >= TELL_EVERY || count == 0 {
+            self.told = self.so_far;
+            if !(self.sent)(self.so_far) {
+                return Err(std::io::Error::other("stopped on request"));
+            }
+        }
+        Ok(count)
+    }
 }
 
 fn microversion(service: &str) -> Option<(&'static str, String)> {

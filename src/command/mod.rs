@@ -6,17 +6,24 @@
 mod apply;
 mod bare;
 mod doctor;
+mod flavor;
+mod image;
 mod init;
+mod instance;
 mod inventory;
 mod lab;
 mod mirror;
 mod network;
 mod plan;
+mod quota;
 mod recover;
 mod status;
 mod uninstall;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Cloud, Command, Global};
+use crate::cloud::{SharedSession, clouds};
+use crate::config::EngineName;
+use crate::engine::{Entrance, engine};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::Host;
@@ -69,6 +76,10 @@ fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Resul
         Some(Command::Network(options)) => ("network", network::run(session, &options)),
         Some(Command::Inventory) => ("inventory", inventory::run(session)),
         Some(Command::Mirror(options)) => ("mirror", mirror::run(session, &options)),
+        Some(Command::Instance(options)) => ("instance", instance::run(session, &options)),
+        Some(Command::Image(options)) => ("image", image::run(session, &options)),
+        Some(Command::Flavor(options)) => ("flavor", flavor::run(session, &options)),
+        Some(Command::Quota(options)) => ("quota", quota::run(session, &options)),
         Some(Command::Lab(options)) => ("lab", lab::run(session, options)),
     }
 }
@@ -81,6 +92,30 @@ impl Session {
         }
         let what = "nothing can be applied with --sysroot: it is only a captured tree";
         Err(Failure::usage(what, "leave --sysroot out, or use plan and inventory"))
+    }
+
+    /// A session with the cloud that was named, else with that of the declared project's user.
+    fn user_cloud(&self, cloud: &Cloud) -> Result<SharedSession, Failure> {
+        self.cloud(cloud, |entrance| entrance.user)
+    }
+
+    /// The same for what only the administrator may.
+    fn admin_cloud(&self, cloud: &Cloud) -> Result<SharedSession, Failure> {
+        self.cloud(cloud, |entrance| entrance.admin)
+    }
+
+    fn cloud(&self, cloud: &Cloud, of: impl Fn(Entrance) -> &'static str) -> Result<SharedSession, Failure> {
+        self.require_live()?;
+        let names: Vec<&str> = match &cloud.cloud {
+            Some(name) => vec![name],
+            None => EngineName::ALL.iter().map(|name| of(engine(*name).entrance())).collect(),
+        };
+        clouds::session(&self.host, &names)
+    }
+
+    /// The machine, with progress shown at the terminal.
+    fn watched_host(&self) -> Host {
+        self.host.observed(self.ui.observer())
     }
 
     /// Does a plan that leaves nothing to take back after a boot; `None` where nothing is pending.

@@ -1,5 +1,5 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
-//! network: `network.rs`; of DevStack: `devstack.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a
+//! network: `network.rs`; of DevStack: `devstack.rs`; of what users work with: `resources.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a
 //! row here; `init`, the error messages and the check of changed answers follow. Who reads it: templates, by values that
 //! an engine's `Recipe` gives them, and `engine/devstack/settings.rs`.
 
@@ -141,6 +141,51 @@ pub const ANSWERS: &[Answer] = &[
         meaning: "With \"bridged\": links that become ports of br-ex; never the one with this machine's address",
         on_change: OnChange::Live,
     },
+    Answer {
+        key: "resources.project",
+        meaning: "The project of all that follows, and the user who works in it (docs/resources.md)",
+        on_change: OnChange::Fixed("what belongs to the old project"),
+    },
+    Answer {
+        key: "resources.quota",
+        meaning: "Its limits: { instances = 20, vcpus = 64, memory_mib = 262144, storage_gib = 1000 }; -1: none",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.images",
+        meaning: "Disk images: from the catalogue (\"ubuntu-24.04\", \"debian-13\", \"guest\"), a file or an address",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.flavors",
+        meaning: "Sizes of instances: vcpus, memory_mib, disk_gib, specs (extra specs)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.networks",
+        meaning: "Networks, each a part of network.tenant_range, and the router to the world",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.key_pairs",
+        meaning: "Keys that may log in: the file of a public_key, or a pair is made in the first administrator's ~/.ssh",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.security_groups",
+        meaning: "What may reach an instance: rules = [\"in tcp 22\", \"in icmp\", \"in tcp 80 from 192.0.2.0/24\"]",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.volumes",
+        meaning: "Disks of their own, where the cloud has a volume service: name, size_gib",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "resources.instances",
+        meaning: "Instances: image, flavor, network, key_pair, security_groups, floating_ip",
+        on_change: OnChange::Live,
+    },
 ];
 
 /// What stack.sh reads once: with DevStack these are fixed too.
@@ -171,11 +216,22 @@ pub fn render(config: &Config) -> String {
             text.push_str(&format!("\n[{here}]\n"));
             section = here;
         }
-        let value = config.value(answer.key).map(|value| value.to_string()).unwrap_or_default();
+        let value = config.value(answer.key).map(|value| text_of(&value)).unwrap_or_default();
         let note = change_note(answer.on_change_with(config.engine));
         text.push_str(&format!("# {}.\n# {note}\n{name} = {value}\n", answer.meaning));
     }
     text
+}
+
+/// A list of tables gets a line for each.
+fn text_of(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Array(items) if items.first().is_some_and(toml::Value::is_table) => {
+            let lines: String = items.iter().map(|item| format!("    {item},\n")).collect();
+            format!("[\n{lines}]")
+        }
+        value => value.to_string(),
+    }
 }
 
 fn change_note(on_change: OnChange) -> String {

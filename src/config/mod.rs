@@ -5,6 +5,7 @@ pub mod answers;
 pub mod devstack;
 pub mod network;
 pub mod profile;
+pub mod resources;
 pub mod secrets;
 pub mod values;
 
@@ -14,6 +15,7 @@ use crate::host::{Host, files};
 use answers::ANSWERS;
 use devstack::{DevstackAnswers, GitBase};
 use network::NetworkAnswers;
+use resources::ResourceAnswers;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -32,6 +34,11 @@ pub enum EngineName {
     Native,
     /// DevStack: stack.sh from a Git host or a mirror, as user stack.
     Devstack,
+}
+
+impl EngineName {
+    /// All of them.
+    pub const ALL: [Self; 2] = [EngineName::Native, EngineName::Devstack];
 }
 
 /// How guests are run.
@@ -63,6 +70,9 @@ pub struct Config {
     pub compute: ComputeAnswers,
     /// How instances reach the world, and the world them.
     pub network: NetworkAnswers,
+    /// What the cloud has for its users from the beginning.
+    #[serde(default)]
+    pub resources: ResourceAnswers,
 }
 
 /// This machine.
@@ -143,7 +153,11 @@ impl Config {
         if self.engine == EngineName::Devstack && self.host.share_services {
             return Err("host.share_services: DevStack takes database, queue and web server over whole".into());
         }
-        self.network.check(self.host.address, &self.host.interface)
+        self.network.check(self.host.address, &self.host.interface)?;
+        if self.engine == EngineName::Devstack && self.resources.project.as_str() != "demo" {
+            return Err("resources.project: stack.sh makes the project demo, and no other".into());
+        }
+        self.resources.check(&self.network.tenant_range)
     }
 
     /// The answers as a commented file.
@@ -213,6 +227,7 @@ pub(crate) mod tests {
             devstack: DevstackAnswers::default(),
             compute: ComputeAnswers { virt: Virt::Auto },
             network: network::tests::sample(),
+            resources: resources::tests::sample(),
         }
     }
 

@@ -75,7 +75,17 @@ fn complete_network(table: &mut Table, facts: &Facts, address: Ipv4Addr) -> Resu
     network.insert("admin_networks".into(), strings(lan.iter().map(|lan| lan.trunc().to_string()).collect()));
     network.insert("port_maps".into(), strings(Vec::new()));
     network.insert("bridge_links".into(), strings(Vec::new()));
+    complete_resources(table, &tenants);
     Ok(())
+}
+
+/// A declared network that says no subnet gets the next one of the projects' range.
+fn complete_resources(table: &mut Table, tenants: &Ipv4Net) {
+    let networks = table_of(table, "resources").and_then(|resources| resources.get_mut("networks")?.as_array_mut());
+    let subnets = tenants.subnets(24).into_iter().flatten();
+    for (network, subnet) in networks.into_iter().flatten().filter_map(Value::as_table_mut).zip(subnets) {
+        network.entry("subnet").or_insert(Value::String(subnet.to_string()));
+    }
 }
 
 /// External networks that are offered, DevStack's own first.

@@ -34,6 +34,11 @@ impl Secret {
         Ok(Self(text))
     }
 
+    /// One that stands elsewhere.
+    pub fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// The value, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0

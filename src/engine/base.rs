@@ -64,6 +64,9 @@ pub fn prepare(order: &Order) -> Result<Step, Failure> {
     Ok(step)
 }
 
+/// The step behind which the cloud is complete and healthy.
+pub const LAST: &str = "finish";
+
 /// The last step, behind `last`: the target, the last look, what is `left` to tidy, and the note of what stands.
 ///
 /// # Errors
@@ -80,7 +83,7 @@ pub fn finish(
     let target = "etc/systemd/system/gpucloud.target";
     let text = templates.render(target, &[("wants".to_owned(), json!(units))].into())?;
     let applied = Content::plain(order.config.render());
-    Ok(Step::new("finish", "See that the cloud is healthy")
+    Ok(Step::new(LAST, "See that the cloud is healthy")
         .after(last)
         .closing()
         .with(File::new(format!("/{target}"), text))

@@ -7,6 +7,29 @@ use crate::host::sql::{self, Identifier};
 
 /// Databases of MariaDB itself.
 const SYSTEM: [&str; 5] = ["information_schema", "mysql", "performance_schema", "sys", "test"];
+/// What counts: database, table, its name, and which rows are not those that a plan of ours made and takes back itself
+/// (`cloud::resource::MARK_KEY`).
+const KINDS: [(&str, &str, &str, &str); 3] = [
+    (
+        "nova_cell1",
+        "instances",
+        "instance",
+        "uuid NOT IN (SELECT instance_uuid FROM nova_cell1.instance_metadata WHERE `key` = 'gpucloud' AND deleted = 0)",
+    ),
+    (
+        "glance",
+        "images",
+        "image",
+        "id NOT IN (SELECT image_id FROM glance.image_properties WHERE name = 'gpucloud' AND deleted = 0)",
+    ),
+    (
+        "cinder",
+        "volumes",
+        "volume",
+        "id NOT IN (SELECT volume_id FROM cinder.volume_metadata WHERE `key` = 'gpucloud' AND deleted = 0)",
+    ),
+];
+
 /// Instances, images, volumes. Where MariaDB goes with `our_packages`, databases on it that are not among the cloud's
 /// `own` count too.
 pub fn of_databases(host: &Host, our_packages: &[String], own: &[&str]) -> Holdings {
@@ -29,12 +52,11 @@ fn count(sql: &sql::Sql, server_goes: bool, own: &[&str]) -> Holdings {
 
 fn held(sql: &sql::Sql, server_goes: bool, own: &[&str]) -> Result<Vec<String>, sql::SqlError> {
     let mut found = Vec::new();
-    let kinds =
-        [("nova_cell1", "instances", "instance"), ("glance", "images", "image"), ("cinder", "volumes", "volume")];
-    for (database, table, what) in kinds {
+    for (database, table, what, ours) in KINDS {
         let (database, table) = (Identifier::new(database)?, Identifier::new(table)?);
         let exists = sql.table_exists(&database, &table)?;
-        match if exists { sql.count(&database, &table, "deleted = 0")? } else { 0 } {
+        let condition = format!("deleted = 0 AND {ours}");
+        match if exists { sql.count(&database, &table, &condition)? } else { 0 } {
             0 => {}
             1 => found.push(format!("1 {what}")),
             n => found.push(format!("{n} {what}s")),

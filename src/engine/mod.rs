@@ -49,6 +49,17 @@ impl Holdings {
     }
 }
 
+/// How to get into a cloud that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entrance {
+    /// The administrator, as clouds.yaml calls that.
+    pub admin: &'static str,
+    /// The user of the declared project, as clouds.yaml calls that.
+    pub user: &'static str,
+    /// Which secret is that user's password.
+    pub user_secret: &'static str,
+}
+
 /// What an engine works from.
 pub struct Order<'a> {
     /// The answers.
@@ -80,6 +91,12 @@ pub trait Engine: Send + Sync {
 
     /// The service table.
     fn services(&self, config: &Config) -> Vec<Service>;
+
+    /// What the cloud is called, and by what one gets into it.
+    fn entrance(&self) -> Entrance;
+
+    /// Whether a cloud with these answers has volumes.
+    fn has_volumes(&self, config: &Config) -> bool;
 
     /// How the administrator logs in.
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;

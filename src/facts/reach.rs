@@ -2,12 +2,12 @@
 //!
 //! Which servers those are is read from the machine's own settings (apt sources, pip's index); none is named here.
 
-use crate::host::{Host, Result, files};
+use crate::host::{Host, Result, files, http};
 use serde::Serialize;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ureq::tls::{PemItem, RootCerts, TlsConfig};
+use ureq::tls::{RootCerts, TlsConfig};
 
 /// How long one server may take to accept a connection.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -111,18 +111,8 @@ fn seconds_ahead(date: &str) -> Option<i64> {
     Some(date.timestamp().as_second() - jiff::Timestamp::now().as_second())
 }
 
-/// What pip, uv and apt trust on Debian and Ubuntu.
-fn trusted(host: &Host) -> Result<RootCerts> {
-    let bundle = files::read(host, Path::new("/etc/ssl/certs/ca-certificates.crt"))?.unwrap_or_default();
-    let certificates = ureq::tls::parse_pem(&bundle).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    Ok(RootCerts::from(certificates))
-}
-
 fn targets(host: &Host) -> Result<Vec<Target>> {
-    let trusted = trusted(host)?;
+    let trusted = http::trusted(host)?;
     if let Some(url) = proxy(host) {
         return Ok(vec![Target { purpose: "everything (a proxy)", url, trusted }]);
     }

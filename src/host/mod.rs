@@ -11,6 +11,7 @@ pub mod command;
 pub mod dns;
 pub mod files;
 pub mod git;
+pub mod http;
 pub mod iptables;
 pub mod links;
 pub mod nft;

@@ -2,6 +2,7 @@
 //! document is wanted.
 
 pub mod display;
+mod progress;
 pub mod prompt;
 pub mod text;
 
@@ -76,6 +77,15 @@ impl Ui {
             Progress::Json => Arc::new(display::Lines::json()),
             _ if bars => Arc::new(display::Bars::new()),
             _ => Arc::new(display::Lines::plain(self.verbose)),
+        }
+    }
+
+    /// What shows one piece of work that is done here.
+    pub fn observer(&self) -> Arc<dyn crate::host::Observer> {
+        if self.progress == Progress::Auto && std::io::stderr().is_terminal() {
+            Arc::new(progress::Bar::new())
+        } else {
+            Arc::new(progress::Now::new())
         }
     }
 

@@ -109,6 +109,12 @@ pub fn root(lab: &str) -> PathBuf {
     Path::new("/var/lib/gpucloud-lab/labs").join(lab).join("root")
 }
 
+/// The host's address in its link to this machine.
+pub fn address(lab: &str) -> String {
+    let addresses = inside(lab, &["hostname", "-I"]).expect(0).out;
+    addresses.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
 pub fn read(lab: &str, path: &str) -> String {
     std::fs::read_to_string(root(lab).join(path.trim_start_matches('/'))).unwrap_or_default()
 }

@@ -79,6 +79,8 @@ fn answers() {
     installer(LAB, &["init", "--profile", "lab"]).expect(0);
     let path = root(LAB).join("etc/gpucloud/gpucloud.toml");
     let text = std::fs::read_to_string(&path).unwrap();
+    // No resources: a stand-in has no APIs that could make them.
+    let text = text.split("\n[resources]").next().unwrap();
     let change = |line: &str| match line.split(" = ").next() {
         Some("engine") => "engine = \"devstack\"".to_owned(),
         Some("git_base") => "git_base = \"/srv/mirror\"".to_owned(),

@@ -2,9 +2,11 @@
 
 use crate::browser;
 use crate::machine::{
-    Random, Sampler, difference, first_tree, inside, installer, ours, outside, program, read, root, times, tree, write,
+    Random, Sampler, address, difference, first_tree, inside, installer, ours, outside, program, read, root, times,
+    tree, write,
 };
-use fantoccini::Locator;
+use fantoccini::error::CmdError;
+use fantoccini::{Client, Locator};
 use libtest_mimic::Failed;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -23,6 +25,7 @@ pub mod devstack;
 pub mod documents;
 pub mod long;
 pub mod network;
+pub mod resources;
 pub mod terminal;
 mod wrong;
 
@@ -252,21 +255,41 @@ pub fn secrets_nowhere() -> Verdict {
 }
 
 /// The administrator logs in with a browser and sees the hypervisor.
-pub fn dashboard() -> Verdict {
-    let addresses = inside(LAB, &["hostname", "-I"]).expect(0).out;
-    let address = addresses.split_whitespace().next().unwrap_or_default();
+/// A page of the dashboard, logged in as `user`.
+async fn dashboard_of(page: &Client, user: &str) -> Result<String, CmdError> {
+    let dashboard = format!("http://{}:8080/dashboard", address(LAB));
     let secrets = read(LAB, "/etc/gpucloud/secrets.toml");
-    let password = secrets.lines().find_map(|line| line.strip_prefix("admin = ")).unwrap().trim_matches('"');
+    let secret = format!("{user} = ");
+    let password = secrets.lines().find_map(|line| line.strip_prefix(&secret)).unwrap().trim_matches('"');
+    page.goto(&format!("{dashboard}/auth/logout/")).await?;
+    page.goto(&format!("{dashboard}/")).await?;
+    page.wait().for_element(Locator::Id("id_username")).await?.send_keys(user).await?;
+    browser::picture(page, "login").await?;
+    page.find(Locator::Id("id_password")).await?.send_keys(password).await?;
+    page.find(Locator::Id("loginBtn")).await?.click().await?;
+    page.wait().for_element(Locator::Css(".user-name, #profile_editor_switcher")).await?;
+    Ok(dashboard)
+}
+
+pub fn dashboard() -> Verdict {
     browser::visit(async |page| {
-        page.goto(&format!("http://{address}:8080/dashboard/")).await?;
-        page.wait().for_element(Locator::Id("id_username")).await?.send_keys("admin").await?;
-        browser::picture(page, "login").await?;
-        page.find(Locator::Id("id_password")).await?.send_keys(password).await?;
-        page.find(Locator::Id("loginBtn")).await?.click().await?;
-        page.wait().for_element(Locator::Css(".user-name, #profile_editor_switcher")).await?;
-        page.goto(&format!("http://{address}:8080/dashboard/admin/hypervisors/")).await?;
+        let dashboard = dashboard_of(page, "admin").await?;
+        page.goto(&format!("{dashboard}/admin/hypervisors/")).await?;
         page.wait().for_element(Locator::XPath(&format!("//td[contains(., '{LAB}')]"))).await?;
         browser::picture(page, "hypervisors").await
+    })
+}
+
+/// What was declared, as its user sees it.
+pub fn dashboard_of_the_user() -> Verdict {
+    browser::visit(async |page| {
+        let dashboard = dashboard_of(page, "demo").await?;
+        page.goto(&format!("{dashboard}/project/instances/")).await?;
+        page.wait().for_element(Locator::XPath("//tr[contains(., 'demo') and contains(., 'ds2G')]")).await?;
+        browser::picture(page, "instances").await?;
+        page.goto(&format!("{dashboard}/project/network_topology/")).await?;
+        page.wait().for_element(Locator::XPath("//*[contains(text(), 'private')]")).await?;
+        browser::picture(page, "topology").await
     })
 }
 

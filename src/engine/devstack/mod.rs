@@ -25,13 +25,14 @@ pub mod stack;
 use super::native::virt_type;
 use super::probe::Prober;
 use super::service::{Service, by_unit};
-use super::{Engine, Holdings, Order, base, holdings};
+use super::{Engine, Entrance, Holdings, Order, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
 use crate::action::unstack::SWITCH_UNIT;
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
+use crate::config::devstack::Extra;
 use crate::config::secrets::Secrets;
 use crate::content::Content;
 use crate::facts::Facts;
@@ -113,6 +114,15 @@ impl Engine for Devstack {
 
     fn services(&self, config: &Config) -> Vec<Service> {
         services::table(config)
+    }
+
+    /// As stack.sh writes clouds.yaml; all its users have one password.
+    fn entrance(&self) -> Entrance {
+        Entrance { admin: "devstack-admin", user: "devstack", user_secret: "admin" }
+    }
+
+    fn has_volumes(&self, config: &Config) -> bool {
+        config.devstack.services.contains(&Extra::Cinder)
     }
 
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {

@@ -27,7 +27,7 @@ mod switch;
 
 use super::probe::Prober;
 use super::service::Service;
-use super::{Engine, Holdings, Order, base, holdings};
+use super::{Engine, Entrance, Holdings, Order, base, holdings};
 use crate::action::Action;
 use crate::action::file::File;
 use crate::action::unit::{Enabled, Started};
@@ -52,6 +52,7 @@ const ACCOUNT: &str = "gpucloud";
 const VENV: &str = "/opt/gpucloud/venv";
 const SECRETS: &[&str] = &[
     "admin",
+    "demo",
     "glance_db",
     "glance_service",
     "horizon",
@@ -117,6 +118,14 @@ impl Engine for Native {
 
     fn services(&self, config: &Config) -> Vec<Service> {
         services::table(config)
+    }
+
+    fn entrance(&self) -> Entrance {
+        Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo" }
+    }
+
+    fn has_volumes(&self, _config: &Config) -> bool {
+        false
     }
 
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
@@ -194,6 +203,7 @@ impl<'a> Recipe<'a> {
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("dns".into(), json!(comma_separated(&config.network.dns))),
                 ("workers".into(), json!(config.cloud.workers)),
+                ("project".into(), json!((!config.resources.is_empty()).then_some(&config.resources.project))),
             ]),
         })
     }

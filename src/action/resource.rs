@@ -1,0 +1,104 @@
+//! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away.
+
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
+use crate::cloud::clouds;
+use crate::cloud::resource::{self, Kind, Look, Removed, Resource};
+use crate::cloud::session::{ApiError, SharedSession};
+use crate::host::{Error, Host, Result, sql};
+use std::time::Duration;
+
+/// How long an API may be away while something is made: a restart of Nova under load takes half of it.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a thing may take until it is of use; emulated instances take longest.
+const READY_LIMIT: Duration = Duration::from_secs(600);
+const READY_POLL: Duration = Duration::from_millis(400);
+
+/// A resource that is wanted.
+pub struct Wanted {
+    /// What.
+    pub resource: Box<dyn Resource>,
+    /// Who makes it.
+    pub session: SharedSession,
+    /// Name in clouds.yaml of who makes it: by that it is taken back.
+    pub cloud: &'static str,
+}
+
+impl Wanted {
+    fn kind_and_name(&self) -> String {
+        format!("{} {}", self.resource.kind(), self.resource.name())
+    }
+}
+
+impl Action for Wanted {
+    fn id(&self) -> ActionId {
+        ActionId::new(self.resource.kind().as_str(), self.resource.name())
+    }
+
+    fn describe(&self) -> String {
+        format!("Make {}", self.kind_and_name())
+    }
+
+    /// What is no longer declared may have users by now.
+    fn when_orphaned(&self) -> WhenOrphaned {
+        match self.resource.kind() {
+            Kind::Server | Kind::Volume | Kind::Image | Kind::Project => WhenOrphaned::Keep,
+            _ => WhenOrphaned::Undo,
+        }
+    }
+
+    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+        match self.session.ask(|session| self.resource.look(session)) {
+            Ok(Look::Right) => Ok(Checked::Done),
+            Ok(Look::Missing) => Ok(Checked::needed("make it")),
+            Ok(Look::Differs(how)) => Ok(Checked::needed(how)),
+            Ok(Look::Later(when)) => Ok(Checked::Later(when)),
+            Err(error) if error.is_transient() => Ok(Checked::Later("when the cloud answers".into())),
+            Err(ApiError::NoService(_)) => Ok(Checked::Later("when the cloud is complete".into())),
+            Err(ApiError::Missing { kind, name }) => Ok(Checked::Later(format!("when {kind} {name} is there"))),
+            Err(error) if error.is_unauthorized() => Ok(Checked::Later("when its user can log in".into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn asks_the_running_system(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
+        let (kind, name) = (self.resource.kind(), self.resource.name().to_owned());
+        Ok(Undo::Resource { cloud: self.cloud.to_owned(), kind, name })
+    }
+
+    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+        let go_on = || host.go_on().is_ok();
+        self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host))?;
+        let mut awaited = String::new();
+        let waited = host.wait_until(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {
+            let look = self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session))?;
+            awaited = look.unwrap_or_default();
+            Ok(awaited.is_empty())
+        });
+        waited.map(|()| Applied::Done).map_err(|error| match error {
+            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({awaited})"), seconds },
+            other => other,
+        })
+    }
+}
+
+/// Takes back what we made. A cloud whose Keystone has no database any more took it along.
+pub(super) fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str) -> Result<Undone> {
+    let removed = clouds::session(host, &[cloud])
+        .map_err(|failure| Error::protocol(format!("log in as {cloud}"), failure))
+        .and_then(|session| Ok(session.ask(|session| resource::remove(session, kind, name))?));
+    match removed {
+        Ok(Removed::Gone) => Ok(Undone::Restored),
+        Ok(Removed::Kept(why)) => Ok(Undone::Kept(why)),
+        Err(_) if !has_databases()? => Ok(Undone::Restored),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_databases() -> Result<bool> {
+    let Some(sql) = sql::connect()? else { return Ok(false) };
+    Ok(sql.databases()?.iter().any(|name| name == "keystone"))
+}

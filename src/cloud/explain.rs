@@ -1,0 +1,76 @@
+//! What the APIs' errors mean, where the cause is known. A new one is a row of [`CAUSES`].
+
+use super::resource::flavor::Found as Flavor;
+use super::resource::image::Found as Image;
+use super::session::ApiError;
+
+/// Text in Nova's fault or in an API's message, what it means, and what to do.
+const CAUSES: &[(&str, &str, &str)] = &[
+    (
+        "No valid host was found",
+        "no hypervisor has room for it",
+        "gpucloud-install quota show; a smaller flavor; or end instances. Which filter said no: journalctl -u '*nova-scheduler*' -u 'devstack@n-sch'",
+    ),
+    (
+        "PCI alias",
+        "its flavor asks for a device that the cloud does not know",
+        "compare pci_passthrough:alias in: gpucloud-install flavor list --json",
+    ),
+    (
+        "Flavor's disk is too small",
+        "the image needs a larger disk than the flavor has",
+        "choose a flavor with more disk: gpucloud-install flavor list",
+    ),
+    (
+        "Flavor's memory is too small",
+        "the image needs more memory than the flavor has",
+        "choose a flavor with more memory: gpucloud-install flavor list",
+    ),
+    ("Quota exceeded", "the project's quota is full", "gpucloud-install quota show; gpucloud-install quota set"),
+    (
+        "No more IP addresses available on network",
+        "the external network's pool has no free address",
+        "give one back: gpucloud-install instance delete NAME; or widen network.pool",
+    ),
+    ("Invalid key_name", "there is no such key pair", "openstack keypair list; or leave --key out"),
+];
+
+/// The cause of an error, where it is known: what it means and what to do.
+pub fn cause(message: &str) -> Option<(&'static str, &'static str)> {
+    let (_, meaning, next) = CAUSES.iter().find(|(sign, ..)| message.contains(sign))?;
+    Some((meaning, next))
+}
+
+/// The error of an instance that Nova could not build.
+pub fn fault(name: &str, message: &str) -> ApiError {
+    let (meaning, next) =
+        cause(message).unwrap_or(("Nova could not build it", "journalctl -u '*nova-compute*' -u devstack@n-cpu"));
+    ApiError::Explained { what: format!("instance {name}: {meaning} (Nova: {message})"), next: next.into() }
+}
+
+/// Nova takes an instance whose image does not fit into its flavor's disk, and fails minutes later.
+pub fn too_small(image: &Image, flavor: &Flavor) -> Result<(), ApiError> {
+    let name = image.name.as_deref().unwrap_or("?");
+    let size_gib = image.size.unwrap_or(0).div_ceil(1 << 30);
+    let needed = u64::from(image.min_disk).max(if image.disk_format.as_deref() == Some("raw") { size_gib } else { 0 });
+    if flavor.disk_gib > 0 && needed > u64::from(flavor.disk_gib) {
+        return Err(ApiError::Explained {
+            what: format!("image {name} needs {needed} GiB of disk, flavor {} has {}", flavor.name, flavor.disk_gib),
+            next: "choose a flavor with more disk: gpucloud-install flavor list".into(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_cause_says_what_to_do_and_keeps_novas_words() {
+        let error = fault("demo", "No valid host was found. There are not enough hosts available.");
+        let text = error.to_string();
+        assert!(text.contains("no hypervisor has room") && text.contains("not enough hosts"), "{text}");
+        assert!(matches!(error, ApiError::Explained { next, .. } if next.contains("quota show")));
+    }
+}

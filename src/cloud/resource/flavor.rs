@@ -1,0 +1,122 @@
+//! Flavors with their extra specs.
+
+use super::{Id, Kind, Look, MARK, Removed, Resource, create, list, only};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// A size of instances, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flavor {
+    /// "ds2G".
+    pub name: String,
+    /// Processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Disk in GiB; 0: as large as the image.
+    pub disk_gib: u32,
+    /// Extra specs: "hw:cpu_policy" = "dedicated".
+    pub specs: BTreeMap<String, String>,
+    /// Whether it carries our mark.
+    pub marked: bool,
+}
+
+/// A flavor that is there.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// Processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    #[serde(rename(deserialize = "ram"))]
+    pub memory_mib: u32,
+    /// Disk in GiB.
+    #[serde(rename(deserialize = "disk"))]
+    pub disk_gib: u32,
+    /// Where the mark stands.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Extra specs.
+    #[serde(default, rename(deserialize = "extra_specs"))]
+    pub specs: BTreeMap<String, String>,
+}
+
+/// All flavors.
+pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+    list(session, "compute", "/flavors/detail", "flavors")
+}
+
+/// The flavor called `name`.
+pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    only(all(session)?.into_iter().filter(|flavor| flavor.name == name).collect(), Kind::Flavor, name)
+}
+
+impl Flavor {
+    fn difference(&self, found: &Found) -> Option<String> {
+        let (have, want) =
+            ((found.vcpus, found.memory_mib, found.disk_gib), (self.vcpus, self.memory_mib, self.disk_gib));
+        if have != want {
+            let text = |(vcpus, memory, disk)| format!("{vcpus} vCPUs, {memory} MiB, {disk} GiB");
+            return Some(format!("it has {} instead of {}", text(have), text(want)));
+        }
+        let wrong = self.specs.iter().find(|(key, value)| found.specs.get(*key) != Some(value));
+        wrong.map(|(key, value)| format!("{key} is not {value}"))
+    }
+}
+
+impl Resource for Flavor {
+    fn kind(&self) -> Kind {
+        Kind::Flavor
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        Ok(match find(session, &self.name)? {
+            None => Look::Missing,
+            Some(found) if !is_ours(&found) => Look::Right,
+            Some(found) => self.difference(&found).map_or(Look::Right, Look::Differs),
+        })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let mut found = find(session, &self.name)?;
+        if let Some(old) = found.take_if(|old| is_ours(old) && self.difference(old).is_some()) {
+            // Sizes cannot be changed; instances keep a copy of the flavor that they were made with.
+            session.delete("compute", &format!("/flavors/{}", old.id))?;
+        }
+        if found.is_some() {
+            return Ok(());
+        }
+        let description = self.marked.then_some(MARK);
+        let body = json!({"name": self.name, "vcpus": self.vcpus, "ram": self.memory_mib, "disk": self.disk_gib,
+            "description": description});
+        let made: Found = create(session, "compute", "/flavors", "flavor", body)?;
+        if !self.specs.is_empty() {
+            let body = json!({"extra_specs": self.specs});
+            session.post::<serde_json::Value>("compute", &format!("/flavors/{}/os-extra_specs", made.id), &body)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_ours(found: &Found) -> bool {
+    found.description.as_deref() == Some(MARK)
+}
+
+/// Removes the flavor called `name`, if it is ours.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    match find(session, name)? {
+        Some(found) if is_ours(&found) => session.delete("compute", &format!("/flavors/{}", found.id))?,
+        _ => {}
+    }
+    Ok(Removed::Gone)
+}

@@ -1,0 +1,87 @@
+//! Floating addresses, each at a port.
+
+use super::{Id, Kind, Look, MARK, Removed, Resource, create, list, needed, network, port};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::Ipv4Addr;
+
+/// A floating address, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FloatingIp {
+    /// Name of the port that it leads to.
+    pub port: String,
+    /// The external network whose address it is.
+    pub external: String,
+}
+
+/// A floating address that is there.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub id: Id,
+    /// The address itself.
+    pub floating_ip_address: Ipv4Addr,
+    /// The port that it leads to.
+    pub port_id: Option<Id>,
+    /// Where the mark stands.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// All floating addresses of the project.
+pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+    list(session, "network", "/floatingips", "floatingips")
+}
+
+/// The floating address that leads to a port.
+pub fn at(session: &Session, port: &Id) -> Result<Option<Found>, ApiError> {
+    Ok(list(session, "network", &format!("/floatingips?port_id={port}"), "floatingips")?.into_iter().next())
+}
+
+/// Takes a free address of `external` for a port.
+pub fn allocate(session: &Session, external: &str, port: &Id, marked: bool) -> Result<Found, ApiError> {
+    let network = needed(network::find(session, external)?, Kind::Network, external)?.id;
+    let body = json!({"floating_network_id": network, "port_id": port,
+        "description": if marked { MARK } else { "" }});
+    create(session, "network", "/floatingips", "floatingip", body)
+}
+
+impl Resource for FloatingIp {
+    fn kind(&self) -> Kind {
+        Kind::FloatingIp
+    }
+
+    fn name(&self) -> &str {
+        &self.port
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        let Some(port) = port::find(session, &self.port)? else { return Ok(Look::Missing) };
+        Ok(if at(session, &port.entry.id)?.is_some() { Look::Right } else { Look::Missing })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let port = needed(port::find(session, &self.port)?, Kind::Port, &self.port)?;
+        if at(session, &port.entry.id)?.is_none() {
+            allocate(session, &self.external, &port.entry.id, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives an address back.
+pub fn give_back(session: &Session, found: &Found) -> Result<(), ApiError> {
+    session.delete("network", &format!("/floatingips/{}", found.id))
+}
+
+/// Gives the address at the port called `name` back, if it is ours.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    let Some(port) = port::find(session, name)? else { return Ok(Removed::Gone) };
+    match at(session, &port.entry.id)? {
+        Some(found) if found.description.as_deref() == Some(MARK) => give_back(session, &found)?,
+        _ => {}
+    }
+    Ok(Removed::Gone)
+}

@@ -1,0 +1,227 @@
+//! Images: made, filled, compared.
+
+use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, list, needed, only};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+
+/// What an image's file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// QEMU's own.
+    Qcow2,
+    /// A disk, byte by byte.
+    Raw,
+    /// A kernel.
+    Aki,
+    /// An initial file system.
+    Ari,
+    /// A CD.
+    Iso,
+}
+
+impl Format {
+    /// Glance's names of the disk format and of the container format.
+    pub fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Format::Qcow2 => ("qcow2", "bare"),
+            Format::Raw => ("raw", "bare"),
+            Format::Aki => ("aki", "aki"),
+            Format::Ari => ("ari", "ari"),
+            Format::Iso => ("iso", "bare"),
+        }
+    }
+}
+
+/// A disk image, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// "ubuntu-24.04".
+    pub name: String,
+    /// Where its content lies.
+    pub file: PathBuf,
+    /// What that is, if not told by its content.
+    pub format: Option<Format>,
+    /// Properties: "hw_machine_type" = "q35".
+    pub properties: Vec<(String, String)>,
+    /// Properties whose value is the id of another image: "kernel_id" = "guest-kernel".
+    pub parts: Vec<(String, String)>,
+    /// Whether it carries our mark.
+    pub marked: bool,
+}
+
+/// An image that is there.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub id: Id,
+    /// Its name.
+    pub name: Option<String>,
+    /// "active" when it can be used.
+    pub status: String,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// "qcow2".
+    pub disk_format: Option<String>,
+    /// GiB that a flavor must have at least.
+    #[serde(default)]
+    pub min_disk: u32,
+    /// The mark, if it is ours.
+    #[serde(default, rename(deserialize = "gpucloud"), skip_serializing)]
+    pub mark: Option<String>,
+}
+
+impl Found {
+    /// Whether an instance can be made of it: kernels and initial file systems are parts of others.
+    pub fn boots(&self) -> bool {
+        self.status == "active" && !matches!(self.disk_format.as_deref(), Some("aki" | "ari"))
+    }
+}
+
+/// All images.
+pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+    list(session, "image", "/images?limit=1000", "images")
+}
+
+/// The image called `name`.
+pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    only(list(session, "image", &format!("/images?name={}", encode(name)), "images")?, Kind::Image, name)
+}
+
+impl Resource for Image {
+    fn kind(&self) -> Kind {
+        Kind::Image
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        Ok(match find(session, &self.name)? {
+            None => Look::Missing,
+            Some(found) if found.status == "active" || !is_ours(&found) => Look::Right,
+            Some(found) => Look::Differs(format!("its upload was cut off (status {})", found.status)),
+        })
+    }
+
+    fn ensure(&self, session: &Session, host: &Host) -> Result<(), ApiError> {
+        match find(session, &self.name)? {
+            Some(found) if found.status == "active" || !is_ours(&found) => return Ok(()),
+            Some(cut_off) => session.delete("image", &format!("/images/{}", cut_off.id))?,
+            None => {}
+        }
+        let mut file = std::fs::File::open(host.real(&self.file)).map_err(|e| ApiError::file(&e))?;
+        let format = match self.format {
+            Some(format) => format,
+            None => format_of(&mut file).map_err(|e| ApiError::file(&e))?,
+        };
+        let made: Found = session.post("image", "/images", &self.body(session, format)?)?;
+        let filled = self.fill(session, host, file, &made.id);
+        if filled.is_err() {
+            session.delete("image", &format!("/images/{}", made.id))?;
+        }
+        filled
+    }
+}
+
+impl Image {
+    fn body(&self, session: &Session, format: Format) -> Result<Value, ApiError> {
+        let (disk, container) = format.names();
+        let mut body = Map::from_iter([
+            ("name".to_owned(), json!(self.name)),
+            ("disk_format".to_owned(), json!(disk)),
+            ("container_format".to_owned(), json!(container)),
+            ("visibility".to_owned(), json!("public")),
+        ]);
+        if self.marked {
+            body.insert(MARK_KEY.to_owned(), json!(MARK));
+        }
+        body.extend(self.properties.iter().map(|(key, value)| (key.clone(), json!(value))));
+        for (key, name) in &self.parts {
+            body.insert(key.clone(), json!(needed(find(session, name)?, Kind::Image, name)?.id));
+        }
+        Ok(Value::Object(body))
+    }
+
+    /// Glance answers 204 to an upload whose body never came: the size tells.
+    fn fill(&self, session: &Session, host: &Host, file: std::fs::File, id: &Id) -> Result<(), ApiError> {
+        let size = file.metadata().map_err(|e| ApiError::file(&e))?.len();
+        session.upload("image", &format!("/images/{id}/file"), file, size, &|sent| {
+            host.progress(sent >> 20, size >> 20, &format!("MiB of {} sent", self.name));
+            host.go_on().is_ok()
+        })?;
+        let found: Found = session.get("image", &format!("/images/{id}"))?;
+        match found.size {
+            Some(arrived) if arrived == size && found.status == "active" => Ok(()),
+            arrived => Err(ApiError::unexpected(
+                "image",
+                format!("of {size} bytes {} arrived (status {})", arrived.unwrap_or(0), found.status),
+            )),
+        }
+    }
+}
+
+/// Told by the first bytes, never by the name: Glance takes a qcow2 that is sent as raw, and Nova boots garbage.
+pub fn format_of(file: &mut std::fs::File) -> std::io::Result<Format> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut head = Vec::new();
+    file.by_ref().take(0x8006).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    let refuse = |what: &str| Err(std::io::Error::other(format!("{what} is no disk image that Nova boots: unpack it")));
+    // qemu's docs/interop/qcow2.txt; gzip RFC 1952; xz 5.x "The .xz File Format"; zip APPNOTE; zstd RFC 8878.
+    match head.as_slice() {
+        [b'Q', b'F', b'I', 0xfb, ..] => Ok(Format::Qcow2),
+        [0x1f, 0x8b, ..] => refuse("a gzip file"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => refuse("an xz file"),
+        [b'P', b'K', 3, 4, ..] => refuse("a zip file"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => refuse("a zstd file"),
+        [b'<', ..] => refuse("a web page"),
+        [] => refuse("an empty file"),
+        // ECMA-119: the first volume descriptor is in sector 16.
+        bytes if bytes.get(0x8001..0x8006) == Some(b"CD001") && bytes.get(510..512) != Some(&[0x55, 0xaa]) => {
+            Ok(Format::Iso)
+        }
+        _ => Ok(Format::Raw),
+    }
+}
+
+fn is_ours(found: &Found) -> bool {
+    found.mark.as_deref() == Some(MARK)
+}
+
+/// Removes the image called `name`, if it is ours.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    match find(session, name)? {
+        Some(found) if is_ours(&found) => session.delete("image", &format!("/images/{}", found.id))?,
+        _ => {}
+    }
+    Ok(Removed::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_content_tells_the_format() {
+        let format = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            format_of(&mut file)
+        };
+        assert_eq!(format(b"QFI\xfb\0\0\0\x03").unwrap(), Format::Qcow2);
+        assert_eq!(format(&[0; 4096]).unwrap(), Format::Raw);
+        let mut cd = vec![0; 0x9000];
+        cd[0x8001..0x8006].copy_from_slice(b"CD001");
+        assert_eq!(format(&cd).unwrap(), Format::Iso);
+        for packed in [&b"\x1f\x8b\x08"[..], b"\xfd7zXZ\0", b"PK\x03\x04", b"<!DOCTYPE html>", b""] {
+            assert!(format(packed).is_err(), "{packed:?}");
+        }
+    }
+}

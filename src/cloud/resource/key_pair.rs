@@ -1,0 +1,87 @@
+//! Key pairs: the public part, of the user who is logged in.
+
+use super::{Kind, Look, Removed, Resource, encode, list};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// A public key, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Its name.
+    pub name: String,
+    /// The file with the line "ssh-ed25519 AAAA... comment".
+    pub file: std::path::PathBuf,
+}
+
+/// A key pair that is there.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// "ssh-ed25519 AAAA...".
+    pub public_key: String,
+    /// Of the public key.
+    pub fingerprint: String,
+}
+
+/// All key pairs of the user.
+pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        keypair: Found,
+    }
+    let all: Vec<Wrapped> = list(session, "compute", "/os-keypairs", "keypairs")?;
+    Ok(all.into_iter().map(|wrapped| wrapped.keypair).collect())
+}
+
+fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    Ok(all(session)?.into_iter().find(|key| key.name == name))
+}
+
+/// Type and key, without the comment.
+fn essence(line: &str) -> Vec<&str> {
+    line.split_whitespace().take(2).collect()
+}
+
+impl Resource for KeyPair {
+    fn kind(&self) -> Kind {
+        Kind::KeyPair
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+        let Ok(own) = std::fs::read_to_string(&self.file) else {
+            return Ok(Look::Later(format!("when {} is there", self.file.display())));
+        };
+        let same = essence(&own) == essence(&found.public_key);
+        Ok(if same { Look::Right } else { Look::Differs(format!("it is not the key in {}", self.file.display())) })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let own = std::fs::read_to_string(&self.file).map_err(|e| ApiError::file(&e))?;
+        if let Some(found) = find(session, &self.name)? {
+            if essence(&own) == essence(&found.public_key) {
+                return Ok(());
+            }
+            // It may be the only one with which somebody reaches an instance.
+            return Err(ApiError::Explained {
+                what: format!("there is a key pair called {} with another key than {}", self.name, self.file.display()),
+                next: "give the declared one another name (resources.key_pairs)".into(),
+            });
+        }
+        let body = json!({"keypair": {"name": self.name, "type": "ssh", "public_key": own.trim()}});
+        session.post::<serde_json::Value>("compute", "/os-keypairs", &body).map(drop)
+    }
+}
+
+/// Removes the user's key pair called `name`.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    session.delete("compute", &format!("/os-keypairs/{}", encode(name)))?;
+    Ok(Removed::Gone)
+}

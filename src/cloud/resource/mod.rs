@@ -1,0 +1,221 @@
+//! Resources of a cloud as they are wanted: looked for by name, made, corrected, or left alone. One kind a file.
+//!
+//! A new kind is a file here with what implements [`Resource`] and a function `remove`, a variant of [`Kind`], and its
+//! arm in [`remove`]. Where it is declared: `config/resources.rs`; what turns the declaration into steps:
+//! `resources/steps.rs`.
+//!
+//! What we make carries [`MARK`]. Something of that name which does not carry it is somebody else's: it is used as it
+//! is, never changed and never removed.
+
+pub mod flavor;
+pub mod floating_ip;
+pub mod image;
+pub mod key_pair;
+pub mod network;
+pub mod port;
+pub mod project;
+pub mod quota;
+pub mod router;
+pub mod security_group;
+pub mod server;
+pub mod volume;
+
+pub use super::id::Id;
+use super::id::encode;
+use super::session::{ApiError, Session};
+use crate::host::Host;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What stands in the description, a property or the metadata of what we made.
+pub const MARK: &str = "made by gpucloud-install";
+/// The property of an image, and the key in a server's metadata, that has it.
+pub const MARK_KEY: &str = "gpucloud";
+
+/// A kind of resource. Journals of older releases name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A project with its user and the user's role.
+    Project,
+    /// What a project may use.
+    Quota,
+    /// A disk image.
+    Image,
+    /// A size of instances.
+    Flavor,
+    /// A network with its subnet.
+    Network,
+    /// A router with its gateway and interfaces.
+    Router,
+    /// Rules for what may reach an instance.
+    SecurityGroup,
+    /// A public key.
+    KeyPair,
+    /// An instance's place in a network.
+    Port,
+    /// An instance.
+    Server,
+    /// A floating address at a port.
+    FloatingIp,
+    /// A disk of its own.
+    Volume,
+}
+
+impl Kind {
+    /// As it stands in ids and messages: "security-group".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Project => "project",
+            Kind::Quota => "quota",
+            Kind::Image => "image",
+            Kind::Flavor => "flavor",
+            Kind::Network => "network",
+            Kind::Router => "router",
+            Kind::SecurityGroup => "security-group",
+            Kind::KeyPair => "key-pair",
+            Kind::Port => "port",
+            Kind::Server => "instance",
+            Kind::FloatingIp => "floating-ip",
+            Kind::Volume => "volume",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.as_str().replace('-', " "))
+    }
+}
+
+/// What a look at the cloud says of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// As wanted, or somebody else's.
+    Right,
+    /// It is not there.
+    Missing,
+    /// It is there, and this is wrong with it.
+    Differs(String),
+    /// What it needs is not there yet.
+    Later(String),
+}
+
+/// One resource as it is wanted.
+pub trait Resource: Send + Sync {
+    /// What it is.
+    fn kind(&self) -> Kind;
+
+    /// What it is called.
+    fn name(&self) -> &str;
+
+    /// Compares with the cloud; changes nothing.
+    fn look(&self, session: &Session) -> Result<Look, ApiError>;
+
+    /// Makes it, or corrects what differs. May be repeated after having been killed anywhere inside; `host` shows
+    /// how far long work is.
+    fn ensure(&self, session: &Session, host: &Host) -> Result<(), ApiError>;
+
+    /// What is still waited for after it was made: "building"; `None` when it is of use.
+    fn awaited(&self, _session: &Session) -> Result<Option<String>, ApiError> {
+        Ok(None)
+    }
+}
+
+/// How a removal went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone, or was not there.
+    Gone,
+    /// It is not ours, or somebody uses it: the reason.
+    Kept(String),
+}
+
+/// Removes what we made; leaves what we did not make, and what others use.
+pub fn remove(session: &Session, kind: Kind, name: &str) -> Result<Removed, ApiError> {
+    let removed = match kind {
+        Kind::Project => project::remove(session, name),
+        Kind::Quota => quota::remove(session, name),
+        Kind::Image => image::remove(session, name),
+        Kind::Flavor => flavor::remove(session, name),
+        Kind::Network => network::remove(session, name),
+        Kind::Router => router::remove(session, name),
+        Kind::SecurityGroup => security_group::remove(session, name),
+        Kind::KeyPair => key_pair::remove(session, name),
+        Kind::Port => port::remove(session, name),
+        Kind::Server => server::remove(session, name),
+        Kind::FloatingIp => floating_ip::remove(session, name),
+        Kind::Volume => volume::remove(session, name),
+    };
+    match removed {
+        // Nova, Neutron and Glance all say "somebody uses it" with a conflict.
+        Err(ApiError::Refused { status: 409, message, .. }) => Ok(Removed::Kept(format!("{kind} {name}: {message}"))),
+        other => other,
+    }
+}
+
+/// A resource of a list: what most kinds have.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Entry {
+    /// Its id.
+    pub id: Id,
+    /// Its name; Neutron has "" for none.
+    #[serde(default)]
+    pub name: String,
+    /// Its description, where the mark stands.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+impl Entry {
+    fn is_ours(&self) -> bool {
+        self.description.as_deref() == Some(MARK)
+    }
+}
+
+/// The list under `key` of an answer.
+pub fn list<T: DeserializeOwned>(session: &Session, service: &str, path: &str, key: &str) -> Result<Vec<T>, ApiError> {
+    let mut answer: Value = session.get(service, path)?;
+    let entries = answer.get_mut(key).map(Value::take).unwrap_or_default();
+    serde_json::from_value(entries).map_err(|e| ApiError::unexpected(service, format!("GET {path}: {e}")))
+}
+
+/// What is made by a request: the object under `key` of the answer.
+pub fn create<T: DeserializeOwned>(
+    session: &Session,
+    service: &str,
+    path: &str,
+    key: &str,
+    body: Value,
+) -> Result<T, ApiError> {
+    let mut answer: Value = session.post(service, path, &serde_json::json!({key: body}))?;
+    let made = answer.get_mut(key).map(Value::take).unwrap_or_default();
+    serde_json::from_value(made).map_err(|e| ApiError::unexpected(service, format!("POST {path}: {e}")))
+}
+
+/// The only one of `found`; of two with one name nobody can say which is meant.
+pub fn only<T>(found: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
+    let count = found.len();
+    let mut found = found.into_iter();
+    match (found.next(), count) {
+        (only, 0 | 1) => Ok(only),
+        _ => Err(ApiError::Ambiguous { kind: kind.to_string(), name: name.to_owned(), count }),
+    }
+}
+
+/// The one of Neutron's `collection` ("networks") called `name`.
+fn named<T: DeserializeOwned>(
+    session: &Session,
+    collection: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<T>, ApiError> {
+    let path = format!("/{}?name={}", collection.replace('_', "-"), encode(name));
+    only(list(session, "network", &path, collection)?, kind, name)
+}
+
+/// What must be there before: its id, or why not yet.
+pub fn needed<T>(found: Option<T>, kind: Kind, name: &str) -> Result<T, ApiError> {
+    found.ok_or_else(|| ApiError::Missing { kind: kind.to_string(), name: name.to_owned() })
+}

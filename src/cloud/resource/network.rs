@@ -1,0 +1,105 @@
+//! Networks, each with its subnet.
+
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, list, named};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use ipnet::Ipv4Net;
+use serde_json::json;
+use std::net::Ipv4Addr;
+
+/// A network with one subnet, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// "private".
+    pub name: String,
+    /// Addresses of its instances.
+    pub subnet: Ipv4Net,
+    /// Name servers that DHCP tells.
+    pub dns: Vec<Ipv4Addr>,
+    /// Set for the cloud's way to the world.
+    pub external: Option<External>,
+}
+
+/// What the external network has beyond others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// What Open vSwitch maps to the bridge: "public".
+    pub physical: String,
+    /// Its router as instances see it.
+    pub gateway: Ipv4Addr,
+    /// First and last floating address.
+    pub pool: (Ipv4Addr, Ipv4Addr),
+}
+
+/// The network called `name`, own ones and external.
+pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
+    named(session, "networks", Kind::Network, name)
+}
+
+/// Ids of the subnets of a network.
+pub fn subnets(session: &Session, network: &Id) -> Result<Vec<Entry>, ApiError> {
+    list(session, "network", &format!("/subnets?network_id={network}"), "subnets")
+}
+
+impl Resource for Network {
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+        Ok(match subnets(session, &found.id)?.is_empty() && found.is_ours() {
+            true => Look::Differs("it has no subnet".into()),
+            false => Look::Right,
+        })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let found = match find(session, &self.name)? {
+            Some(found) if !found.is_ours() => return Ok(()),
+            Some(found) => found,
+            None => self.create(session)?,
+        };
+        if subnets(session, &found.id)?.is_empty() {
+            self.create_subnet(session, &found.id)?;
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    fn create(&self, session: &Session) -> Result<Entry, ApiError> {
+        let mut body = json!({"name": self.name, "description": MARK});
+        if let Some(external) = &self.external {
+            body["router:external"] = json!(true);
+            body["provider:network_type"] = json!("flat");
+            body["provider:physical_network"] = json!(external.physical);
+        }
+        create(session, "network", "/networks", "network", body)
+    }
+
+    fn create_subnet(&self, session: &Session, network: &Id) -> Result<(), ApiError> {
+        let mut body = json!({"name": format!("{}-subnet", self.name), "description": MARK, "network_id": network,
+            "ip_version": 4, "cidr": self.subnet, "dns_nameservers": self.dns});
+        if let Some(external) = &self.external {
+            let (start, end) = external.pool;
+            body["enable_dhcp"] = json!(false);
+            body["gateway_ip"] = json!(external.gateway);
+            body["allocation_pools"] = json!([{"start": start, "end": end}]);
+        }
+        create::<Entry>(session, "network", "/subnets", "subnet", body).map(drop)
+    }
+}
+
+/// Removes the network called `name` with its subnets, if it is ours and nobody uses it.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    match find(session, name)? {
+        Some(found) if found.is_ours() => session.delete("network", &format!("/networks/{}", found.id))?,
+        _ => {}
+    }
+    Ok(Removed::Gone)
+}

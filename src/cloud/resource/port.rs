@@ -1,0 +1,99 @@
+//! Ports: made before the instance, so that its floating address does not wait for it.
+
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, named, needed, network, security_group};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::Deserialize;
+use serde_json::json;
+use std::net::Ipv4Addr;
+
+/// An instance's place in a network, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The instance's name.
+    pub name: String,
+    /// Name of its network.
+    pub network: String,
+    /// Names of its security groups; none: the project's default.
+    pub security_groups: Vec<String>,
+}
+
+/// A port that is there.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Found {
+    /// Id, name, mark.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Its addresses.
+    pub fixed_ips: Vec<FixedIp>,
+    /// The instance that has it; "" for none.
+    #[serde(default)]
+    pub device_id: String,
+}
+
+/// An address of a port.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FixedIp {
+    /// The address.
+    pub ip_address: std::net::IpAddr,
+}
+
+impl Found {
+    /// Its address.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.fixed_ips.iter().find_map(|fixed| match fixed.ip_address {
+            std::net::IpAddr::V4(address) => Some(address),
+            std::net::IpAddr::V6(_) => None,
+        })
+    }
+}
+
+/// The port called `name`.
+pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    named(session, "ports", Kind::Port, name)
+}
+
+/// Ports of the instance with this id.
+pub fn of_device(session: &Session, server: &Id) -> Result<Vec<Found>, ApiError> {
+    super::list(session, "network", &format!("/ports?device_id={server}"), "ports")
+}
+
+impl Resource for Port {
+    fn kind(&self) -> Kind {
+        Kind::Port
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        Ok(if find(session, &self.name)?.is_some() { Look::Right } else { Look::Missing })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        if find(session, &self.name)?.is_some() {
+            return Ok(());
+        }
+        let network = needed(network::find(session, &self.network)?, Kind::Network, &self.network)?.id;
+        let mut body = json!({"name": self.name, "description": MARK, "network_id": network});
+        if !self.security_groups.is_empty() {
+            let groups: Result<Vec<Id>, ApiError> =
+                self.security_groups.iter().map(|name| security_group::id_of(session, name)).collect();
+            body["security_groups"] = json!(groups?);
+        }
+        create::<Entry>(session, "network", "/ports", "port", body).map(drop)
+    }
+}
+
+/// Removes the port called `name`, if it is ours and no instance has it.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    match find(session, name)?.filter(|found| found.entry.is_ours()) {
+        Some(found) if !found.device_id.is_empty() => Ok(Removed::Kept(format!("port {name}: an instance has it"))),
+        Some(found) => {
+            session.delete("network", &format!("/ports/{}", found.entry.id))?;
+            Ok(Removed::Gone)
+        }
+        None => Ok(Removed::Gone),
+    }
+}

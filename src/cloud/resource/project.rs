@@ -1,0 +1,93 @@
+//! A project with its user, who has a role in it.
+
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, encode, list, needed, only};
+use crate::cloud::session::{ApiError, Session, SharedSession};
+use crate::config::secrets::Secret;
+use crate::host::Host;
+use serde_json::{Value, json};
+
+/// The role of somebody who works in a project (Keystone's own since Rocky).
+const ROLE: &str = "member";
+
+/// A project and a user of the same name, as they are wanted.
+#[derive(Clone)]
+pub struct Project {
+    /// "demo".
+    pub name: String,
+    /// The user's password.
+    pub password: Secret,
+    /// The user's session: whether the password is right, only a login tells.
+    pub user: SharedSession,
+}
+
+/// The project called `name`.
+pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
+    let path = format!("/projects?domain_id=default&name={}", encode(name));
+    only(list(session, "identity", &path, "projects")?, Kind::Project, name)
+}
+
+fn find_user(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
+    let path = format!("/users?domain_id=default&name={}", encode(name));
+    only(list(session, "identity", &path, "users")?, Kind::Project, name)
+}
+
+fn grant(session: &Session, project: &Id, user: &Id) -> Result<String, ApiError> {
+    let role = only(list::<Entry>(session, "identity", &format!("/roles?name={ROLE}"), "roles")?, Kind::Project, ROLE)?;
+    let role = needed(role, Kind::Project, ROLE)?.id;
+    Ok(format!("/projects/{project}/users/{user}/roles/{role}"))
+}
+
+impl Resource for Project {
+    fn kind(&self) -> Kind {
+        Kind::Project
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        match self.user.ask(|_| Ok(())) {
+            Ok(()) => Ok(Look::Right),
+            Err(error) if error.is_unauthorized() => Ok(match find(session, &self.name)? {
+                None => Look::Missing,
+                Some(_) => Look::Differs("its user cannot log in".into()),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let project = match find(session, &self.name)? {
+            Some(project) => project.id,
+            None => {
+                let body = json!({"name": self.name, "domain_id": "default", "description": MARK});
+                create::<Entry>(session, "identity", "/projects", "project", body)?.id
+            }
+        };
+        let user = match find_user(session, &self.name)? {
+            Some(user) => {
+                let body = json!({"user": {"password": self.password.expose(), "enabled": true}});
+                session.patch::<Value>("identity", &format!("/users/{}", user.id), &body)?;
+                user.id
+            }
+            None => {
+                let body = json!({"name": self.name, "domain_id": "default", "description": MARK,
+                    "password": self.password.expose(), "default_project_id": project});
+                create::<Entry>(session, "identity", "/users", "user", body)?.id
+            }
+        };
+        session.put("identity", &grant(session, &project, &user)?, None)
+    }
+}
+
+/// Removes the user and the project called `name`, if they are ours.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    if let Some(user) = find_user(session, name)?.filter(Entry::is_ours) {
+        session.delete("identity", &format!("/users/{}", user.id))?;
+    }
+    if let Some(project) = find(session, name)?.filter(Entry::is_ours) {
+        session.delete("identity", &format!("/projects/{}", project.id))?;
+    }
+    Ok(Removed::Gone)
+}

@@ -1,0 +1,119 @@
+//! What a project may use at most.
+
+use super::{Id, Kind, Look, Removed, Resource, needed, project};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Which service counts what, and what it calls it there.
+const COUNTED: &[(&str, &str, &str)] = &[
+    ("instances", "compute", "instances"),
+    ("vcpus", "compute", "cores"),
+    ("memory_mib", "compute", "ram"),
+    ("networks", "network", "network"),
+    ("floating_ips", "network", "floatingip"),
+    ("volumes", "block-storage", "volumes"),
+    ("storage_gib", "block-storage", "gigabytes"),
+];
+
+/// Names of what can be limited.
+pub fn names() -> Vec<&'static str> {
+    COUNTED.iter().map(|(name, ..)| *name).collect()
+}
+
+/// Limits of a project, as they are wanted; -1: none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// Name of the project.
+    pub project: String,
+    /// By our names: [`names`].
+    pub limits: BTreeMap<String, i64>,
+}
+
+/// What a project may use and uses of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Usage {
+    /// Our name of it.
+    pub name: &'static str,
+    /// The limit; -1: none.
+    pub limit: i64,
+    /// In use.
+    pub used: i64,
+}
+
+fn path(service: &str, project: &Id, detail: bool) -> String {
+    match (service, detail) {
+        ("compute", true) => format!("/os-quota-sets/{project}/detail"),
+        ("network", true) => format!("/quotas/{project}/details"),
+        ("network", false) => format!("/quotas/{project}"),
+        ("compute", false) => format!("/os-quota-sets/{project}"),
+        (_, true) => format!("/os-quota-sets/{project}?usage=true"),
+        _ => format!("/os-quota-sets/{project}"),
+    }
+}
+
+fn key(service: &str) -> &'static str {
+    if service == "network" { "quota" } else { "quota_set" }
+}
+
+/// Limits and use of the project called `name`, of all services that the cloud has.
+pub fn usage(session: &Session, name: &str) -> Result<Vec<Usage>, ApiError> {
+    let id = needed(project::find(session, name)?, Kind::Project, name)?.id;
+    let mut all = Vec::new();
+    for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+        let answer: Value = session.get(service, &path(service, &id, true))?;
+        for (name, _, theirs) in COUNTED.iter().filter(|(_, of, _)| *of == service) {
+            let counted = &answer[key(service)][*theirs];
+            let number = |names: &[&str]| names.iter().find_map(|name| counted[*name].as_i64()).unwrap_or(0);
+            all.push(Usage { name, limit: number(&["limit"]), used: number(&["in_use", "used"]) });
+        }
+    }
+    Ok(all)
+}
+
+impl Resource for Quota {
+    fn kind(&self) -> Kind {
+        Kind::Quota
+    }
+
+    fn name(&self) -> &str {
+        &self.project
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        if project::find(session, &self.project)?.is_none() {
+            return Ok(Look::Later(format!("when project {} is there", self.project)));
+        }
+        let usage = usage(session, &self.project)?;
+        let wrong = self.limits.iter().find(|(name, limit)| {
+            usage.iter().any(|counted| counted.name == name.as_str() && counted.limit != **limit)
+        });
+        Ok(wrong.map_or(Look::Right, |(name, limit)| Look::Differs(format!("{name} is not limited to {limit}"))))
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let id = needed(project::find(session, &self.project)?, Kind::Project, &self.project)?.id;
+        for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+            let limits: Map<String, Value> = COUNTED
+                .iter()
+                .filter(|(_, of, _)| *of == service)
+                .filter_map(|(name, _, theirs)| Some(((*theirs).to_owned(), json!(self.limits.get(*name)?))))
+                .collect();
+            if !limits.is_empty() {
+                session.set(service, &path(service, &id, false), &json!({key(service): limits}))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives the project called `name` the cloud's own limits back.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    if let Some(project) = project::find(session, name)? {
+        for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+            session.delete(service, &path(service, &project.id, false))?;
+        }
+    }
+    Ok(Removed::Gone)
+}

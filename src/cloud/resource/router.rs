@@ -1,0 +1,128 @@
+//! Routers with their gateway and interfaces.
+
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, list, named, needed, network};
+use crate::cloud::session::{ApiError, Session};
+use crate::host::Host;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A router, as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    /// "router1".
+    pub name: String,
+    /// The external network that is its gateway.
+    pub external: String,
+    /// Networks that it connects.
+    pub networks: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(flatten)]
+    entry: Entry,
+    external_gateway_info: Option<Gateway>,
+}
+
+#[derive(Deserialize)]
+struct Gateway {
+    network_id: Id,
+}
+
+#[derive(Deserialize)]
+struct Interface {
+    network_id: Id,
+    fixed_ips: Vec<FixedIp>,
+}
+
+#[derive(Deserialize)]
+struct FixedIp {
+    subnet_id: Id,
+}
+
+fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    named(session, "routers", Kind::Router, name)
+}
+
+fn interfaces(session: &Session, router: &Id) -> Result<Vec<Interface>, ApiError> {
+    let path = format!("/ports?device_id={router}&device_owner=network:router_interface");
+    list(session, "network", &path, "ports")
+}
+
+impl Router {
+    /// Networks that it does not connect yet; those of others are left alone.
+    fn unconnected(&self, session: &Session, found: &Found) -> Result<Vec<&str>, ApiError> {
+        let present = interfaces(session, &found.entry.id)?;
+        let mut unconnected = Vec::new();
+        for name in &self.networks {
+            let network = needed(network::find(session, name)?, Kind::Network, name)?;
+            // Somebody else's network has somebody else's router, as DevStack's own have.
+            if network.is_ours() && !present.iter().any(|interface| interface.network_id == network.id) {
+                unconnected.push(name.as_str());
+            }
+        }
+        Ok(unconnected)
+    }
+}
+
+impl Resource for Router {
+    fn kind(&self) -> Kind {
+        Kind::Router
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+        if found.external_gateway_info.is_none() && found.entry.is_ours() {
+            return Ok(Look::Differs("it has no gateway".into()));
+        }
+        Ok(match self.unconnected(session, &found) {
+            Err(ApiError::Missing { kind, name }) => Look::Later(format!("when {kind} {name} is there")),
+            unconnected => match unconnected?.first() {
+                Some(name) => Look::Differs(format!("it does not connect {name}")),
+                None => Look::Right,
+            },
+        })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let external = needed(network::find(session, &self.external)?, Kind::Network, &self.external)?.id;
+        let gateway = json!({"network_id": external});
+        let found = match find(session, &self.name)? {
+            Some(found) => found,
+            None => {
+                let body = json!({"name": self.name, "description": MARK, "external_gateway_info": gateway});
+                create(session, "network", "/routers", "router", body)?
+            }
+        };
+        let path = format!("/routers/{}", found.entry.id);
+        let wrong = found.external_gateway_info.as_ref().is_none_or(|gateway| gateway.network_id != external);
+        if wrong && found.entry.is_ours() {
+            session.set("network", &path, &json!({"router": {"external_gateway_info": gateway}}))?;
+        }
+        for name in self.unconnected(session, &found)? {
+            let network = needed(network::find(session, name)?, Kind::Network, name)?;
+            let subnets = network::subnets(session, &network.id)?;
+            let subnet = needed(subnets.into_iter().next(), Kind::Network, name)?;
+            session.set("network", &format!("{path}/add_router_interface"), &json!({"subnet_id": subnet.id}))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the router called `name`, if it is ours and no floating address needs it.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    let Some(found) = find(session, name)?.filter(|found| found.entry.is_ours()) else { return Ok(Removed::Gone) };
+    let path = format!("/routers/{}", found.entry.id);
+    for interface in interfaces(session, &found.entry.id)? {
+        for fixed in interface.fixed_ips {
+            let body: Value = json!({"subnet_id": fixed.subnet_id});
+            session.set("network", &format!("{path}/remove_router_interface"), &body)?;
+        }
+    }
+    session.delete("network", &path)?;
+    Ok(Removed::Gone)
+}

@@ -1,0 +1,130 @@
+//! Security groups with their rules.
+
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, named};
+use crate::cloud::session::{ApiError, Session};
+use crate::config::resources::{Direction, Protocol, Rule};
+use crate::host::Host;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A security group, as it is wanted. Rules that users add stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityGroup {
+    /// "ssh".
+    pub name: String,
+    /// What it lets through.
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    #[serde(flatten)]
+    entry: Entry,
+    security_group_rules: Vec<FoundRule>,
+}
+
+#[derive(Deserialize)]
+struct FoundRule {
+    direction: String,
+    ethertype: String,
+    protocol: Option<String>,
+    port_range_min: Option<u16>,
+    port_range_max: Option<u16>,
+    remote_ip_prefix: Option<String>,
+    remote_group_id: Option<Id>,
+}
+
+fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    named(session, "security_groups", Kind::SecurityGroup, name)
+}
+
+/// The id of the group called `name`.
+pub fn id_of(session: &Session, name: &str) -> Result<Id, ApiError> {
+    super::needed(find(session, name)?.map(|found| found.entry.id), Kind::SecurityGroup, name)
+}
+
+impl FoundRule {
+    fn is(&self, rule: &Rule) -> bool {
+        let remote = self.remote_ip_prefix.as_deref().filter(|net| *net != "0.0.0.0/0").map(str::to_owned);
+        self.ethertype == "IPv4"
+            && self.remote_group_id.is_none()
+            && self.direction == rule.direction.api()
+            && self.protocol.as_deref() == rule.protocol.api()
+            && (self.port_range_min, self.port_range_max) == (rule.ports.map(|p| p.0), rule.ports.map(|p| p.1))
+            && remote == rule.remote.map(|net| net.to_string())
+    }
+}
+
+impl Direction {
+    fn api(self) -> &'static str {
+        match self {
+            Direction::In => "ingress",
+            Direction::Out => "egress",
+        }
+    }
+}
+
+impl Protocol {
+    fn api(self) -> Option<&'static str> {
+        match self {
+            Protocol::Any => None,
+            Protocol::Tcp => Some("tcp"),
+            Protocol::Udp => Some("udp"),
+            Protocol::Icmp => Some("icmp"),
+        }
+    }
+}
+
+fn body(group: &Id, rule: &Rule) -> Value {
+    json!({"security_group_id": group, "direction": rule.direction.api(), "ethertype": "IPv4",
+        "protocol": rule.protocol.api(), "port_range_min": rule.ports.map(|p| p.0),
+        "port_range_max": rule.ports.map(|p| p.1), "remote_ip_prefix": rule.remote, "description": MARK})
+}
+
+impl Resource for SecurityGroup {
+    fn kind(&self) -> Kind {
+        Kind::SecurityGroup
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+        let missing = self.rules.iter().find(|rule| !found.security_group_rules.iter().any(|have| have.is(rule)));
+        Ok(match missing.filter(|_| found.entry.is_ours()) {
+            Some(rule) => Look::Differs(format!("it misses the rule \"{rule}\"")),
+            None => Look::Right,
+        })
+    }
+
+    fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
+        let found = match find(session, &self.name)? {
+            Some(found) if !found.entry.is_ours() => return Ok(()),
+            Some(found) => found,
+            None => {
+                let body = json!({"name": self.name, "description": MARK});
+                create(session, "network", "/security-groups", "security_group", body)?
+            }
+        };
+        let missing = self.rules.iter().filter(|rule| !found.security_group_rules.iter().any(|have| have.is(rule)));
+        let bodies: Vec<Value> = missing.map(|rule| body(&found.entry.id, rule)).collect();
+        if !bodies.is_empty() {
+            let all = json!({"security_group_rules": bodies});
+            session.post::<Value>("network", "/security-group-rules", &all)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the group called `name`, if it is ours and no port has it.
+pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+    match find(session, name)? {
+        Some(found) if found.entry.is_ours() => {
+            session.delete("network", &format!("/security-groups/{}", found.entry.id))?;
+        }
+        _ => {}
+    }
+    Ok(Removed::Gone)
+}

@@ -1,0 +1,216 @@
+//! `instance`: launch, list, show, ssh, console, stop, start, resize, delete. Launching is in `resources/launch.rs`, the
+//! API in `cloud/resource/server.rs`; a new column is a field there and a cell here.
+
+use super::Session;
+use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
+use crate::cloud::resource::server::{self, Found};
+use crate::cloud::resource::{flavor, floating_ip, image, needed, port};
+use crate::cloud::session::{ApiError, SharedSession};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::host::command::Command;
+use crate::resources::{answers, catalogue, keys, launch};
+use crate::ui::text;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long Nova may take to stop, start or resize.
+const ACT_LIMIT: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(500);
+
+pub(super) fn run(session: &Session, options: &Instance) -> Result<ExitStatus, Failure> {
+    match options {
+        Instance::Launch(options) => launch(session, options),
+        Instance::List(cloud) => list(session, &session.user_cloud(cloud)?),
+        Instance::Show(options) => show(session, options),
+        Instance::Ssh(options) => ssh(session, options),
+        Instance::Console(options) => console(session, options),
+        Instance::Stop(options) => act(session, options, "os-stop", "SHUTOFF"),
+        Instance::Start(options) => act(session, options, "os-start", "ACTIVE"),
+        Instance::Resize(options) => resize(session, options),
+        Instance::Delete(options) => delete(session, options),
+    }
+}
+
+fn launch(session: &Session, options: &Launch) -> Result<ExitStatus, Failure> {
+    let order = launch::Order {
+        name: options.name.to_string(),
+        image: options.image.clone(),
+        flavor: options.flavor.clone(),
+        network: options.network.clone(),
+        key: options.key.clone(),
+        security_groups: options.security_groups.clone(),
+        floating_ip: !options.no_floating_ip,
+        wait: (options.wait > 0).then(|| Duration::from_secs(options.wait)),
+    };
+    let cloud = session.user_cloud(&options.cloud)?;
+    let launched = launch::launch(&session.watched_host(), &cloud, &order)?;
+    session.ui.document("instance launch", json!(launched));
+    let mut line = format!("{} is built ({:.0} s)", launched.name, launched.built_after);
+    if let Some(address) = launched.floating_ip {
+        line.push_str(&format!(", its address is {address}"));
+    }
+    if let Some(seconds) = launched.answered_after {
+        line.push_str(&format!(", it answers SSH ({seconds:.0} s)"));
+    }
+    session.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {}", launched.name));
+    Ok(ExitStatus::Done)
+}
+
+fn document(found: &Found) -> Value {
+    json!({
+        "name": found.name, "id": found.id.as_str(), "state": found.status, "flavor": found.flavor_name(),
+        "address": found.address("fixed"), "floating_ip": found.address("floating"), "key": found.key_name,
+        "created": found.created, "fault": found.fault.as_ref().map(|fault| fault.message.as_str()),
+    })
+}
+
+fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure> {
+    let mut all = cloud.ask(server::all)?;
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    let documents: Vec<Value> = all.iter().map(document).collect();
+    session.ui.document("instance list", json!({"instances": documents}));
+    if !session.ui.is_json() && all.is_empty() {
+        session.ui.say("No instances. gpucloud-install instance launch NAME makes one.");
+    } else if !session.ui.is_json() {
+        let cell = |address: Option<std::net::Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
+        let row = |found: &Found| {
+            let (fixed, floating) = (cell(found.address("fixed")), cell(found.address("floating")));
+            vec![found.name.clone(), found.status.clone(), found.flavor_name().to_owned(), fixed, floating]
+        };
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        session.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP"], &rows));
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
+    let found = session.user_cloud(&options.cloud)?.ask(|cloud| server::get(cloud, &options.name))?;
+    let hop = answers::look(found.address("floating"));
+    let mut document = document(&found);
+    document["ssh"] = json!({"answers": matches!(hop, answers::Hop::Answers(_)), "detail": hop.to_string()});
+    session.ui.document("instance show", document.clone());
+    if let (false, Value::Object(fields)) = (session.ui.is_json(), &document) {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let shown = fields.iter().filter(|(key, value)| key.as_str() != "ssh" && !value.is_null());
+        let rows: Vec<Vec<String>> = shown.map(|(key, value)| vec![key.clone(), text(value)]).collect();
+        session.ui.say(text::table(&["WHAT", "VALUE"], &rows));
+        session.ui.say(format!("\nSSH: {hop}"));
+    }
+    Ok(ExitStatus::Done)
+}
+
+/// The key of an instance is known by its id: another one may have had its address before.
+fn ssh(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
+    let cloud = session.user_cloud(&options.cloud)?;
+    let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    let address = found.address("floating").ok_or_else(|| {
+        let what = format!("instance {} has no floating address", options.name);
+        Failure::new(what, "", format!("gpucloud-install instance console {}", options.name))
+    })?;
+    let user = match &options.user {
+        Some(user) => user.clone(),
+        None => {
+            cloud.ask(|cloud| image_name(cloud, &found))?.map_or("root", |name| catalogue::user_of(&name)).to_owned()
+        }
+    };
+    let mut ssh = Command::new("ssh")
+        .args(["-o", &format!("HostKeyAlias=gpucloud-{}", found.id), "-o", "StrictHostKeyChecking=accept-new"])
+        .args(["-o", "LogLevel=ERROR"]);
+    if let Some(key) = found.key_name.as_deref().and_then(|name| keys::own_private(&session.host, name)) {
+        ssh = ssh.args(["-i", &key.to_string_lossy(), "-o", "IdentitiesOnly=yes"]);
+    }
+    let code = ssh.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&session.host)?;
+    if code == 0 { Ok(ExitStatus::Done) } else { Err(Failure::passed_on(code)) }
+}
+
+fn image_name(cloud: &crate::cloud::Session, found: &Found) -> Result<Option<String>, ApiError> {
+    let Some(id) = found.image["id"].as_str() else { return Ok(None) };
+    Ok(image::all(cloud)?.into_iter().find(|image| image.id.as_str() == id).and_then(|image| image.name))
+}
+
+fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> {
+    let cloud = session.user_cloud(&options.cloud)?;
+    let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    let output =
+        cloud.ask(|cloud| server::act(cloud, &found.id, "os-getConsoleOutput", json!({"length": options.lines})))?;
+    let output = output["output"].as_str().unwrap_or_default().to_owned();
+    let url = cloud.ask(|cloud| server::console_url(cloud, &found.id)).ok();
+    session.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
+    if !session.ui.is_json() {
+        session.ui.raw(&output);
+        session.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
+    }
+    Ok(ExitStatus::Done)
+}
+
+fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -> Result<Found, Failure> {
+    let host = session.watched_host();
+    let mut last = None;
+    host.wait_until(&format!("instance {name} {state}"), ACT_LIMIT, POLL, || {
+        let found = cloud.ask(|cloud| server::get(cloud, name))?;
+        if found.status == "ERROR" {
+            let message = found.fault.as_ref().map_or("", |fault| &fault.message);
+            return Err(crate::cloud::explain::fault(name, message).into());
+        }
+        let done = found.status == state && found.task.is_none();
+        last = Some(found);
+        Ok(done)
+    })?;
+    last.ok_or_else(|| Failure::bug("nothing was waited for"))
+}
+
+fn act(session: &Session, options: &OneInstance, action: &str, state: &str) -> Result<ExitStatus, Failure> {
+    let cloud = session.user_cloud(&options.cloud)?;
+    let mut found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    if found.status != state {
+        cloud.ask(|cloud| server::act(cloud, &found.id, action, Value::Null))?;
+        found = wait_for(session, &cloud, &options.name, state)?;
+    }
+    session.ui.document(&format!("instance {}", action.trim_start_matches("os-")), document(&found));
+    session.ui.say(format!("{} is {}.", found.name, found.status));
+    Ok(ExitStatus::Done)
+}
+
+fn resize(session: &Session, options: &Resize) -> Result<ExitStatus, Failure> {
+    let cloud = session.user_cloud(&options.cloud)?;
+    let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    if found.flavor_name() != options.flavor {
+        session.consent(&format!("{} reboots for it. Go ahead?", options.name), false)?;
+        cloud.ask(|cloud| {
+            let flavor =
+                needed(flavor::find(cloud, &options.flavor)?, crate::cloud::resource::Kind::Flavor, &options.flavor)?;
+            server::act(cloud, &found.id, "resize", json!({"flavorRef": flavor.id.as_str()}))
+        })?;
+        wait_for(session, &cloud, &options.name, "VERIFY_RESIZE")?;
+        cloud.ask(|cloud| server::act(cloud, &found.id, "confirmResize", Value::Null))?;
+    }
+    let state = if found.status == "SHUTOFF" { "SHUTOFF" } else { "ACTIVE" };
+    let found = wait_for(session, &cloud, &options.name, state)?;
+    session.ui.document("instance resize", document(&found));
+    session.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
+    Ok(ExitStatus::Done)
+}
+
+fn delete(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
+    let cloud = session.user_cloud(&options.cloud)?;
+    let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    session.consent(&format!("End {} and lose its disk?", options.name), false)?;
+    let addresses = cloud.ask(|cloud| {
+        let ports = port::of_device(cloud, &found.id)?;
+        let mut given_back = Vec::new();
+        for port in ports {
+            if let Some(address) = floating_ip::at(cloud, &port.entry.id)? {
+                floating_ip::give_back(cloud, &address)?;
+                given_back.push(address.floating_ip_address);
+            }
+        }
+        server::delete(cloud, &found.id)?;
+        Ok(given_back)
+    })?;
+    session
+        .ui
+        .document("instance delete", json!({"name": found.name, "id": found.id.as_str(), "given_back": addresses}));
+    session.ui.say(format!("{} is gone.", found.name));
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,386 @@
+//! `[resources]`: what the cloud has for its users from the beginning. Declared here, made by the plan, undone by
+//! `uninstall`; what users make themselves does not stand here.
+//!
+//! A new kind is a list in [`ResourceAnswers`] with its type, a row in `answers.rs`, a check of the names it refers
+//! to below, and its steps in `resources/steps.rs`.
+
+use super::values::{as_text, checked_name};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+checked_name! {
+    /// Name of a resource. An instance's is its host name too.
+    ResourceName, 63, "a name (letters, digits, `-`, `_`, `.`, beginning with a letter or digit, at most 63)",
+    |i, c| c.is_ascii_alphanumeric() || (i > 0 && "-_.".contains(c))
+}
+
+/// What the cloud has from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResourceAnswers {
+    /// The project to which all of it belongs, and the user who works in it.
+    pub project: ResourceName,
+    /// Limits of that project.
+    pub quota: BTreeMap<String, i64>,
+    /// Disk images.
+    pub images: Vec<ImageAnswer>,
+    /// Sizes of instances.
+    pub flavors: Vec<FlavorAnswer>,
+    /// Networks, each with a router to the world.
+    pub networks: Vec<NetworkAnswer>,
+    /// Public keys.
+    pub key_pairs: Vec<KeyPairAnswer>,
+    /// What may reach an instance.
+    pub security_groups: Vec<SecurityGroupAnswer>,
+    /// Disks of their own.
+    pub volumes: Vec<VolumeAnswer>,
+    /// Instances.
+    pub instances: Vec<InstanceAnswer>,
+}
+
+impl Default for ResourceAnswers {
+    /// Nothing: what clouds of older releases have.
+    fn default() -> Self {
+        Self {
+            project: ResourceName("demo".into()),
+            quota: BTreeMap::new(),
+            images: Vec::new(),
+            flavors: Vec::new(),
+            networks: Vec::new(),
+            key_pairs: Vec::new(),
+            security_groups: Vec::new(),
+            volumes: Vec::new(),
+            instances: Vec::new(),
+        }
+    }
+}
+
+/// A disk image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageAnswer {
+    /// Its name in the cloud.
+    pub name: ResourceName,
+    /// A name of the catalogue ("ubuntu-24.04", "guest"), a file, or an address.
+    pub from: String,
+    /// Properties: { hw_machine_type = "q35" }.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// A size of instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlavorAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// Processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Disk in GiB; 0: as large as the image.
+    pub disk_gib: u32,
+    /// Extra specs: { "hw:cpu_policy" = "dedicated" }.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub specs: BTreeMap<String, String>,
+}
+
+/// A network of the project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// Its addresses, a part of `network.tenant_range`.
+    pub subnet: Ipv4Net,
+    /// The router that connects it to the world.
+    pub router: ResourceName,
+}
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPairAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// The file of a public key that is there; without it, a pair is made in the first administrator's ~/.ssh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PathBuf>,
+    /// What kind of key is made.
+    #[serde(default, skip_serializing_if = "KeyType::is_default")]
+    pub kind: KeyType,
+}
+
+/// A kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyType {
+    /// Ed25519.
+    #[default]
+    Ed25519,
+    /// RSA with 3072 bits; OpenSSH signs with SHA-2.
+    Rsa,
+}
+
+impl KeyType {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What may reach an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityGroupAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// "in tcp 22", "in tcp 8000-8100 from 192.0.2.0/24", "in icmp", "out any".
+    pub rules: Vec<Rule>,
+}
+
+/// A disk of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// GiB.
+    pub size_gib: u32,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceAnswer {
+    /// Its name.
+    pub name: ResourceName,
+    /// Name of its image.
+    pub image: ResourceName,
+    /// Name of its flavor.
+    pub flavor: ResourceName,
+    /// Name of its network.
+    pub network: ResourceName,
+    /// Name of the key pair that may log in.
+    pub key_pair: ResourceName,
+    /// Names of its security groups.
+    pub security_groups: Vec<ResourceName>,
+    /// Whether it has an address that others can reach.
+    pub floating_ip: bool,
+}
+
+/// Which way a rule of a security group lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the instance.
+    In,
+    /// From the instance.
+    Out,
+}
+
+/// What a rule of a security group lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Everything.
+    Any,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP: ping.
+    Icmp,
+}
+
+/// A rule of a security group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rule {
+    /// Which way.
+    pub direction: Direction,
+    /// What.
+    pub protocol: Protocol,
+    /// First and last port; all where there is none.
+    pub ports: Option<(u16, u16)>,
+    /// Only from or to these addresses.
+    pub remote: Option<Ipv4Net>,
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no rule like \"in tcp 22\", \"in icmp\", \"out any from 192.0.2.0/24\"");
+        let mut words = text.split_whitespace().peekable();
+        let direction = match words.next() {
+            Some("in") => Direction::In,
+            Some("out") => Direction::Out,
+            _ => return Err(wrong()),
+        };
+        let protocol = match words.next() {
+            Some("any") => Protocol::Any,
+            Some("tcp") => Protocol::Tcp,
+            Some("udp") => Protocol::Udp,
+            Some("icmp") => Protocol::Icmp,
+            _ => return Err(wrong()),
+        };
+        let has_ports = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+        let ports = match words.next_if(|word| has_ports && !matches!(*word, "from" | "to")) {
+            Some(word) => Some(ports(word).ok_or_else(wrong)?),
+            None => None,
+        };
+        let remote = match (words.next(), words.next(), words.next()) {
+            (None, ..) => None,
+            (Some("from" | "to"), Some(net), None) => Some(net.parse::<Ipv4Net>().map_err(|_| wrong())?.trunc()),
+            _ => return Err(wrong()),
+        };
+        Ok(Self { direction, protocol, ports, remote })
+    }
+}
+
+fn ports(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (0 < first && first <= last).then_some((first, last))
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (direction, preposition) = if self.direction == Direction::In { ("in", "from") } else { ("out", "to") };
+        let protocol = match self.protocol {
+            Protocol::Any => "any",
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+        };
+        write!(f, "{direction} {protocol}")?;
+        match self.ports {
+            Some((first, last)) if first == last => write!(f, " {first}")?,
+            Some((first, last)) => write!(f, " {first}-{last}")?,
+            None => {}
+        }
+        self.remote.map_or(Ok(()), |net| write!(f, " {preposition} {net}"))
+    }
+}
+
+as_text!(Rule);
+
+impl ResourceAnswers {
+    /// Whether anything is declared.
+    pub fn is_empty(&self) -> bool {
+        let Self { project: _, quota, images, flavors, networks, key_pairs, security_groups, volumes, instances } =
+            self;
+        quota.is_empty()
+            && images.is_empty()
+            && flavors.is_empty()
+            && networks.is_empty()
+            && key_pairs.is_empty()
+            && security_groups.is_empty()
+            && volumes.is_empty()
+            && instances.is_empty()
+    }
+
+    /// What is wrong with it by itself, in words.
+    pub fn check(&self, tenant_range: &Ipv4Net) -> Result<(), String> {
+        if let Some(name) =
+            self.quota.keys().find(|name| !crate::cloud::resource::quota::names().contains(&name.as_str()))
+        {
+            let known = crate::cloud::resource::quota::names().join(", ");
+            return Err(format!("resources.quota: {name} is not one of {known}"));
+        }
+        let images = unique("images", self.images.iter().map(|image| &image.name))?;
+        let flavors = unique("flavors", self.flavors.iter().map(|flavor| &flavor.name))?;
+        let networks = unique("networks", self.networks.iter().map(|network| &network.name))?;
+        let keys = unique("key_pairs", self.key_pairs.iter().map(|key| &key.name))?;
+        let groups = unique("security_groups", self.security_groups.iter().map(|group| &group.name))?;
+        unique("volumes", self.volumes.iter().map(|volume| &volume.name))?;
+        unique("instances", self.instances.iter().map(|instance| &instance.name))?;
+        for network in &self.networks {
+            if !tenant_range.contains(&network.subnet) {
+                let name = &network.name;
+                return Err(format!(
+                    "resources.networks: {} of {name} is not a part of network.tenant_range {tenant_range}",
+                    network.subnet
+                ));
+            }
+        }
+        for instance in &self.instances {
+            let refers = |what: &str, names: &BTreeSet<&str>, name: &ResourceName| match names.contains(name.as_str()) {
+                true => Ok(()),
+                false => Err(format!(
+                    "resources.instances: {} wants {name}, which is not among resources.{what}",
+                    instance.name
+                )),
+            };
+            refers("images", &images, &instance.image)?;
+            refers("flavors", &flavors, &instance.flavor)?;
+            refers("networks", &networks, &instance.network)?;
+            refers("key_pairs", &keys, &instance.key_pair)?;
+            instance.security_groups.iter().try_for_each(|group| refers("security_groups", &groups, group))?;
+        }
+        Ok(())
+    }
+}
+
+fn unique<'a>(list: &str, names: impl Iterator<Item = &'a ResourceName>) -> Result<BTreeSet<&'a str>, String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name.as_str()) {
+            return Err(format!("resources.{list}: two are called {name}"));
+        }
+    }
+    Ok(seen)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> ResourceAnswers {
+        toml::from_str(
+            r#"project = "demo"
+            images = [{ name = "mine", from = "ubuntu-24.04", properties = { hw_machine_type = "q35" } }]
+            flavors = [{ name = "ds2G", vcpus = 2, memory_mib = 2048, disk_gib = 10 }]
+            networks = [{ name = "private", subnet = "10.254.0.0/24", router = "router1" }]
+            key_pairs = [{ name = "demo" }, { name = "old", public_key = "/root/old.pub" }]
+            security_groups = [{ name = "ssh", rules = ["in icmp", "in tcp 22"] }]
+            instances = [{ name = "demo", image = "mine", flavor = "ds2G", network = "private", key_pair = "demo",
+                           security_groups = ["ssh"], floating_ip = true }]"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_named() {
+        let range: Ipv4Net = "10.254.0.0/16".parse().unwrap();
+        let complaint = |change: &dyn Fn(&mut ResourceAnswers)| {
+            let mut answers = sample();
+            change(&mut answers);
+            answers.check(&range).unwrap_err()
+        };
+        sample().check(&range).unwrap();
+        let doubled = complaint(&|answers| answers.flavors.push(answers.flavors[0].clone()));
+        assert_eq!(doubled, "resources.flavors: two are called ds2G");
+        let missing = complaint(&|answers| answers.images.clear());
+        assert_eq!(missing, "resources.instances: demo wants mine, which is not among resources.images");
+        let elsewhere = complaint(&|answers| answers.networks[0].subnet = "192.168.0.0/24".parse().unwrap());
+        assert!(elsewhere.contains("not a part of network.tenant_range"), "{elsewhere}");
+        let uncounted = complaint(&|answers| {
+            answers.quota.insert("beer".into(), 1);
+        });
+        assert!(uncounted.contains("beer is not one of instances"), "{uncounted}");
+    }
+
+    #[test]
+    fn rules_are_read_and_written_back() {
+        for text in ["in tcp 22", "in tcp 8000-8100 from 192.0.2.0/24", "in icmp", "out any", "out udp to 192.0.2.0/24"]
+        {
+            assert_eq!(text.parse::<Rule>().unwrap().to_string(), text);
+        }
+        for bad in
+            ["", "tcp 22", "in tcp 0", "in tcp 9-1", "in icmp 8", "in tcp 22 from", "in tcp 22 from x", "in tcp 22 23"]
+        {
+            assert!(bad.parse::<Rule>().is_err(), "{bad:?} was taken");
+        }
+    }
+}

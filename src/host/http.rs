@@ -1,0 +1,70 @@
+//! Downloads over HTTP, with the machine's own proxy and its own certificates.
+
+use super::{Error, Host, Result, files};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+use ureq::tls::{PemItem, RootCerts, TlsConfig};
+
+/// How long a server may take to answer, and the reader to get the next bytes.
+const LIMIT: Duration = Duration::from_secs(30);
+/// What a list of hashes may measure.
+const TEXT_LIMIT: u64 = 4 << 20;
+
+/// What pip, uv and apt trust on Debian and Ubuntu.
+pub fn trusted(host: &Host) -> Result<RootCerts> {
+    let bundle = files::read(host, Path::new("/etc/ssl/certs/ca-certificates.crt"))?.unwrap_or_default();
+    let certificates = ureq::tls::parse_pem(&bundle).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    Ok(RootCerts::from(certificates))
+}
+
+/// A file that is being downloaded.
+pub struct Part {
+    /// The byte with which it begins.
+    pub from: u64,
+    /// How many bytes are left, if the server says.
+    pub remaining: Option<u64>,
+    /// Those bytes.
+    pub body: Box<dyn Read>,
+}
+
+/// The text at `url`.
+pub fn text(host: &Host, url: &str) -> Result<String> {
+    let mut text = String::new();
+    let part = get_from(host, url, 0)?;
+    part.body.take(TEXT_LIMIT).read_to_string(&mut text).map_err(|e| failed(url, e))?;
+    Ok(text)
+}
+
+/// What is at `url` from byte `from` on, or from its beginning where the server cannot do that (RFC 9110, 14).
+///
+/// # Errors
+/// No answer, or one that is no success.
+pub fn get_from(host: &Host, url: &str, from: u64) -> Result<Part> {
+    let tls = TlsConfig::builder().root_certs(trusted(host)?).build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).tls_config(tls);
+    let config = config.timeout_connect(Some(LIMIT)).timeout_recv_response(Some(LIMIT));
+    let agent = ureq::Agent::from(config.build());
+    let mut request = agent.get(url);
+    if from > 0 {
+        request = request.header("Range", format!("bytes={from}-"));
+    }
+    let response = request.call().map_err(|e| failed(url, e))?;
+    let status = response.status().as_u16();
+    let number = |name: &str| response.headers().get(name)?.to_str().ok()?.parse::<u64>().ok();
+    let remaining = number("content-length");
+    match status {
+        206 => Ok(Part { from, remaining, body: Box::new(response.into_body().into_reader()) }),
+        // Nothing is left after this byte.
+        416 => Ok(Part { from, remaining: Some(0), body: Box::new(std::io::empty()) }),
+        200 => Ok(Part { from: 0, remaining, body: Box::new(response.into_body().into_reader()) }),
+        _ => Err(failed(url, format!("the server answers {}", response.status()))),
+    }
+}
+
+fn failed(url: &str, cause: impl ToString) -> Error {
+    Error::protocol(format!("download {url}"), cause)
+}

@@ -1,0 +1,184 @@
+//! An instance that somebody asks for by name: what is not said is the only one that there is.
+
+use super::{EXTERNAL, answers};
+use crate::cloud::resource::server::{self, Place, Server};
+use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
+use crate::cloud::session::{ApiError, Session, SharedSession};
+use crate::failure::Failure;
+use crate::host::{Host, Result as HostResult};
+use serde::Serialize;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// How long Nova may take to build it; emulation and a first copy of its image take longest.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+const POLL: Duration = Duration::from_millis(500);
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Its name.
+    pub name: String,
+    /// Name of its image.
+    pub image: Option<String>,
+    /// Name of its flavor.
+    pub flavor: Option<String>,
+    /// Name of its network.
+    pub network: Option<String>,
+    /// Name of the key pair that may log in.
+    pub key: Option<String>,
+    /// Names of its security groups.
+    pub security_groups: Vec<String>,
+    /// Whether it gets an address that others can reach.
+    pub floating_ip: bool,
+    /// How long to wait until it answers SSH; `None`: not at all.
+    pub wait: Option<Duration>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Launched {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// "ACTIVE".
+    pub state: String,
+    /// Its address in its network.
+    pub address: Option<Ipv4Addr>,
+    /// Its address for others.
+    pub floating_ip: Option<Ipv4Addr>,
+    /// Seconds until Nova had built it.
+    pub built_after: f64,
+    /// Seconds until it answered SSH.
+    pub answered_after: Option<f64>,
+}
+
+/// Makes it, and waits as long as was said.
+///
+/// # Errors
+/// Something that it needs is missing or not unique, Nova's own fault, or the hop at which the way to it ended.
+pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Launched, Failure> {
+    let begin = Instant::now();
+    let name = order.name.as_str();
+    let wanted = session.ask(|session| complete(session, order))?;
+    let id = session.ask(|session| match server::find(session, name)? {
+        Some(_) => Err(ApiError::Explained {
+            what: format!("there is an instance called {name} already"),
+            next: format!("choose another name; gpucloud-install instance show {name}"),
+        }),
+        None => wanted.order(session),
+    })?;
+    wait_built(host, session, name)?;
+    let built_after = begin.elapsed().as_secs_f64();
+    let floating_ip = match order.floating_ip {
+        true => Some(session.ask(|session| give_address(session, &id))?),
+        false => None,
+    };
+    let found = session.ask(|session| server::get(session, name))?;
+    if let (Some(limit), Some(address)) = (order.wait, floating_ip) {
+        answers::wait(host, name, Some(address), limit)?;
+    }
+    let waited = order.wait.is_some() && floating_ip.is_some();
+    Ok(Launched {
+        name: name.to_owned(),
+        id: id.to_string(),
+        address: found.address("fixed"),
+        state: found.status,
+        floating_ip,
+        built_after,
+        answered_after: waited.then(|| begin.elapsed().as_secs_f64()),
+    })
+}
+
+fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()> {
+    let begin = Instant::now();
+    host.wait_until(&format!("instance {name} built"), BUILD_LIMIT, POLL, || {
+        let task = session.ask(|session| server::building(session, name))?;
+        if let Some(task) = &task {
+            host.progress(begin.elapsed().as_secs(), BUILD_LIMIT.as_secs(), &format!("s, {name}: {task}"));
+        }
+        Ok(task.is_none())
+    })
+}
+
+/// A floating address at the first port of an instance.
+fn give_address(session: &Session, id: &crate::cloud::Id) -> Result<Ipv4Addr, ApiError> {
+    let ports = port::of_device(session, id)?;
+    let port = ports.first().ok_or_else(|| ApiError::unexpected("network", format!("instance {id} has no port")))?;
+    Ok(floating_ip::allocate(session, EXTERNAL, &port.entry.id, false)?.floating_ip_address)
+}
+
+fn complete(session: &Session, order: &Order) -> Result<Server, ApiError> {
+    let images = || Ok(image::all(session)?.into_iter().filter(image::Found::boots).filter_map(|i| i.name).collect());
+    let flavors = || Ok(flavor::all(session)?.into_iter().map(|flavor| flavor.name).collect());
+    let keys = || Ok(key_pair::all(session)?.into_iter().map(|key| key.name).collect());
+    let networks = || {
+        let own: Vec<Entry> = list(session, "network", "/networks?router:external=false", "networks")?;
+        Ok(own.into_iter().map(|network| network.name).collect())
+    };
+    let image = the_only("image", &order.image, images)?;
+    let flavor = the_only("flavor", &order.flavor, flavors)?;
+    let network = the_only("network", &order.network, networks)?;
+    let key_pair = the_only("key", &order.key, keys)?;
+    let security_groups = match order.security_groups.is_empty() {
+        true => only_group(session)?,
+        false => order.security_groups.clone(),
+    };
+    Ok(Server {
+        name: order.name.clone(),
+        image,
+        flavor,
+        place: Place::Network(network),
+        security_groups,
+        key_pair: Some(key_pair),
+        marked: false,
+    })
+}
+
+/// The project's own group, where there is one beside the one that lets nobody in.
+fn only_group(session: &Session) -> Result<Vec<String>, ApiError> {
+    let all: Vec<Entry> = list(session, "network", "/security-groups", "security_groups")?;
+    let own: Vec<String> = all.into_iter().map(|group| group.name).filter(|name| name != "default").collect();
+    Ok(if own.len() == 1 { own } else { Vec::new() })
+}
+
+/// What was said, else the only one that there is.
+fn the_only(
+    option: &str,
+    said: &Option<String>,
+    all: impl Fn() -> Result<Vec<String>, ApiError>,
+) -> Result<String, ApiError> {
+    if let Some(said) = said {
+        return Ok(said.clone());
+    }
+    let mut all = all()?;
+    match (all.len(), all.pop()) {
+        (1, Some(only)) => Ok(only),
+        (0, _) => Err(ApiError::Explained {
+            what: format!("the cloud has no {option} that can be used"),
+            next: "declare it in [resources], then: gpucloud-install apply".into(),
+        }),
+        (_, last) => {
+            all.extend(last);
+            all.sort();
+            let what = format!("the cloud has several, so say which: --{option} {}", all.join(", "));
+            Err(ApiError::Explained { what, next: format!("--{option} NAME") })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_must_be_the_only_one() {
+        let all = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(the_only("image", &None, || all(&["guest"])).unwrap(), "guest");
+        assert_eq!(the_only("image", &Some("x".into()), || all(&[])).unwrap(), "x");
+        let several = the_only("image", &None, || all(&["b", "a"])).unwrap_err().to_string();
+        assert!(several.contains("a, b"), "{several}");
+        assert!(the_only("image", &None, || all(&[])).is_err());
+    }
+}

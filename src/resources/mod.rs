@@ -1,0 +1,28 @@
+//! What the cloud has for its users from the beginning: what is declared in `[resources]` becomes steps of the plan,
+//! and files on this machine become images and keys. The API itself is spoken in `cloud/resource/`.
+//!
+//! `catalogue.rs` knows images by name (`profiles/images.toml`), `fetch.rs` downloads and verifies, `guest.rs` builds a
+//! small guest where nothing can be downloaded, `keys.rs` makes key pairs, `answers.rs` waits until an instance answers,
+//! `launch.rs` makes one that was asked for by name,
+//! `steps.rs` puts them in order.
+
+pub mod answers;
+pub mod catalogue;
+pub mod fetch;
+pub mod guest;
+pub mod keys;
+pub mod launch;
+pub mod steps;
+
+use std::path::PathBuf;
+
+/// Where images lie before they go to Glance.
+pub const DIRECTORY: &str = "/var/lib/gpucloud/images";
+
+/// Name of the external network, as DevStack calls it too.
+pub const EXTERNAL: &str = "public";
+
+/// The file called `name` there.
+pub fn file(name: &str) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(name)
+}

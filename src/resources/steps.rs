@@ -1,0 +1,309 @@
+//! The declared resources as steps of a plan: each waits only for what it needs, so that all else goes on at once.
+
+use super::catalogue::{self, Source};
+use super::fetch::Download;
+use super::{EXTERNAL, answers, file, guest, keys};
+use crate::action::resource::Wanted;
+use crate::action::task::{self, Task};
+use crate::action::{ActionId, Checked};
+use crate::cloud::resource::Resource;
+use crate::cloud::resource::flavor::Flavor;
+use crate::cloud::resource::floating_ip::FloatingIp;
+use crate::cloud::resource::image::{Format, Image};
+use crate::cloud::resource::key_pair::KeyPair;
+use crate::cloud::resource::network::{External, Network};
+use crate::cloud::resource::port::Port;
+use crate::cloud::resource::project::Project;
+use crate::cloud::resource::quota::Quota;
+use crate::cloud::resource::router::Router;
+use crate::cloud::resource::security_group::SecurityGroup;
+use crate::cloud::resource::server::{Place, Server};
+use crate::cloud::resource::volume::Volume;
+use crate::cloud::session::{Login, SharedSession};
+use crate::config::Config;
+use crate::config::resources::{ImageAnswer, InstanceAnswer, ResourceAnswers};
+use crate::config::secrets::Secret;
+use crate::facts::Facts;
+use crate::failure::Failure;
+use crate::host::{Host, files};
+use crate::plan::{Hold, Step, StepId};
+use std::collections::BTreeMap;
+
+/// What the steps are made from.
+pub struct Order<'a> {
+    /// The machine.
+    pub host: &'a Host,
+    /// The answers.
+    pub config: &'a Config,
+    /// What the machine is.
+    pub facts: &'a Facts,
+    /// How the administrator logs in.
+    pub admin: Login,
+    /// The password of the project's user.
+    pub password: Secret,
+    /// Names of administrator and user in clouds.yaml.
+    pub clouds: (&'static str, &'static str),
+    /// Whether the cloud has volumes.
+    pub volumes: bool,
+    /// The step behind which the cloud answers.
+    pub after: &'a str,
+}
+
+struct Maker<'a> {
+    order: &'a Order<'a>,
+    answers: &'a ResourceAnswers,
+    admin: SharedSession,
+    user: SharedSession,
+}
+
+/// All steps; none where nothing is declared.
+///
+/// # Errors
+/// An image's source that means nothing.
+pub fn steps(order: &Order) -> Result<Vec<Step>, Failure> {
+    let answers = &order.config.resources;
+    if answers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = answers.project.to_string();
+    let user = Login { user: name.clone(), project: name, password: order.password.clone(), ..order.admin.clone() };
+    let maker =
+        Maker { order, answers, admin: SharedSession::new(order.admin.clone()), user: SharedSession::new(user) };
+    let mut steps = vec![maker.project()];
+    for image in &answers.images {
+        steps.extend(maker.image(image)?);
+    }
+    steps.extend(maker.flavors());
+    steps.extend(maker.networks());
+    steps.extend(maker.access());
+    steps.extend(maker.volumes());
+    for instance in &answers.instances {
+        steps.extend(maker.instance(instance));
+    }
+    Ok(steps)
+}
+
+impl Maker<'_> {
+    fn by_admin(&self, resource: impl Resource + 'static) -> Wanted {
+        Wanted { resource: Box::new(resource), session: self.admin.clone(), cloud: self.order.clouds.0 }
+    }
+
+    fn by_user(&self, resource: impl Resource + 'static) -> Wanted {
+        Wanted { resource: Box::new(resource), session: self.user.clone(), cloud: self.order.clouds.1 }
+    }
+
+    /// A step of one resource.
+    fn step(&self, wanted: Wanted, after: &[String]) -> Step {
+        let (kind, name) = (wanted.resource.kind(), wanted.resource.name().to_owned());
+        let mut step = Step::new(&format!("{}-{name}", kind.as_str()), &format!("Make {kind} {name}"));
+        step = step.after(&[self.order.after]).with(wanted);
+        step.after.extend(after.iter().map(StepId::new));
+        step
+    }
+
+    fn project(&self) -> Step {
+        let name = self.answers.project.to_string();
+        let project = Project { name: name.clone(), password: self.order.password.clone(), user: self.user.clone() };
+        let mut step = Step::new(PROJECT, &format!("Make project {name}")).after(&[self.order.after]);
+        step = step.with(self.by_admin(project));
+        if !self.answers.quota.is_empty() {
+            step = step.with(self.by_admin(Quota { project: name, limits: self.answers.quota.clone() }));
+        }
+        step
+    }
+
+    fn image(&self, answer: &ImageAnswer) -> Result<Vec<Step>, Failure> {
+        let name = answer.name.to_string();
+        let properties = answer.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let image =
+            |file| Image { name: name.clone(), file, format: None, properties, parts: Vec::new(), marked: true };
+        let (fetched, image) = match catalogue::source(&answer.from)? {
+            Source::Guest => return Ok(self.guest(&name)),
+            Source::File(path) => (None, image(path)),
+            Source::Published(it) => {
+                let download = Download::new(&it.name, &it.url, Some(&it.sums));
+                (Some(download.clone()), image(download.path))
+            }
+            Source::Address(url) => {
+                let download = Download::new(&name, &url, None);
+                (Some(download.clone()), image(download.path))
+            }
+        };
+        let mut step = self.step(self.by_admin(image), &[]);
+        if let Some(download) = fetched {
+            step.actions.insert(0, Box::new(fetch(download)));
+        }
+        Ok(vec![step])
+    }
+
+    /// The guest that is built here: three images, of which the disk names the others.
+    fn guest(&self, name: &str) -> Vec<Step> {
+        let [kernel, initramfs, disk] = guest::PARTS;
+        let part = |name: &str, format| Image {
+            name: name.to_owned(),
+            file: file(name),
+            format: Some(format),
+            properties: Vec::new(),
+            parts: Vec::new(),
+            marked: true,
+        };
+        let build = Step::new("guest", "Build a small guest")
+            .after(&[self.order.after])
+            .holding(Hold::Packages)
+            .with(guest::packages())
+            .with(guest::build(&self.order.facts.os.id));
+        let property = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let image = Image {
+            name: name.to_owned(),
+            file: file(disk),
+            properties: vec![property("os_command_line", "console=ttyS0 quiet"), property("hw_rng_model", "virtio")],
+            parts: vec![property("kernel_id", kernel), property("ramdisk_id", initramfs)],
+            ..part(disk, Format::Raw)
+        };
+        let step = self.step(self.by_admin(part(kernel, Format::Aki)), &["guest".into()]);
+        let step = Step { id: StepId::new(format!("image-{name}")), title: format!("Make image {name}"), ..step };
+        vec![build, step.with(self.by_admin(part(initramfs, Format::Ari))).with(self.by_admin(image))]
+    }
+
+    fn flavors(&self) -> Vec<Step> {
+        let flavor = |answer: &crate::config::resources::FlavorAnswer| Flavor {
+            name: answer.name.to_string(),
+            vcpus: answer.vcpus,
+            memory_mib: answer.memory_mib,
+            disk_gib: answer.disk_gib,
+            specs: answer.specs.clone(),
+            marked: true,
+        };
+        self.answers.flavors.iter().map(|answer| self.step(self.by_admin(flavor(answer)), &[])).collect()
+    }
+
+    /// The external network, own networks, and a router for all that name it.
+    fn networks(&self) -> Vec<Step> {
+        let config = &self.order.config.network;
+        let external = External {
+            physical: EXTERNAL.into(),
+            gateway: config.gateway,
+            pool: (config.pool.first, config.pool.last),
+        };
+        let public = Network { name: EXTERNAL.into(), subnet: config.range, dns: Vec::new(), external: Some(external) };
+        let mut steps = vec![self.step(self.by_admin(public), &[])];
+        let mut routers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for answer in &self.answers.networks {
+            let name = answer.name.to_string();
+            let network =
+                Network { name: name.clone(), subnet: answer.subnet, dns: config.dns.clone(), external: None };
+            steps.push(self.step(self.by_user(network), &[PROJECT.into()]));
+            routers.entry(answer.router.to_string()).or_default().push(name);
+        }
+        for (name, networks) in routers {
+            let mut after = vec![format!("network-{EXTERNAL}")];
+            after.extend(networks.iter().map(|network| format!("network-{network}")));
+            let router = Router { name, external: EXTERNAL.into(), networks };
+            steps.push(self.step(self.by_user(router), &after));
+        }
+        steps
+    }
+
+    /// Security groups and keys.
+    fn access(&self) -> Vec<Step> {
+        let after = [PROJECT.to_owned()];
+        let groups = self.answers.security_groups.iter().map(|answer| {
+            let group = SecurityGroup { name: answer.name.to_string(), rules: answer.rules.clone() };
+            self.step(self.by_user(group), &after)
+        });
+        let administrators = &self.order.config.host.administrators;
+        let keys = self.answers.key_pairs.iter().map(|answer| {
+            let pair = KeyPair { name: answer.name.to_string(), file: keys::public_path(answer, administrators) };
+            let mut step = self.step(self.by_user(pair), &after);
+            let made = keys::made(self.order.host, answer, administrators);
+            step.actions.splice(0..0, made.into_iter().map(|task| Box::new(task) as Box<dyn crate::action::Action>));
+            step
+        });
+        groups.chain(keys).collect()
+    }
+
+    fn volumes(&self) -> Vec<Step> {
+        let declared = self.answers.volumes.iter().filter(|_| self.order.volumes);
+        let steps = declared.map(|answer| {
+            let volume = Volume { name: answer.name.to_string(), size_gib: answer.size_gib };
+            self.step(self.by_user(volume), &[PROJECT.into()])
+        });
+        steps.collect()
+    }
+
+    fn instance(&self, answer: &InstanceAnswer) -> Vec<Step> {
+        let name = answer.name.to_string();
+        let group = |name: &crate::config::resources::ResourceName| format!("security-group-{name}");
+        let port = Port {
+            name: name.clone(),
+            network: answer.network.to_string(),
+            security_groups: answer.security_groups.iter().map(ToString::to_string).collect(),
+        };
+        let mut after = vec![format!("network-{}", answer.network)];
+        after.extend(answer.security_groups.iter().map(group));
+        let mut steps = vec![self.step(self.by_user(port), &after)];
+        let server = Server {
+            name: name.clone(),
+            image: answer.image.to_string(),
+            flavor: answer.flavor.to_string(),
+            place: Place::Port(name.clone()),
+            security_groups: Vec::new(),
+            key_pair: Some(answer.key_pair.to_string()),
+            marked: true,
+        };
+        let after = [
+            format!("port-{name}"),
+            format!("image-{}", answer.image),
+            format!("flavor-{}", answer.flavor),
+            format!("key-pair-{}", answer.key_pair),
+        ];
+        steps.push(self.step(self.by_user(server), &after));
+        if answer.floating_ip {
+            let router = self.answers.networks.iter().find(|network| network.name == answer.network);
+            let router = router.map_or_else(String::new, |network| format!("router-{}", network.router));
+            let address = FloatingIp { port: name.clone(), external: EXTERNAL.into() };
+            steps.push(self.step(self.by_user(address), &[format!("port-{name}"), router]));
+            steps.push(self.answers_ssh(&name));
+        }
+        steps
+    }
+
+    /// Waits, once for each instance, until it answers.
+    fn answers_ssh(&self, name: &str) -> Step {
+        let id = ActionId::new("answers", name);
+        let stamp = task::stamp_path(&id);
+        let (stamp_again, session, again) = (stamp.clone(), self.user.clone(), self.user.clone());
+        let (instance, instance_again) = (name.to_owned(), name.to_owned());
+        let probe = move |host: &Host| {
+            let noted = files::read_text(host, &stamp)?;
+            Ok(match session.ask(|session| answers::is_expected(session, &instance)) {
+                Ok(Some((server, _))) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
+                Ok(Some((_, address))) => Checked::needed(format!("wait until {address} answers SSH")),
+                Ok(None) if noted.is_some() => Checked::Done,
+                _ => Checked::Later("when the instance runs".into()),
+            })
+        };
+        let work = move |host: &Host| {
+            let expected = again.ask(|session| answers::is_expected(session, &instance_again))?;
+            let Some((server, address)) = expected else { return Ok(()) };
+            answers::wait(host, &instance_again, Some(address), answers::LIMIT)?;
+            files::write(host, &stamp_again, server.as_bytes(), 0o644, None)
+        };
+        let wait =
+            Task::new(id, format!("Wait until {name} answers"), probe, work).at_runtime().asking_the_running_system();
+        Step::new(&format!("answers-{name}"), &format!("Wait until {name} answers"))
+            .after(&[&format!("instance-{name}"), &format!("floating-ip-{name}")])
+            .with(wait)
+    }
+}
+
+/// The step that makes the project.
+const PROJECT: &str = "project";
+
+fn fetch(download: Download) -> Task {
+    let id = ActionId::new("image-file", download.path.display());
+    let words = format!("Download {}", download.url);
+    let again = download.clone();
+    let probe = move |host: &Host| Ok(Checked::done_if(again.is_done(host), "download it, compare its hash, pin that"));
+    Task::new(id, words, probe, move |host| download.run(host))
+}

@@ -1,0 +1,193 @@
+//! What the cloud has for its users: declared, made, used, damaged, mended; the verbs; undone.
+
+use super::{LAB, Verdict};
+use crate::machine::{inside, installer, read, write};
+use serde_json::Value;
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+fn apply() -> Value {
+    installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()
+}
+
+/// What the stock client says, as the project's user or the administrator.
+fn openstack(cloud: &str, args: &[&str]) -> String {
+    let mut all = vec!["/opt/gpucloud/venv/bin/openstack", "--os-cloud", cloud];
+    all.extend(args);
+    inside(LAB, &all).expect(0).out
+}
+
+fn stock_list(cloud: &str, what: &[&str]) -> Vec<String> {
+    let mut args = what.to_vec();
+    args.extend(["list", "--format", "value", "--column", "Name"]);
+    let mut names: Vec<String> = openstack(cloud, &args).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+fn names(document: &Value, key: &str) -> Vec<String> {
+    let entries = document[key].as_array().unwrap();
+    let mut names: Vec<String> = entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+fn list(what: &str) -> Value {
+    installer(LAB, &[what, "list", "--json"]).expect(0).json()
+}
+
+fn floating_ip(name: &str) -> String {
+    let shown = installer(LAB, &["instance", "show", name, "--json"]).expect(0).json();
+    shown["floating_ip"].as_str().unwrap().to_owned()
+}
+
+/// From an empty cloud to an instance that answers, from the host and from the LAN.
+pub fn answers() -> Verdict {
+    let address = floating_ip("demo");
+    inside(LAB, &["ping", "-c", "1", "-W", "3", &address]).expect(0);
+    let uname = installer(LAB, &["instance", "ssh", "demo", "--", "uname", "-n"]).expect(0).out;
+    assert_eq!(uname.trim(), "demo");
+    // A client of the LAN: this machine, by a port that leads in.
+    let answers = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    write(
+        LAB,
+        "/etc/gpucloud/gpucloud.toml",
+        &answers.replace("port_maps = []", &format!("port_maps = [\"tcp 8022 -> {address}:22\"]")),
+    );
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    let host = crate::machine::address(LAB);
+    let mut stream = TcpStream::connect_timeout(&format!("{host}:8022").parse()?, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting)?;
+    assert_eq!(&greeting, b"SSH-");
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &answers);
+    installer(LAB, &["network", "apply", "--yes"]).expect(0);
+    // Out to the world goes through the router: its gateway answers.
+    installer(LAB, &["instance", "ssh", "demo", "--", "ping", "-c", "1", "-W", "3", "172.24.4.1"]).expect(0);
+    Ok(())
+}
+
+/// Requests that change something, in the logs of the APIs.
+fn writes() -> usize {
+    let units = ["gpucloud-nova-api", "gpucloud-neutron-api", "gpucloud-glance-api", "gpucloud-keystone"];
+    let mut args = vec!["journalctl", "--no-pager", "--output", "cat"];
+    for unit in &units {
+        args.extend(["--unit", unit]);
+    }
+    let log = inside(LAB, &args).expect(0).out;
+    let changes = ["POST /v2", "PUT /v2", "DELETE /v2", "PATCH /v2", "POST /v3/users", "PATCH /v3/users"];
+    log.lines().filter(|line| changes.iter().any(|change| line.contains(change))).count()
+}
+
+/// A second apply changes nothing, and the stock client sees what we list.
+pub fn agree() -> Verdict {
+    let before = writes();
+    assert!(before > 5, "the APIs' logs do not show what was made");
+    assert_eq!(apply()["changed"], 0);
+    assert_eq!(writes(), before, "a second apply wrote to the cloud");
+    assert_eq!(names(&list("instance"), "instances"), stock_list("gpucloud-demo", &["server"]));
+    assert_eq!(names(&list("image"), "images"), stock_list("gpucloud-demo", &["image"]));
+    assert_eq!(names(&list("flavor"), "flavors"), stock_list("gpucloud-demo", &["flavor"]));
+    Ok(())
+}
+
+/// Deleted and changed behind our back: named, mended; a kill in the middle makes nothing twice.
+pub fn mended() -> Verdict {
+    let address = floating_ip("demo");
+    openstack("gpucloud-demo", &["floating", "ip", "delete", &address]);
+    openstack("gpucloud", &["flavor", "delete", "ds2G"]);
+    let rules = openstack(
+        "gpucloud-demo",
+        &["security", "group", "rule", "list", "ssh", "--protocol", "tcp", "-f", "value", "-c", "ID"],
+    );
+    for rule in rules.lines() {
+        openstack("gpucloud-demo", &["security", "group", "rule", "delete", rule]);
+    }
+    let doctor = installer(LAB, &["doctor"]).expect(1).out;
+    for name in ["floating ip", "flavor ds2G", "security group ssh"] {
+        assert!(doctor.contains(name), "{name} is not named:\n{doctor}");
+    }
+    let mut run = std::process::Command::new(crate::machine::program())
+        .args(["lab", "exec", LAB, "--", "gpucloud-install", "apply", "--yes", "--foreground"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    std::thread::sleep(Duration::from_millis(1500));
+    inside(LAB, &["pkill", "--signal", "KILL", "gpucloud-instal"]);
+    run.kill()?;
+    run.wait()?;
+    apply();
+    assert_eq!(stock_list("gpucloud", &["flavor"]).iter().filter(|name| *name == "ds2G").count(), 1);
+    assert_eq!(openstack("gpucloud-demo", &["floating", "ip", "list", "-f", "value", "-c", "ID"]).lines().count(), 1);
+    installer(LAB, &["doctor"]).expect(0);
+    Ok(())
+}
+
+/// The everyday verbs, and what they say when something is wrong.
+pub fn verbs() -> Verdict {
+    let wrong = |args: &[&str], said: &str| {
+        let done = installer(LAB, args);
+        assert!(done.code != 0 && done.err.contains(said), "{args:?}: {} {}", done.code, done.err);
+    };
+    wrong(&["instance", "launch", "one", "--image", "nosuch"], "no image called nosuch");
+    wrong(&["instance", "launch", "demo"], "already");
+    wrong(&["instance", "show", "nosuch"], "no instance called nosuch");
+    wrong(&["flavor", "add", "ds2G", "--vcpus", "1", "--memory-mib", "64"], "already");
+    wrong(&["image", "add", "x", "--from", "nosuch"], "neither an image of the catalogue");
+    wrong(&["quota", "set", "nosuch=1"], "does not count");
+    let flavors = ["flavor", "add", "tiny", "--vcpus", "1", "--memory-mib", "192", "--disk-gib", "1", "--json"];
+    assert_eq!(installer(LAB, &flavors).expect(0).json()["memory_mib"], 192);
+    let launched = installer(LAB, &["instance", "launch", "one", "--flavor", "tiny", "--image", "guest", "--json"]);
+    let launched = launched.expect(0).json();
+    assert_eq!(launched["state"], "ACTIVE");
+    assert!(launched["answered_after"].as_f64().unwrap() > 0.0);
+    installer(LAB, &["instance", "stop", "one"]).expect(0);
+    installer(LAB, &["instance", "start", "one"]).expect(0);
+    installer(LAB, &["instance", "resize", "one", "--flavor", "ds2G", "--yes"]).expect(0);
+    let console = installer(LAB, &["instance", "console", "one", "--json"]).expect(0).json();
+    assert!(console["url"].as_str().unwrap().contains("6080"), "{console}");
+    // Nova's own words, and what to do.
+    installer(LAB, &["quota", "set", "instances=2"]).expect(0);
+    wrong(&["instance", "launch", "three", "--flavor", "tiny", "--image", "guest"], "quota is full");
+    installer(LAB, &["quota", "set", "instances=10"]).expect(0);
+    installer(LAB, &["flavor", "add", "huge", "--vcpus", "1", "--memory-mib", "900000", "--disk-gib", "1"]).expect(0);
+    wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "quota is full");
+    installer(LAB, &["quota", "set", "memory_mib=-1"]).expect(0);
+    wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "no hypervisor has room");
+    installer(LAB, &["instance", "delete", "three", "--yes"]).expect(0);
+    installer(LAB, &["instance", "delete", "one", "--yes"]).expect(0);
+    for flavor in ["huge", "tiny"] {
+        installer(LAB, &["flavor", "delete", flavor, "--yes"]).expect(0);
+    }
+    Ok(())
+}
+
+/// An instance of a user on our network: the network stays, and that is said.
+pub fn kept_for_users() -> Verdict {
+    let answers = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    openstack(
+        "gpucloud-demo",
+        &["server", "create", "theirs", "--image", "guest", "--flavor", "ds2G", "--network", "private", "--wait"],
+    );
+    let without: String = answers.split("[resources]").next().unwrap().to_owned();
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &without);
+    let done = installer(LAB, &["apply", "--yes"]);
+    let said = format!("{}{}", done.out, done.err);
+    assert!(said.contains("network private"), "{said}");
+    assert!(stock_list("gpucloud", &["network"]).contains(&"private".to_owned()));
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &answers);
+    apply();
+    installer(LAB, &["instance", "delete", "theirs", "--yes"]).expect(0);
+    Ok(())
+}
+
+/// An API that is away for a while is waited for.
+pub fn patient() -> Verdict {
+    openstack("gpucloud", &["flavor", "delete", "ds2G"]);
+    inside(LAB, &["systemctl", "stop", "gpucloud-nova-api.service"]).expect(0);
+    let done = apply();
+    assert!(done["changed"].as_u64().unwrap() >= 2, "{done}");
+    Ok(())
+}
