@@ -31,7 +31,7 @@ impl Wanted {
 
 impl Action for Wanted {
     fn id(&self) -> ActionId {
-        ActionId::new(self.resource.kind().as_str(), self.resource.name())
+        ActionId::new("resource", format!("{}/{}", self.resource.kind().as_str(), self.resource.name()))
     }
 
     fn describe(&self) -> String {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 pub const PARTS: [&str; 3] = ["guest-kernel", "guest-initramfs", "guest"];
 const INIT: &str = include_str!("../../profiles/guest/init");
 const UDHCPC: &str = include_str!("../../profiles/guest/udhcpc.sh");
-/// Packages whose programs go into the guest.
-const PACKAGES: [&str; 2] = ["busybox-static", "dropbear-bin"];
+/// Packages whose programs go into the guest, and what unpacks its modules.
+const PACKAGES: [&str; 3] = ["busybox-static", "dropbear-bin", "xz-utils"];
 /// What virtio needs, in the order in which it can be loaded; what a kernel has built in is not there.
 const MODULES: [&str; 13] = [
     "virtio_ring",
@@ -70,7 +70,8 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     let work = file("build");
     files::remove_tree(host, &work)?;
     let root = work.join("root");
-    for dir in ["bin", "sbin", "etc", "modules", "lib"] {
+    files::make_parents(host, &root)?;
+    for dir in ["", "bin", "sbin", "etc", "modules"] {
         files::make_dir(host, &root.join(dir), 0o755, None)?;
     }
     files::write(host, &root.join("init"), INIT.as_bytes(), 0o755, None)?;
@@ -111,6 +112,7 @@ fn libraries(listed: &str) -> Vec<PathBuf> {
 /// The newest kernel of the distribution, from its package: nothing of it is installed.
 fn add_kernel(host: &Host, work: &Path, root: &Path, package: &str) -> Result<()> {
     let archives = work.join("archives");
+    files::make_parents(host, &archives.join("partial"))?;
     packages::download(host, &[package.to_owned()], &archives)?;
     let tree = work.join("kernel");
     let is_wanted = |name: &String| {

@@ -80,8 +80,14 @@ fn generate(host: &Host, path: &Path, kind: KeyType, owner: Option<&str>) -> Res
     let file = path.to_string_lossy().into_owned();
     let generate = Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "gpucloud", "-f", &file]);
     generate.args(kind.iter().copied()).run(host)?;
-    files::set_permissions(host, path, 0o600, account)?;
-    files::set_permissions(host, &public_of(path), 0o644, account)
+    give(host, path, 0o600, account)?;
+    give(host, &public_of(path), 0o644, account)
+}
+
+/// What root made becomes the administrator's.
+fn give(host: &Host, path: &Path, mode: u32, account: Option<Owner>) -> Result<()> {
+    let content = files::read(host, path)?.unwrap_or_default();
+    files::write(host, path, &content, mode, account)
 }
 
 /// The public part lies in the private one.

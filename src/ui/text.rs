@@ -131,7 +131,7 @@ fn kind_in_words(kind: &str) -> &str {
         "user" | "group" | "member" => "accounts",
         "database" | "database-user" | "schema" => "database objects",
         "network" => "network states",
-        "service-user" | "endpoints" => "cloud objects",
+        "service-user" | "endpoints" | "resource" => "cloud objects",
         _ => "tasks",
     }
 }
