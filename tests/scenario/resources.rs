@@ -106,7 +106,7 @@ pub fn mended() -> Verdict {
         openstack("gpucloud-demo", &["security", "group", "rule", "delete", rule]);
     }
     let doctor = installer(LAB, &["doctor"]).expect(1).out;
-    for name in ["floating ip", "flavor ds2G", "security group ssh"] {
+    for name in ["floating-ip/demo", "flavor/ds2G", "security-group/ssh"] {
         assert!(doctor.contains(name), "{name} is not named:\n{doctor}");
     }
     let mut run = std::process::Command::new(crate::machine::program())
