@@ -173,6 +173,11 @@ impl Undo {
         if let Undo::Path { path, .. } = self { Some(path) } else { None }
     }
 
+    /// Whether it is taken back through the cloud's APIs, and so before the cloud stops.
+    pub fn asks_the_cloud(&self) -> bool {
+        matches!(self, Undo::Resource { .. })
+    }
+
     /// Takes it back. May be repeated after having been killed.
     pub fn run(&self, host: &Host, past: &Past, originals: &Originals) -> Result<Undone> {
         match self {

@@ -27,8 +27,12 @@ struct Cloud {
 #[derive(Deserialize)]
 struct Auth {
     auth_url: String,
+    #[serde(default)]
     username: String,
+    #[serde(default)]
     password: String,
+    /// None where somebody logs in to the whole cloud, as DevStack's `devstack-system-admin`.
+    #[serde(default)]
     project_name: String,
 }
 
@@ -79,7 +83,9 @@ mod tests {
 
     const TEXT: &str = "clouds:\n  devstack:\n    auth:\n      auth_url: http://192.0.2.10/identity\n      \
                         password: abcdefgh1\n      project_domain_id: default\n      project_name: demo\n      \
-                        username: demo\n    identity_api_version: '3'\n    region_name: RegionOne\n";
+                        username: demo\n    identity_api_version: '3'\n    region_name: RegionOne\n  \
+                        devstack-system-admin:\n    auth:\n      auth_url: http://192.0.2.10/identity\n      \
+                        password: abcdefgh1\n      system_scope: all\n      username: admin\n";
 
     #[test]
     fn devstacks_own_file_is_read() {

@@ -41,9 +41,11 @@ impl WorkTree {
         Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
     }
 
-    /// Whether files that belong to the repository were edited.
-    pub fn is_edited(&self, host: &Host) -> Result<bool> {
-        let status = self.git().args(["status", "--porcelain", "--untracked-files=no"]).quiet().output(host)?;
+    /// Whether files that belong to the repository were edited; those `but` do not count.
+    pub fn is_edited(&self, host: &Host, but: &[&str]) -> Result<bool> {
+        let but = but.iter().map(|path| format!(":!{path}"));
+        let status = self.git().args(["status", "--porcelain", "--untracked-files=no", "--", "."]).args(but);
+        let status = status.quiet().output(host)?;
         Ok(!status.stdout.is_empty())
     }
 

@@ -44,9 +44,20 @@ pub fn watched(host: &Host, journal: &mut Journal, what: &str, title: &str, sink
 
 /// Takes everything back that the journal knows, the last change first.
 pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoReport {
+    let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.asks_the_cloud());
+    let all = journal.entries().map(|(id, _)| id.clone()).rev();
+    let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
+    // While the cloud still answers.
+    let mut report = some(host, journal, &first, sink);
+    if host.go_on().is_err() {
+        return report;
+    }
     stop_units(host, journal, sink);
-    let all: Vec<ActionId> = journal.entries().map(|(id, _)| id.clone()).rev().collect();
-    some(host, journal, &all, sink)
+    let behind = some(host, journal, &rest, sink);
+    report.undone += behind.undone;
+    report.kept.extend(behind.kept);
+    report.failed.extend(behind.failed);
+    report
 }
 
 /// Takes these changes back, in this order.

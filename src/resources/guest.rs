@@ -2,8 +2,6 @@
 //! initial file system. It takes an address, its name and a key, and answers SSH, also under emulation in seconds.
 
 use super::file;
-use crate::action::leaves::Leaves;
-use crate::action::packages::Packages;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::host::command::Command;
@@ -16,7 +14,8 @@ use std::path::{Path, PathBuf};
 pub const PARTS: [&str; 3] = ["guest-kernel", "guest-initramfs", "guest"];
 const INIT: &str = include_str!("../../profiles/guest/init");
 const UDHCPC: &str = include_str!("../../profiles/guest/udhcpc.sh");
-/// Packages whose programs go into the guest, and what unpacks its modules.
+/// Packages whose programs go into the guest, and what unpacks its modules. They are unpacked, not installed:
+/// busybox-static would put the busybox out with which others make their initial file systems.
 const PACKAGES: [&str; 3] = ["busybox-static", "dropbear-bin", "xz-utils"];
 /// What virtio needs, in the order in which it can be loaded; what a kernel has built in is not there.
 const MODULES: [&str; 13] = [
@@ -35,23 +34,12 @@ const MODULES: [&str; 13] = [
     "virtio-rng",
 ];
 /// Programs that go into the guest, with the libraries that they load.
-const PROGRAMS: [&str; 3] = ["/usr/bin/busybox", "/usr/sbin/dropbear", "/usr/bin/dropbearkey"];
+const PROGRAMS: [&str; 3] = ["busybox", "dropbear", "dropbearkey"];
 const DISK_BYTES: u64 = 1 << 20;
 
 /// The package with a small kernel for guests.
 fn kernel_package(distribution: &str) -> &'static str {
     if distribution == "ubuntu" { "linux-image-virtual" } else { "linux-image-cloud-amd64" }
-}
-
-/// What the guest is made of.
-pub fn packages() -> Packages {
-    Packages {
-        purpose: "guest".into(),
-        names: PACKAGES.iter().map(|name| (*name).to_owned()).collect(),
-        leaves: Leaves::default(),
-        made_once: Vec::new(),
-        changed_permissions: Vec::new(),
-    }
 }
 
 /// Builds it, once.
@@ -69,7 +57,7 @@ pub fn build(distribution: &str) -> Task {
 fn make(host: &Host, kernel: &str) -> Result<()> {
     let work = file("build");
     files::remove_tree(host, &work)?;
-    let root = work.join("root");
+    let (root, tree) = (work.join("root"), work.join("tree"));
     files::make_parents(host, &root)?;
     for dir in ["", "bin", "sbin", "etc", "modules"] {
         files::make_dir(host, &root.join(dir), 0o755, None)?;
@@ -78,8 +66,10 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     files::write(host, &root.join("etc/udhcpc.sh"), UDHCPC.as_bytes(), 0o755, None)?;
     files::write(host, &root.join("etc/passwd"), b"root:x:0:0:root:/root:/bin/sh\n", 0o644, None)?;
     files::write(host, &root.join("etc/group"), b"root:x:0:\n", 0o644, None)?;
-    add_programs(host, &root)?;
-    add_kernel(host, &work, &root, kernel)?;
+    unpack(host, &work.join("archives"), &tree, kernel)?;
+    add_programs(host, &tree, &root)?;
+    add_kernel(host, &tree)?;
+    add_modules(host, &tree, &root)?;
     pack(host, &root)?;
     let disk = host.real(file(PARTS[2]));
     let made = std::fs::File::create(&disk).and_then(|disk| disk.set_len(DISK_BYTES));
@@ -87,15 +77,53 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     files::remove_tree(host, &work)
 }
 
+/// Downloads the packages that are not installed here, and unpacks those of which something is needed.
+fn unpack(host: &Host, archives: &Path, tree: &Path, kernel: &str) -> Result<()> {
+    let wanted: Vec<String> = PACKAGES.iter().copied().chain([kernel]).map(str::to_owned).collect();
+    files::make_parents(host, &archives.join("partial"))?;
+    files::make_dir(host, tree, 0o755, None)?;
+    packages::download(host, &wanted, archives)?;
+    for archive in files::list(host, archives)?.iter().filter(|name| is_needed(name)) {
+        let archive = host.real(archives.join(archive));
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(archive.to_string_lossy())
+            .arg(tree.to_string_lossy())
+            .run(host)?;
+    }
+    Ok(())
+}
+
+/// Whether an archive has a program, a library, a kernel or its modules.
+fn is_needed(archive: &str) -> bool {
+    let numbered =
+        |prefix: &str| archive.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    archive.ends_with(".deb")
+        && (PACKAGES.iter().any(|name| archive.starts_with(&format!("{name}_")))
+            || archive.starts_with("lib")
+            || ["linux-image-", "linux-image-unsigned-", "linux-modules-"].into_iter().any(numbered))
+}
+
+/// Where a program of these packages is: unpacked, or installed here.
+fn program(host: &Host, tree: &Path, name: &str) -> Result<PathBuf> {
+    let places = ["usr/bin", "bin", "usr/sbin", "sbin"];
+    let below = |root: &Path| places.iter().map(|place| root.join(place).join(name)).collect::<Vec<_>>();
+    let found = below(tree).into_iter().chain(below(Path::new("/"))).find(|path| files::exists(host, path));
+    found.ok_or_else(|| Error::protocol(format!("look for {name}"), "no package has it"))
+}
+
 /// Programs, and with them the libraries that the loader names.
-fn add_programs(host: &Host, root: &Path) -> Result<()> {
-    for program in PROGRAMS {
-        let name = Path::new(program).file_name().unwrap_or_default();
-        files::copy(host, Path::new(program), &root.join("bin").join(name), 0o755)?;
+fn add_programs(host: &Host, tree: &Path, root: &Path) -> Result<()> {
+    let unpacked = host.real(tree).join("usr/lib/x86_64-linux-gnu");
+    for name in PROGRAMS {
+        let path = program(host, tree, name)?;
+        files::copy(host, &path, &root.join("bin").join(name), 0o755)?;
         // A static program has none, and ldd then ends with 1.
-        let listed = Command::new("ldd").arg(program).quiet().output(host)?;
+        let ldd = Command::new("ldd").arg(host.real(&path).to_string_lossy());
+        let listed = ldd.env("LD_LIBRARY_PATH", unpacked.to_string_lossy()).quiet().output(host)?;
         for library in libraries(&String::from_utf8_lossy(&listed.stdout)) {
-            let target = root.join(library.strip_prefix("/").unwrap_or(&library));
+            let name = library.strip_prefix(host.real(tree)).or_else(|_| library.strip_prefix("/")).unwrap_or(&library);
+            let target = root.join(name);
             files::make_parents(host, &target)?;
             files::copy(host, &library, &target, 0o755)?;
         }
@@ -109,30 +137,11 @@ fn libraries(listed: &str) -> Vec<PathBuf> {
     listed.lines().filter_map(path).collect()
 }
 
-/// The newest kernel of the distribution, from its package: nothing of it is installed.
-fn add_kernel(host: &Host, work: &Path, root: &Path, package: &str) -> Result<()> {
-    let archives = work.join("archives");
-    files::make_parents(host, &archives.join("partial"))?;
-    packages::download(host, &[package.to_owned()], &archives)?;
-    let tree = work.join("kernel");
-    let is_wanted = |name: &String| {
-        let of =
-            |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        name.ends_with(".deb") && (of("linux-image-") || of("linux-image-unsigned-") || of("linux-modules-"))
-    };
-    for archive in files::list(host, &archives)?.into_iter().filter(is_wanted) {
-        let archive = host.real(archives.join(archive));
-        Command::new("dpkg-deb")
-            .arg("--extract")
-            .arg(archive.to_string_lossy())
-            .arg(tree.to_string_lossy())
-            .run(host)?;
-    }
+fn add_kernel(host: &Host, tree: &Path) -> Result<()> {
     let kernels = files::list(host, tree.join("boot"))?;
     let kernel = kernels.iter().find(|name| name.starts_with("vmlinuz-"));
-    let kernel = kernel.ok_or_else(|| Error::protocol(format!("unpack {package}"), "there is no kernel in it"))?;
-    files::copy(host, &tree.join("boot").join(kernel), &file(PARTS[0]), 0o644)?;
-    add_modules(host, &tree, root)
+    let kernel = kernel.ok_or_else(|| Error::protocol("build the guest", "its package has no kernel"))?;
+    files::copy(host, &tree.join("boot").join(kernel), &file(PARTS[0]), 0o644)
 }
 
 fn add_modules(host: &Host, tree: &Path, root: &Path) -> Result<()> {
@@ -144,16 +153,17 @@ fn add_modules(host: &Host, tree: &Path, root: &Path) -> Result<()> {
         };
         let Some(path) = found.iter().find(is_it) else { continue };
         let target = root.join("modules").join(format!("{module}.ko"));
-        let unpack = match path.extension().and_then(|extension| extension.to_str()) {
+        let packed_by = match path.extension().and_then(|extension| extension.to_str()) {
             Some("xz") => Some("xz"),
             Some("zst") => Some("zstd"),
             _ => None,
         };
-        match unpack {
+        match packed_by {
             // busybox loads them unpacked only.
-            Some(program) => {
-                let path = path.to_string_lossy();
-                let unpacked = Command::new(program).args(["--decompress", "--stdout", &path]).quiet().output(host)?;
+            Some(name) => {
+                let (unpacker, path) = (program(host, tree, name)?, path.to_string_lossy());
+                let unpacker = Command::new(host.real(unpacker).to_string_lossy());
+                let unpacked = unpacker.args(["--decompress", "--stdout", &path]).quiet().output(host)?;
                 files::write(host, &target, &unpacked.stdout, 0o644, None)?;
             }
             None => files::copy(host, path, &target, 0o644)?,
@@ -205,6 +215,16 @@ fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_apt_brings_only_what_is_needed_is_unpacked() {
+        for needed in ["dropbear-bin_1_amd64.deb", "libtomcrypt1_1.18_amd64.deb", "linux-image-6.12-cloud_1.deb"] {
+            assert!(is_needed(needed), "{needed}");
+        }
+        for other in ["initramfs-tools_0.1_all.deb", "linux-image-cloud-amd64_6_amd64.deb", "lock", "busybox_1.deb"] {
+            assert!(!is_needed(other), "{other}");
+        }
+    }
 
     #[test]
     fn libraries_are_read_from_what_ldd_prints() {

@@ -150,7 +150,6 @@ impl Maker<'_> {
         let build = Step::new("guest", "Build a small guest")
             .after(&[self.order.after])
             .holding(Hold::Packages)
-            .with(guest::packages())
             .with(guest::build(&self.order.facts.os.id));
         let property = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let image = Image {

@@ -39,6 +39,12 @@ pub fn of_a_standing_cloud() -> Verdict {
         ("network confirm", installer(LAB, &["network", "confirm", "--json"]).expect(0).json()),
         ("network probe", installer(LAB, &["network", "probe", "--json"]).expect(0).json()),
         ("network report", installer(LAB, &["network", "report", "--json"]).expect(0).json()),
+        ("instance list", installer(LAB, &["instance", "list", "--json"]).expect(0).json()),
+        ("instance show", installer(LAB, &["instance", "show", "demo", "--json"]).expect(0).json()),
+        ("instance console", installer(LAB, &["instance", "console", "demo", "--json"]).expect(0).json()),
+        ("image list", installer(LAB, &["image", "list", "--json"]).expect(0).json()),
+        ("flavor list", installer(LAB, &["flavor", "list", "--json"]).expect(0).json()),
+        ("quota show", installer(LAB, &["quota", "show", "--json"]).expect(0).json()),
         ("lab list", ours(&["lab", "list", "--json"]).expect(0).json()),
         ("failed", installer(LAB, &["init", "--json"]).expect(3).json()),
     ] {

@@ -1,6 +1,6 @@
 //! What the cloud has for its users: declared, made, used, damaged, mended; the verbs; undone.
 
-use super::{LAB, Verdict};
+use super::{LAB, Verdict, documents};
 use crate::machine::{inside, installer, read, write};
 use serde_json::Value;
 use std::io::Read;
@@ -141,6 +141,7 @@ pub fn verbs() -> Verdict {
     assert_eq!(installer(LAB, &flavors).expect(0).json()["memory_mib"], 192);
     let launched = installer(LAB, &["instance", "launch", "one", "--flavor", "tiny", "--image", "guest", "--json"]);
     let launched = launched.expect(0).json();
+    documents::check("instance launch", &launched);
     assert_eq!(launched["state"], "ACTIVE");
     assert!(launched["answered_after"].as_f64().unwrap() > 0.0);
     installer(LAB, &["instance", "stop", "one"]).expect(0);
@@ -157,7 +158,9 @@ pub fn verbs() -> Verdict {
     installer(LAB, &["quota", "set", "memory_mib=-1"]).expect(0);
     wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "no hypervisor has room");
     installer(LAB, &["instance", "delete", "three", "--yes"]).expect(0);
-    installer(LAB, &["instance", "delete", "one", "--yes"]).expect(0);
+    let deleted = installer(LAB, &["instance", "delete", "one", "--yes", "--json"]).expect(0).json();
+    documents::check("instance delete", &deleted);
+    assert_eq!(deleted["given_back"][0], launched["floating_ip"]);
     for flavor in ["huge", "tiny"] {
         installer(LAB, &["flavor", "delete", flavor, "--yes"]).expect(0);
     }

@@ -1,6 +1,6 @@
 //! Flavors with their extra specs.
 
-use super::{Id, Kind, Look, MARK, Removed, Resource, create, list, only};
+use super::{Id, Kind, Look, MARK, Removed, Resource, create, forget, list, only};
 use crate::cloud::session::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -114,9 +114,5 @@ fn is_ours(found: &Found) -> bool {
 
 /// Removes the flavor called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)? {
-        Some(found) if is_ours(&found) => session.delete("compute", &format!("/flavors/{}", found.id))?,
-        _ => {}
-    }
-    Ok(Removed::Gone)
+    forget(session, "compute", "flavors", find(session, name)?.filter(is_ours).map(|found| found.id))
 }

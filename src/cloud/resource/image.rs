@@ -1,6 +1,6 @@
 //! Images: made, filled, compared.
 
-use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, list, needed, only};
+use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, forget, list, needed, only};
 use crate::cloud::session::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -195,11 +195,7 @@ fn is_ours(found: &Found) -> bool {
 
 /// Removes the image called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)? {
-        Some(found) if is_ours(&found) => session.delete("image", &format!("/images/{}", found.id))?,
-        _ => {}
-    }
-    Ok(Removed::Gone)
+    forget(session, "image", "images", find(session, name)?.filter(is_ours).map(|found| found.id))
 }
 
 #[cfg(test)]

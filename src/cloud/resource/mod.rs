@@ -215,6 +215,14 @@ fn named<T: DeserializeOwned>(
     only(list(session, "network", &path, collection)?, kind, name)
 }
 
+/// Removes what is ours, if anything is.
+fn forget(session: &Session, service: &str, collection: &str, ours: Option<Id>) -> Result<Removed, ApiError> {
+    if let Some(id) = ours {
+        session.delete(service, &format!("/{collection}/{id}"))?;
+    }
+    Ok(Removed::Gone)
+}
+
 /// What must be there before: its id, or why not yet.
 pub fn needed<T>(found: Option<T>, kind: Kind, name: &str) -> Result<T, ApiError> {
     found.ok_or_else(|| ApiError::Missing { kind: kind.to_string(), name: name.to_owned() })

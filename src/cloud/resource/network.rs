@@ -1,6 +1,6 @@
 //! Networks, each with its subnet.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, list, named};
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, list, named};
 use crate::cloud::session::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
@@ -97,9 +97,5 @@ impl Network {
 
 /// Removes the network called `name` with its subnets, if it is ours and nobody uses it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)? {
-        Some(found) if found.is_ours() => session.delete("network", &format!("/networks/{}", found.id))?,
-        _ => {}
-    }
-    Ok(Removed::Gone)
+    forget(session, "network", "networks", find(session, name)?.filter(Entry::is_ours).map(|found| found.id))
 }

@@ -1,6 +1,6 @@
 //! Security groups with their rules.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, named};
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, named};
 use crate::cloud::session::{ApiError, Session};
 use crate::config::resources::{Direction, Protocol, Rule};
 use crate::host::Host;
@@ -120,11 +120,6 @@ impl Resource for SecurityGroup {
 
 /// Removes the group called `name`, if it is ours and no port has it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)? {
-        Some(found) if found.entry.is_ours() => {
-            session.delete("network", &format!("/security-groups/{}", found.entry.id))?;
-        }
-        _ => {}
-    }
-    Ok(Removed::Gone)
+    let ours = find(session, name)?.map(|found| found.entry).filter(Entry::is_ours);
+    forget(session, "network", "security-groups", ours.map(|entry| entry.id))
 }

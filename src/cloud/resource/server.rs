@@ -236,9 +236,8 @@ pub fn console_url(session: &Session, id: &Id) -> Result<String, ApiError> {
 
 /// Removes the instance called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)?.filter(Found::is_ours) {
-        Some(found) => delete(session, &found.id)?,
-        None => {}
+    if let Some(found) = find(session, name)?.filter(Found::is_ours) {
+        delete(session, &found.id)?;
     }
     Ok(Removed::Gone)
 }

@@ -60,7 +60,7 @@ const LOG: &str = "/opt/stack/logs/stack/stack.sh.log";
 const SUMMARY: &str = "/opt/stack/logs/stack/stack.sh.log.summary";
 /// The databases that DevStack makes.
 const DATABASES: &[&str] =
-    &["keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1", "neutron", "cinder", "heat"];
+    &["keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_cell1", "neutron", "cinder", "heat", "stats"];
 /// The account of all services in the queue.
 const QUEUE_USER: &str = "stackrabbit";
 /// The step behind which the cloud is there.

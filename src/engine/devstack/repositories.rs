@@ -103,12 +103,15 @@ fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
+/// What stack.sh itself writes anew in the clones: it leaves out what it installs from source.
+const STACK_SH_EDITS: &[&str] = &["upper-constraints.txt"];
+
 /// Clones in which files were edited, in words.
 pub(super) fn edited(host: &Host) -> crate::host::Result<Vec<String>> {
     let mut found = Vec::new();
     for name in files::list(host, HOME)? {
         let tree = tree(&name);
-        if tree.head(host)?.is_some() && tree.is_edited(host)? {
+        if tree.head(host)?.is_some() && tree.is_edited(host, STACK_SH_EDITS)? {
             found.push(format!("edited files in {}", tree.directory.display()));
         }
     }
