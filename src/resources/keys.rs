@@ -80,8 +80,9 @@ fn generate(host: &Host, path: &Path, kind: KeyType, owner: Option<&str>) -> Res
     let file = path.to_string_lossy().into_owned();
     let generate = Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "gpucloud", "-f", &file]);
     generate.args(kind.iter().copied()).run(host)?;
-    give(host, path, 0o600, account)?;
-    give(host, &public_of(path), 0o644, account)
+    // The public part is a change of its own, with its own way back.
+    files::remove(host, &public_of(path))?;
+    give(host, path, 0o600, account)
 }
 
 /// What root made becomes the administrator's.

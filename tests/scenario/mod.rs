@@ -502,6 +502,9 @@ pub fn uninstall() -> Verdict {
     documents::check("uninstall", &installer(LAB, &["uninstall", "--yes", "--json"]).expect(0).json());
     assert_eq!(read(LAB, "/etc/nova/nova.conf.d/own.conf"), "[DEFAULT]\n", "the administrator's own file is gone");
     std::fs::remove_dir_all(root(LAB).join("etc/nova"))?;
+    // What ssh noted of the instances that were logged in to.
+    std::fs::remove_file(root(LAB).join("root/.ssh/known_hosts"))?;
+    std::fs::remove_dir(root(LAB).join("root/.ssh"))?;
     let left = difference(HOST_BEFORE.get().unwrap(), &tree(LAB));
     assert!(left.is_empty(), "{left:#?}");
     network::nothing_left();
