@@ -47,7 +47,7 @@ begin "formatting"
 cargo fmt --all --check
 begin "lints"
 cargo clippy --locked --all-targets --quiet -- -D warnings
-shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh
+shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/*
 if command -v cargo-deny >/dev/null; then
     cargo deny --offline check licenses bans sources
 else

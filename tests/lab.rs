@@ -71,6 +71,7 @@ fn main() {
         browser_trial("the_user_sees_the_declared_resources_in_a_browser", scenario::dashboard_of_the_user),
         trial("resources_changed_by_hand_are_named_and_mended", scenario::resources::mended),
         trial("the_everyday_verbs_work_and_explain", scenario::resources::verbs),
+        trial("what_is_wrong_with_a_resource_is_said", scenario::resources::said),
         trial("what_a_user_has_on_our_network_is_kept", scenario::resources::kept_for_users),
         trial("an_api_that_is_away_is_waited_for", scenario::resources::patient),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),

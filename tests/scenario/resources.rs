@@ -125,6 +125,42 @@ pub fn mended() -> Verdict {
     Ok(())
 }
 
+/// Two of one name, a pool without a free address, a disk without room: said, with what to do.
+pub fn said() -> Verdict {
+    let fails = |args: &[&str], said: &str| {
+        let done = installer(LAB, args);
+        assert!(done.code != 0 && done.err.contains(said), "{args:?}: {} {}", done.code, done.err);
+    };
+    let second = openstack("gpucloud-demo", &["network", "create", "private", "-f", "value", "-c", "id"]);
+    fails(&["apply", "--yes"], "2 are called private");
+    fails(&["instance", "launch", "two", "--network", "private", "--image", "guest"], "2 are called private");
+    openstack("gpucloud-demo", &["network", "delete", second.trim()]);
+
+    let only = floating_ip("demo");
+    let pool = |first: &str, last: &str| {
+        let pool = format!("start={first},end={last}");
+        let subnet = ["subnet", "set", "--no-allocation-pool", "--allocation-pool", &pool, "public-subnet"];
+        openstack("gpucloud", &subnet);
+    };
+    pool(&only, &only);
+    fails(&["instance", "launch", "two", "--image", "guest"], "pool has no free address");
+    pool("172.24.4.10", "172.24.4.250");
+    installer(LAB, &["instance", "delete", "two", "--yes"]).expect(0);
+
+    // A server of images, and room for a third of one.
+    let script = "mkdir -p /srv/site && truncate -s 3M /srv/site/big.img && mount -t tmpfs -o size=1m tmpfs \
+                  /var/lib/gpucloud/images && systemd-run --quiet --unit=site python3 -m http.server 8099 -d /srv/site";
+    inside(LAB, &["sh", "-c", script]).expect(0);
+    std::thread::sleep(Duration::from_secs(1));
+    let add = ["image", "add", "big", "--from", "http://127.0.0.1:8099/big.img"];
+    fails(&add, "No space left on device");
+    inside(LAB, &["umount", "/var/lib/gpucloud/images"]).expect(0);
+    installer(LAB, &add).expect(0);
+    installer(LAB, &["image", "delete", "big", "--yes"]).expect(0);
+    inside(LAB, &["sh", "-c", "systemctl stop site.service; rm -r /srv/site"]).expect(0);
+    Ok(())
+}
+
 /// The everyday verbs, and what they say when something is wrong.
 pub fn verbs() -> Verdict {
     let wrong = |args: &[&str], said: &str| {
