@@ -17,7 +17,7 @@ pub struct Explained {
 
 /// A cause that is known.
 struct Cause {
-    /// Any of these in a line tells it.
+    /// Any of these in a line tells it; the first tells most.
     signs: &'static [&'static str],
     what: &'static str,
     next: &'static str,
@@ -121,10 +121,11 @@ const LAST_LINES: usize = 8;
 
 /// Explains a log; `place` is where it lies.
 pub fn explain(log: &str, place: &str) -> Explained {
-    let told = |cause: &&Cause, line: &&str| cause.signs.iter().any(|sign| line.contains(sign));
+    let lines = || log.lines().filter(|line| !is_echo(line));
     let found = CAUSES.iter().find_map(|cause| {
-        // Of several, the last one: the first may have been overcome.
-        log.lines().rfind(|line| !is_echo(line) && told(&cause, line)).map(|line| (cause, line))
+        // Of several lines, the last one: the first may have been overcome.
+        let line = cause.signs.iter().find_map(|sign| lines().rfind(|line| line.contains(sign)))?;
+        Some((cause, line))
     });
     match found {
         Some((cause, line)) => Explained {
@@ -200,6 +201,30 @@ mod tests {
             let explained = explain(&log_with(line), "/x.log");
             assert!(explained.what.contains(cause), "{line}: {}", explained.what);
             assert_eq!((explained.evidence.as_str(), explained.retry), (line, retry));
+        }
+    }
+
+    /// The ends of logs of a real stack.sh (stable/2026.1), each made to fail in this way.
+    #[test]
+    fn captured_logs_are_explained() {
+        for (log, cause, evidence) in [
+            (
+                include_str!("../../../tests/fixtures/devstack/failed/unsupported.log"),
+                "does not know this system",
+                "FORCE=yes",
+            ),
+            (include_str!("../../../tests/fixtures/devstack/failed/names.log"), "names cannot", "name resolution"),
+            (include_str!("../../../tests/fixtures/devstack/failed/lock.log"), "another program", "held by process"),
+            (include_str!("../../../tests/fixtures/devstack/failed/clone.log"), "repository", "keystone.git"),
+            (
+                include_str!("../../../tests/fixtures/devstack/failed/constraints.log"),
+                "do not fit together",
+                "ResolutionImpossible",
+            ),
+        ] {
+            let explained = explain(log, "/x.log");
+            assert!(explained.what.contains(cause), "{cause}: {explained:?}");
+            assert!(explained.evidence.contains(evidence), "{evidence}: {explained:?}");
         }
     }
 
