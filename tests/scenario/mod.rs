@@ -175,7 +175,7 @@ pub fn nothing_doubled() -> Verdict {
     assert_eq!(sql("SELECT COUNT(*) FROM keystone.endpoint"), "15");
     assert_eq!(
         sql("SELECT GROUP_CONCAT(name ORDER BY name) FROM keystone.local_user"),
-        "admin,glance,neutron,nova,placement"
+        "admin,demo,glance,neutron,nova,placement"
     );
     assert_eq!(sql("SELECT COUNT(*) FROM nova_api.cell_mappings"), "2");
     assert_eq!(sql("SELECT COUNT(*) FROM nova_api.host_mappings"), "1");
