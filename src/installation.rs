@@ -98,7 +98,7 @@ impl Installation {
             facts: &self.facts,
             admin,
             password,
-            clouds: (entrance.admin, entrance.user),
+            entrance,
             volumes: self.engine.has_volumes(&self.config),
             after: engine::base::LAST,
         })

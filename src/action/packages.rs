@@ -91,11 +91,13 @@ pub fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
     })
 }
 
-fn permissions(host: &Host, paths: &[PathBuf]) -> Result<Vec<Permissions>> {
+/// How directories are now whose permissions will change.
+pub fn permissions(host: &Host, paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Vec<Permissions>> {
     let mut found = Vec::new();
     for path in paths {
+        let path = path.as_ref();
         let status = files::directory_status(host, path)?;
-        found.extend(status.map(|s| Permissions { path: path.clone(), mode: s.mode, owner: s.owner }));
+        found.extend(status.map(|s| Permissions { path: path.to_owned(), mode: s.mode, owner: s.owner }));
     }
     Ok(found)
 }

@@ -21,6 +21,8 @@ pub struct Wanted {
     pub session: SharedSession,
     /// Name in clouds.yaml of who makes it: by that it is taken back.
     pub cloud: &'static str,
+    /// Whether the cloud is there in which it is wanted.
+    pub stands: fn(&Host) -> bool,
 }
 
 impl Wanted {
@@ -46,7 +48,10 @@ impl Action for Wanted {
         }
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        if !(self.stands)(host) {
+            return Ok(Checked::Later("when the cloud is there".into()));
+        }
         match self.session.ask(|session| self.resource.look(session)) {
             Ok(Look::Right) => Ok(Checked::Done),
             Ok(Look::Missing) => Ok(Checked::needed("make it")),

@@ -60,7 +60,11 @@ fn refused(what: String, next: &str) -> Failure {
 
 fn login(text: &str, names: &[&str]) -> Result<Login, Failure> {
     // The parser's own words could show a password.
-    let mut clouds: Clouds = serde_saphyr::from_str(text)
+    let options = serde_saphyr::options! {
+        // stack.sh appends a section each time that it runs; clients in Python take the last.
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+    };
+    let mut clouds: Clouds = serde_saphyr::from_str_with_options(text, options)
         .map_err(|_| refused(format!("{PATH} is not of its form"), "gpucloud-install apply"))?;
     let known = clouds.clouds.keys().cloned().collect::<Vec<_>>().join(", ");
     let cloud = names.iter().find_map(|name| clouds.clouds.remove(*name)).ok_or_else(|| {
@@ -85,7 +89,8 @@ mod tests {
                         password: abcdefgh1\n      project_domain_id: default\n      project_name: demo\n      \
                         username: demo\n    identity_api_version: '3'\n    region_name: RegionOne\n  \
                         devstack-system-admin:\n    auth:\n      auth_url: http://192.0.2.10/identity\n      \
-                        password: abcdefgh1\n      system_scope: all\n      username: admin\n";
+                        password: abcdefgh1\n      system_scope: all\n      username: admin\nfunctional:\n  \
+                        image_name: null\nfunctional:\n  image_name: null\n";
 
     #[test]
     fn devstacks_own_file_is_read() {

@@ -96,9 +96,10 @@ impl ApiError {
         ApiError::Explained { what: error.to_string(), next: "put the file there, then: gpucloud-install apply".into() }
     }
 
-    /// Whether the same call may succeed a little later: nobody listens, or a proxy has nobody behind it.
+    /// Whether the same call may succeed a little later: nobody listens, a proxy has nobody behind it, or the service
+    /// misses its database or its queue.
     pub fn is_transient(&self) -> bool {
-        matches!(self, ApiError::Unreachable { .. } | ApiError::Refused { status: 502..=504, .. })
+        matches!(self, ApiError::Unreachable { .. } | ApiError::Refused { status: 500..=599, .. })
     }
 
     /// Whether the service says that there is no such thing.

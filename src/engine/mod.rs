@@ -50,7 +50,7 @@ impl Holdings {
 }
 
 /// How to get into a cloud that stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Entrance {
     /// The administrator, as clouds.yaml calls that.
     pub admin: &'static str,
@@ -58,6 +58,8 @@ pub struct Entrance {
     pub user: &'static str,
     /// Which secret is that user's password.
     pub user_secret: &'static str,
+    /// Whether what answers now is the cloud that the plan ends with: stack.sh makes it anew.
+    pub stands: fn(&Host) -> bool,
 }
 
 /// What an engine works from.

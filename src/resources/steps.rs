@@ -23,6 +23,7 @@ use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
 use crate::config::resources::{ImageAnswer, InstanceAnswer, ResourceAnswers};
 use crate::config::secrets::Secret;
+use crate::engine::Entrance;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::{Host, files};
@@ -41,8 +42,8 @@ pub struct Order<'a> {
     pub admin: Login,
     /// The password of the project's user.
     pub password: Secret,
-    /// Names of administrator and user in clouds.yaml.
-    pub clouds: (&'static str, &'static str),
+    /// By what one gets in.
+    pub entrance: Entrance,
     /// Whether the cloud has volumes.
     pub volumes: bool,
     /// The step behind which the cloud answers.
@@ -85,11 +86,15 @@ pub fn steps(order: &Order) -> Result<Vec<Step>, Failure> {
 
 impl Maker<'_> {
     fn by_admin(&self, resource: impl Resource + 'static) -> Wanted {
-        Wanted { resource: Box::new(resource), session: self.admin.clone(), cloud: self.order.clouds.0 }
+        self.wanted(Box::new(resource), &self.admin, self.order.entrance.admin)
     }
 
     fn by_user(&self, resource: impl Resource + 'static) -> Wanted {
-        Wanted { resource: Box::new(resource), session: self.user.clone(), cloud: self.order.clouds.1 }
+        self.wanted(Box::new(resource), &self.user, self.order.entrance.user)
+    }
+
+    fn wanted(&self, resource: Box<dyn Resource>, session: &SharedSession, cloud: &'static str) -> Wanted {
+        Wanted { resource, session: session.clone(), cloud, stands: self.order.entrance.stands }
     }
 
     /// A step of one resource.

@@ -22,7 +22,7 @@ pub(super) const CONFIGURATION: [&str; 8] = [
     "/etc/heat",
 ];
 
-/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 13).
+/// Made by stack.sh and what it starts, and in none of the groups of packages (measured on Debian 12 and 13).
 const LEFT: &[&str] = &[
     "/etc/apache2",
     "/etc/uwsgi",
@@ -30,7 +30,10 @@ const LEFT: &[&str] = &[
     "/var/lib/apache2",
     "/var/www",
     "/run/uwsgi",
+    "/etc/bash_completion.d/nova-manage.bash_completion",
     "/etc/bash_completion.d/osc.bash_completion",
+    "/etc/crypttab",
+    "/etc/mysql/my.cnf",
     "/etc/sudoers.d/cinder-rootwrap",
     "/etc/sudoers.d/neutron-rootwrap",
     "/etc/sudoers.d/nova-rootwrap",
@@ -44,8 +47,15 @@ const LEFT: &[&str] = &[
     "/usr/local/bin/privsep-helper",
     "/usr/local/bin/rally",
     "/usr/local/bin/tox",
+    "/var/lib/haproxy",
     "/var/lib/swtpm-localca",
 ];
+/// Directories that go when nothing is in them.
+const SHELLS: &[&str] = &["/etc/bash_completion.d", "/root/.cache"];
+/// Users and groups of packages that no group of ours has.
+const ACCOUNTS: &[&str] = &["postgres", "ssl-cert", "systemd-coredump"];
+/// Directories of others whose permissions its packages change, and leave changed.
+pub const CHANGED_PERMISSIONS: &[&str] = packages::COMPUTE.changed_permissions;
 
 fn left() -> impl Iterator<Item = &'static str> {
     CONFIGURATION.iter().chain(LEFT).copied()
@@ -53,7 +63,12 @@ fn left() -> impl Iterator<Item = &'static str> {
 
 /// Everything that stack.sh may leave.
 pub fn all() -> Leaves {
-    let mut all = Leaves { paths: left().map(PathBuf::from).collect(), ..Leaves::default() };
+    let mut all = Leaves {
+        paths: left().map(PathBuf::from).collect(),
+        shells: SHELLS.iter().map(PathBuf::from).collect(),
+        accounts: ACCOUNTS.iter().map(|name| (*name).to_owned()).collect(),
+        ..Leaves::default()
+    };
     for group in [packages::DATABASE, packages::NETWORK, packages::COMPUTE] {
         let own = group.leaves();
         all.units.extend(own.units);

@@ -118,7 +118,7 @@ impl Engine for Devstack {
 
     /// As stack.sh writes clouds.yaml; all its users have one password.
     fn entrance(&self) -> Entrance {
-        Entrance { admin: "devstack-admin", user: "devstack", user_secret: "admin" }
+        Entrance { admin: "devstack-admin", user: "devstack", user_secret: "admin", stands: stack::has_completed }
     }
 
     fn has_volumes(&self, config: &Config) -> bool {

@@ -2,6 +2,7 @@
 //! the next apply attaches to it again.
 
 use super::{DATABASES, LOG, OUTPUT, SUMMARY, failures, leaves, progress};
+use crate::action::leaves::Leaves;
 use crate::action::undo::Undo;
 use crate::action::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, Stacked, UNIT};
 use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
@@ -214,7 +215,8 @@ impl Action for StackRun {
     }
 
     fn prepare(&self, host: &Host, _originals: &Originals) -> Result<Undo> {
-        let leaves = action::packages::not_there_yet(host, &leaves::all())?;
+        let permissions = action::packages::permissions(host, leaves::CHANGED_PERMISSIONS)?;
+        let leaves = Leaves { permissions, ..action::packages::not_there_yet(host, &leaves::all())? };
         Ok(Undo::Devstack(Stacked { range: self.range, leaves }))
     }
 

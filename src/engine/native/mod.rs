@@ -121,7 +121,7 @@ impl Engine for Native {
     }
 
     fn entrance(&self) -> Entrance {
-        Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo" }
+        Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo", stands: |_| true }
     }
 
     fn has_volumes(&self, _config: &Config) -> bool {
