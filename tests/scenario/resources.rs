@@ -222,6 +222,36 @@ pub fn kept_for_users() -> Verdict {
     Ok(())
 }
 
+/// More is declared later, and taken back when it is no longer declared.
+pub fn declared_later() -> Verdict {
+    let answers = read(LAB, "/etc/gpucloud/gpucloud.toml");
+    let more = answers
+        .replace("quota = {}", "quota = { instances = 12, floating_ips = 7 }")
+        .replace("flavors = [\n", "flavors = [\n    { name = \"extra\", vcpus = 1, memory_mib = 256, disk_gib = 1, specs = { \"hw:cpu_policy\" = \"shared\" } },\n")
+        .replace("key_pairs = [\n", "key_pairs = [\n    { name = \"second\", kind = \"rsa\" },\n")
+        .replace("volumes = []", "volumes = [{ name = \"data\", size_gib = 1 }]");
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &more);
+    let done = installer(LAB, &["apply", "--yes"]).expect(0);
+    assert!(format!("{}{}", done.out, done.err).contains("no volume service"), "{}", done.err);
+    let quota = installer(LAB, &["quota", "show", "--json"]).expect(0).json();
+    let limit =
+        |name: &str| quota["quota"].as_array().unwrap().iter().find(|q| q["name"] == name).unwrap()["limit"].clone();
+    assert_eq!((limit("instances"), limit("floating_ips")), (12.into(), 7.into()));
+    let flavor = openstack("gpucloud", &["flavor", "show", "extra", "-f", "value", "-c", "properties"]);
+    assert!(flavor.contains("hw:cpu_policy"), "{flavor}");
+    let key = inside(LAB, &["ssh-keygen", "-l", "-f", "/root/.ssh/gpucloud-second"]).expect(0).out;
+    assert!(key.starts_with("3072 ") && key.contains("RSA"), "{key}");
+    assert_eq!(inside(LAB, &["stat", "-c", "%a %U", "/root/.ssh/gpucloud-second"]).expect(0).out.trim(), "600 root");
+    assert_eq!(apply()["changed"], 0);
+    write(LAB, "/etc/gpucloud/gpucloud.toml", &answers);
+    apply();
+    assert!(!stock_list("gpucloud", &["flavor"]).contains(&"extra".to_owned()));
+    assert!(!stock_list("gpucloud-demo", &["keypair"]).contains(&"second".to_owned()));
+    assert_eq!(inside(LAB, &["ls", "/root/.ssh"]).expect(0).out.matches("second").count(), 0);
+    assert_eq!(apply()["changed"], 0);
+    Ok(())
+}
+
 /// An API that is away for a while is waited for.
 pub fn patient() -> Verdict {
     openstack("gpucloud", &["flavor", "delete", "ds2G"]);
