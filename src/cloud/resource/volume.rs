@@ -27,6 +27,12 @@ struct Found {
     status: String,
 }
 
+impl Found {
+    fn is_ours(&self) -> bool {
+        self.metadata.contains_key(MARK_KEY)
+    }
+}
+
 /// Whether the cloud has a volume service.
 pub fn is_offered(session: &Session) -> bool {
     session.offers(SERVICE)
@@ -49,23 +55,33 @@ impl Resource for Volume {
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
         Ok(match find(session, &self.name)? {
             None => Look::Missing,
-            Some(found) if found.status == "error" => Look::Differs("it is in error".into()),
+            Some(found) if found.status == "error" && found.is_ours() => Look::Differs("it is in error".into()),
             Some(_) => Look::Right,
         })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        if find(session, &self.name)?.is_some() {
-            return Ok(());
+        match find(session, &self.name)? {
+            Some(found) if found.status == "error" && found.is_ours() => {
+                session.delete(SERVICE, &format!("/volumes/{}", found.id))?;
+            }
+            Some(_) => return Ok(()),
+            None => {}
         }
         let body = json!({"volume": {"name": self.name, "size": self.size_gib, "metadata": {MARK_KEY: MARK}}});
         session.post::<serde_json::Value>(SERVICE, "/volumes", &body).map(drop)
     }
 
     fn awaited(&self, session: &Session) -> Result<Option<String>, ApiError> {
-        Ok(find(session, &self.name)?
-            .map(|found| found.status)
-            .filter(|status| status != "available" && status != "in-use"))
+        let status = find(session, &self.name)?.map(|found| found.status);
+        match status.as_deref() {
+            Some("error") => Err(ApiError::Explained {
+                what: format!("volume {}: Cinder could not make it", self.name),
+                next: "journalctl -u devstack@c-vol; then: gpucloud-install apply".into(),
+            }),
+            Some("available" | "in-use") | None => Ok(None),
+            Some(other) => Ok(Some(other.to_owned())),
+        }
     }
 }
 
@@ -74,7 +90,7 @@ pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     if !is_offered(session) {
         return Ok(Removed::Gone);
     }
-    let Some(found) = find(session, name)?.filter(|found| found.metadata.contains_key(MARK_KEY)) else {
+    let Some(found) = find(session, name)?.filter(Found::is_ours) else {
         return Ok(Removed::Gone);
     };
     if found.status == "in-use" {
