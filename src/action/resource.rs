@@ -3,7 +3,7 @@
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
 use crate::cloud::clouds;
 use crate::cloud::resource::{self, Kind, Look, Removed, Resource};
-use crate::cloud::session::{ApiError, SharedSession};
+use crate::cloud::{ApiError, SharedSession};
 use crate::host::{Error, Host, Result, sql};
 use std::time::Duration;
 

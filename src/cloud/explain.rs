@@ -1,8 +1,8 @@
 //! What the APIs' errors mean, where the cause is known. A new one is a row of [`CAUSES`].
 
+use super::ApiError;
 use super::resource::flavor::Found as Flavor;
 use super::resource::image::Found as Image;
-use super::session::ApiError;
 
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[

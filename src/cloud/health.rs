@@ -1,7 +1,7 @@
 //! What the probes ask the cloud's APIs once they are logged in: a unit that runs, and even a service that Nova calls
 //! "up", proves nothing for minutes.
 
-use super::session::{ApiError, Session};
+use super::{ApiError, Session};
 use serde::Deserialize;
 
 /// A request with a token that each API must answer.

@@ -1,6 +1,6 @@
 //! Service users, services and endpoints in Keystone: looked for before they are made.
 
-use super::session::{ApiError, Session};
+use super::{ApiError, Session};
 use crate::config::secrets::Secret;
 use serde::Deserialize;
 use serde_json::json;

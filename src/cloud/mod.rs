@@ -1,15 +1,21 @@
 //! The OpenStack API: one session, typed answers, and one "ensure" for each kind of resource.
 //!
-//! What is asked to see that a service works is in `health.rs`; Keystone's service users and catalog in `identity.rs`;
-//! what users work with in `resource/`; what errors mean in `explain.rs`; who logs in where in `clouds.rs`.
+//! `session.rs` logs in and calls, `transport.rs` has requests, microversions and limits of time, `error.rs` what a
+//! failed call says, `explain.rs` what that means and what to do, `clouds.rs` who logs in where. What is asked to see
+//! that a service works is in `health.rs`; Keystone's service users and catalog in `identity.rs`; what users work with
+//! in `resource/`.
 
 pub mod clouds;
+pub mod error;
 pub mod explain;
 pub mod health;
 pub mod id;
 pub mod identity;
 pub mod resource;
 pub mod session;
+mod transport;
 
+pub use error::ApiError;
 pub use id::Id;
-pub use session::{ApiError, Session, SharedSession};
+pub use session::{Session, SharedSession};
+pub use transport::{page, status_of};

@@ -5,7 +5,7 @@ use super::Session;
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
 use crate::cloud::resource::server::{self, Found};
 use crate::cloud::resource::{flavor, floating_ip, image, needed, port};
-use crate::cloud::session::{ApiError, SharedSession};
+use crate::cloud::{ApiError, SharedSession};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::command::Command;

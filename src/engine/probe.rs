@@ -2,7 +2,7 @@
 //! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
 
 use crate::cloud::health;
-use crate::cloud::session::{ApiError, Session, SharedSession, page, status_of};
+use crate::cloud::{ApiError, Session, SharedSession, page, status_of};
 use crate::host::{Host, amqp, sql, systemd};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};

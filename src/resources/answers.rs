@@ -1,7 +1,7 @@
 //! Whether an instance answers SSH at its floating address, and where the way to it ends if not.
 
 use crate::cloud::resource::{floating_ip, port, server};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::{Error, Host, Result};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -3,7 +3,7 @@
 use super::{EXTERNAL, answers};
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
-use crate::cloud::session::{ApiError, Session, SharedSession};
+use crate::cloud::{ApiError, Session, SharedSession};
 use crate::failure::Failure;
 use crate::host::{Host, Result as HostResult};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Flavors with their extra specs.
 
 use super::{Id, Kind, Look, MARK, Removed, Resource, create, forget, list, only};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Floating addresses, each at a port.
 
 use super::{Id, Kind, Look, MARK, Removed, Resource, create, list, needed, network, port};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

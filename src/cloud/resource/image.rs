@@ -1,7 +1,7 @@
 //! Images: made, filled, compared.
 
 use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, forget, list, needed, only};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

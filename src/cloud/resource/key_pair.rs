@@ -1,7 +1,7 @@
 //! Key pairs: the public part, of the user who is logged in.
 
 use super::{Kind, Look, Removed, Resource, encode, list};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

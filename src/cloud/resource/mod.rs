@@ -22,7 +22,7 @@ pub mod volume;
 
 pub use super::id::Id;
 use super::id::encode;
-use super::session::{ApiError, Session};
+use super::{ApiError, Session};
 use crate::host::Host;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

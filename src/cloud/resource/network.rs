@@ -1,7 +1,7 @@
 //! Networks, each with its subnet.
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, list, named};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
 use serde_json::json;

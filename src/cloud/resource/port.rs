@@ -1,7 +1,7 @@
 //! Ports: made before the instance, so that its floating address does not wait for it.
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, named, needed, network, security_group};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! A project with its user, who has a role in it.
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, encode, list, needed, only};
-use crate::cloud::session::{ApiError, Session, SharedSession};
+use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::Host;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! What a project may use at most.
 
 use super::{Id, Kind, Look, Removed, Resource, needed, project};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Routers with their gateway and interfaces.
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, list, named, needed, network};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
 use serde_json::{Value, json};

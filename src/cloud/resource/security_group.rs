@@ -1,7 +1,7 @@
 //! Security groups with their rules.
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, named};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::config::resources::{Direction, Protocol, Rule};
 use crate::host::Host;
 use serde::Deserialize;

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::cloud::explain;
 use crate::cloud::id::encode;
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

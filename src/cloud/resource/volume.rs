@@ -1,7 +1,7 @@
 //! Volumes. A cloud without a volume service has none: the caller looks first ([`is_offered`]).
 
 use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, list, only};
-use crate::cloud::session::{ApiError, Session};
+use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
 use serde_json::json;
