@@ -40,11 +40,12 @@ impl Action for Wanted {
         format!("Make {}", self.kind_and_name())
     }
 
-    /// What is no longer declared may have users by now.
+    /// What is no longer declared may have users by now: what carries data, and the ways to it.
     fn when_orphaned(&self) -> WhenOrphaned {
         match self.resource.kind() {
-            Kind::Server | Kind::Volume | Kind::Image | Kind::Project => WhenOrphaned::Keep,
-            _ => WhenOrphaned::Undo,
+            Kind::Flavor | Kind::Network | Kind::Router | Kind::SecurityGroup => WhenOrphaned::Undo,
+            Kind::Server | Kind::Port | Kind::FloatingIp | Kind::KeyPair => WhenOrphaned::Keep,
+            Kind::Volume | Kind::Image | Kind::Project | Kind::Quota => WhenOrphaned::Keep,
         }
     }
 
@@ -71,7 +72,7 @@ impl Action for Wanted {
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
         let (kind, name) = (self.resource.kind(), self.resource.name().to_owned());
-        Ok(Undo::Resource { cloud: self.cloud.to_owned(), kind, name })
+        Ok(Undo::Resource { cloud: self.cloud.to_owned(), kind, name, content: self.resource.content() })
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
@@ -91,10 +92,10 @@ impl Action for Wanted {
 }
 
 /// Takes back what we made. A cloud whose Keystone has no database any more took it along.
-pub(super) fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str) -> Result<Undone> {
+pub(super) fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str, content: Option<&str>) -> Result<Undone> {
     let removed = clouds::session(host, &[cloud])
         .map_err(|failure| Error::protocol(format!("log in as {cloud}"), failure))
-        .and_then(|session| Ok(session.ask(|session| resource::remove(session, kind, name))?));
+        .and_then(|session| Ok(session.ask(|session| resource::remove(session, kind, name, content))?));
     match removed {
         Ok(Removed::Gone) => Ok(Undone::Restored),
         Ok(Removed::Kept(why)) => Ok(Undone::Kept(why)),

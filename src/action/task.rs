@@ -1,6 +1,6 @@
 //! Work that no narrower kind describes: something to do, with a probe that says whether it is done.
 
-use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
 use crate::host::{Host, Result, boot_id, files};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,7 @@ pub struct Task {
     work: Work,
     undo: Undo,
     lifetime: Lifetime,
+    when_orphaned: WhenOrphaned,
     inputs: Vec<PathBuf>,
     changes: Option<PathBuf>,
     live: bool,
@@ -40,6 +41,7 @@ impl Task {
             work: Box::new(move |host| work(host).map(|()| Applied::Done)),
             undo: Undo::Nothing,
             lifetime: Lifetime::Installed,
+            when_orphaned: WhenOrphaned::Undo,
             inputs: Vec::new(),
             changes: None,
             live: false,
@@ -49,6 +51,12 @@ impl Task {
     /// How it is taken back.
     pub fn undone_by(mut self, undo: Undo) -> Self {
         self.undo = undo;
+        self
+    }
+
+    /// Stays until `uninstall` when the answers no longer want it.
+    pub fn kept_when_orphaned(mut self) -> Self {
+        self.when_orphaned = WhenOrphaned::Keep;
         self
     }
 
@@ -207,6 +215,10 @@ impl Action for Task {
 
     fn describe(&self) -> String {
         self.description.clone()
+    }
+
+    fn when_orphaned(&self) -> WhenOrphaned {
+        self.when_orphaned
     }
 
     fn lifetime(&self) -> Lifetime {

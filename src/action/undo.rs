@@ -125,6 +125,9 @@ pub enum Undo {
         kind: Kind,
         /// What it is called.
         name: String,
+        /// By what ours is told from another, where no mark can stand: the key of a key pair.
+        #[serde(default)]
+        content: Option<String>,
     },
     /// Remove an nftables table of ours.
     NftTable {
@@ -200,7 +203,9 @@ impl Undo {
             Undo::Devstack(stacked) => unstack::run(host, stacked),
             Undo::Network(original) => done(network::restore(host, original)),
             Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
-            Undo::Resource { cloud, kind, name } => resource::take_back(host, cloud, *kind, name),
+            Undo::Resource { cloud, kind, name, content } => {
+                resource::take_back(host, cloud, *kind, name, content.as_deref())
+            }
             Undo::NftTable { family, table } => done(remove_table(family, table)),
         }
     }

@@ -24,6 +24,11 @@ fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     let name = options.name.to_string();
     let host = session.watched_host();
+    if let Some(found) = cloud.ask(|cloud| image::find(cloud, &name))? {
+        let state = if found.boots() { "" } else { ", whose upload was cut off" };
+        let what = format!("there is an image called {name} already{state}");
+        return Err(Failure::new(what, "", format!("choose another name; or: gpucloud-install image delete {name}")));
+    }
     let download = match catalogue::source(options.from.as_deref().unwrap_or(&name))? {
         Source::Guest => {
             let next = "declare it: images = [{ name = \"guest\", from = \"guest\" }], then: gpucloud-install apply";

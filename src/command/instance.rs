@@ -3,8 +3,9 @@
 
 use super::Session;
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
+use crate::cloud::explain;
 use crate::cloud::resource::server::{self, Found};
-use crate::cloud::resource::{flavor, floating_ip, image, needed, port};
+use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
 use crate::cloud::{ApiError, SharedSession};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -150,8 +151,7 @@ fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -
     host.wait_until(&format!("instance {name} {state}"), ACT_LIMIT, POLL, || {
         let found = cloud.ask(|cloud| server::get(cloud, name))?;
         if found.status == "ERROR" {
-            let message = found.fault.as_ref().map_or("", |fault| &fault.message);
-            return Err(crate::cloud::explain::fault(name, message).into());
+            return Err(cloud_fault(&found).into());
         }
         let done = found.status == state && found.task.is_none();
         last = Some(found);
@@ -178,18 +178,41 @@ fn resize(session: &Session, options: &Resize) -> Result<ExitStatus, Failure> {
     if found.flavor_name() != options.flavor {
         session.consent(&format!("{} reboots for it. Go ahead?", options.name), false)?;
         cloud.ask(|cloud| {
-            let flavor =
-                needed(flavor::find(cloud, &options.flavor)?, crate::cloud::resource::Kind::Flavor, &options.flavor)?;
+            let flavor = needed(flavor::find(cloud, &options.flavor)?, Kind::Flavor, &options.flavor)?;
             server::act(cloud, &found.id, "resize", json!({"flavorRef": flavor.id.as_str()}))
         })?;
-        wait_for(session, &cloud, &options.name, "VERIFY_RESIZE")?;
+    }
+    // Nova waits for a yes, also for that of a command that was cut off.
+    if resized(session, &cloud, &options.name, &found.status)? {
         cloud.ask(|cloud| server::act(cloud, &found.id, "confirmResize", Value::Null))?;
     }
     let state = if found.status == "SHUTOFF" { "SHUTOFF" } else { "ACTIVE" };
     let found = wait_for(session, &cloud, &options.name, state)?;
+    if found.flavor_name() != options.flavor {
+        let what = format!("{} still has flavor {}: Nova took the resize back", found.name, found.flavor_name());
+        return Err(Failure::new(what, "", format!("openstack server event list {} says why", found.name)));
+    }
     session.ui.document("instance resize", document(&found));
     session.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
     Ok(ExitStatus::Done)
+}
+
+/// Waits while Nova resizes; whether it now waits for a yes. Where it cannot, the instance is as it was.
+fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -> Result<bool, Failure> {
+    let mut found = cloud.ask(|cloud| server::get(cloud, name))?;
+    session.watched_host().wait_until(&format!("instance {name} resized"), ACT_LIMIT, POLL, || {
+        found = cloud.ask(|cloud| server::get(cloud, name))?;
+        Ok(found.task.is_none())
+    })?;
+    match found.status.as_str() {
+        "VERIFY_RESIZE" => Ok(true),
+        status if status == before && before != "ERROR" && found.launched_at.is_some() => Ok(false),
+        _ => Err(cloud_fault(&found).into()),
+    }
+}
+
+fn cloud_fault(found: &Found) -> ApiError {
+    explain::fault(&found.name, found.fault.as_ref().map_or("", |fault| &fault.message))
 }
 
 fn delete(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {

@@ -5,6 +5,7 @@
 //! to below, and its steps in `resources/steps.rs`.
 
 use super::values::{as_text, checked_name};
+use crate::resources::EXTERNAL;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,10 @@ checked_name! {
     ResourceName, 63, "a name (letters, digits, `-`, `_`, `.`, beginning with a letter or digit, at most 63)",
     |i, c| c.is_ascii_alphanumeric() || (i > 0 && "-_.".contains(c))
 }
+
+/// Names of users and projects that services have.
+const RESERVED_PROJECTS: [&str; 10] =
+    ["admin", "service", "keystone", "glance", "placement", "nova", "neutron", "cinder", "swift", "heat"];
 
 /// What the cloud has from the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,7 +236,10 @@ impl std::str::FromStr for Rule {
         };
         let remote = match (words.next(), words.next(), words.next()) {
             (None, ..) => None,
-            (Some("from" | "to"), Some(net), None) => Some(net.parse::<Ipv4Net>().map_err(|_| wrong())?.trunc()),
+            // Neutron, too, takes everywhere for no condition.
+            (Some("from" | "to"), Some(net), None) => {
+                Some(net.parse::<Ipv4Net>().map_err(|_| wrong())?.trunc()).filter(|net| net.prefix_len() > 0)
+            }
             _ => return Err(wrong()),
         };
         Ok(Self { direction, protocol, ports, remote })
@@ -287,6 +295,19 @@ impl ResourceAnswers {
         {
             let known = crate::cloud::resource::quota::names().join(", ");
             return Err(format!("resources.quota: {name} is not one of {known}"));
+        }
+        if RESERVED_PROJECTS.contains(&self.project.as_str()) {
+            return Err(format!("resources.project: {} belongs to the cloud itself", self.project));
+        }
+        if self.networks.iter().any(|network| network.name.as_str() == EXTERNAL) {
+            return Err(format!("resources.networks: {EXTERNAL} is the external network's name"));
+        }
+        if let Some(image) = self.images.iter().find(|image| image.name.as_str().starts_with("guest-")) {
+            return Err(format!("resources.images: {} is a name of the small guest's parts", image.name));
+        }
+        let mut sources = BTreeSet::new();
+        if let Some(image) = self.images.iter().find(|image| !sources.insert(image.from.as_str())) {
+            return Err(format!("resources.images: two come from {}", image.from));
         }
         let images = unique("images", self.images.iter().map(|image| &image.name))?;
         let flavors = unique("flavors", self.flavors.iter().map(|flavor| &flavor.name))?;

@@ -20,7 +20,9 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
         "glance",
         "images",
         "image",
-        "id NOT IN (SELECT image_id FROM glance.image_properties WHERE name = 'gpucloud' AND deleted = 0)",
+        // Nova hands the mark on to snapshots of our instances; those are users'.
+        "(id NOT IN (SELECT image_id FROM glance.image_properties WHERE name = 'gpucloud' AND deleted = 0) OR id IN \
+         (SELECT image_id FROM glance.image_properties WHERE name = 'image_type' AND value = 'snapshot' AND deleted = 0))",
     ),
     (
         "cinder",

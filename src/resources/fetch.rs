@@ -25,9 +25,10 @@ pub struct Download {
 struct Sum(String);
 
 impl Download {
-    /// For the image `name` from `url`.
+    /// For the image `name` from `url`. Its file is that of this address: another address is another file.
     pub fn new(name: &str, url: &str, sums: Option<&str>) -> Self {
-        Self { url: url.to_owned(), sums: sums.map(str::to_owned), path: Path::new(DIRECTORY).join(name) }
+        let path = Path::new(DIRECTORY).join(format!("{name}-{}", &files::hash(url.as_bytes())[..8]));
+        Self { url: url.to_owned(), sums: sums.map(str::to_owned), path }
     }
 
     fn pin(&self) -> PathBuf {
@@ -36,6 +37,11 @@ impl Download {
 
     fn part(&self) -> PathBuf {
         files::sibling(&self.path, ".part")
+    }
+
+    /// Which version of the content the part is of.
+    fn tag(&self) -> PathBuf {
+        files::sibling(&self.path, ".tag")
     }
 
     /// Whether it is there, verified.
@@ -62,6 +68,7 @@ impl Download {
         let found = sum_of(host, &self.part(), kind)?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             files::remove(host, &self.part())?;
+            files::remove(host, &self.tag())?;
             return Err(Error::Explained {
                 what: format!(
                     "{} is not what its publisher lists: hash {} instead of {}",
@@ -74,6 +81,7 @@ impl Download {
         }
         host.line(&format!("{}: hash {}", self.url, found.0));
         files::write(host, &self.pin(), found.0.as_bytes(), 0o644, None)?;
+        files::remove(host, &self.tag())?;
         files::rename(host, &self.part(), &self.path)
     }
 
@@ -95,9 +103,13 @@ impl Download {
         };
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&real).map_err(io("open"))?;
         let have = file.metadata().map_err(io("look at"))?.len();
-        let mut answer = http::get_from(host, &self.url, have)?;
+        let tag = files::read_text(host, self.tag())?.filter(|tag| !tag.is_empty());
+        let mut answer = http::get_from(host, &self.url, have, tag.as_deref())?;
+        if answer.from == 0 {
+            files::write(host, &self.tag(), answer.tag.as_deref().unwrap_or_default().as_bytes(), 0o644, None)?;
+        }
         if answer.from == 0 && have > 0 {
-            // The server cannot go on in the middle.
+            // The server cannot go on in the middle, or has another version by now.
             file.set_len(0).map_err(io("empty"))?;
         }
         let (mut done, total) = (answer.from, answer.from + answer.remaining.unwrap_or(0));

@@ -68,8 +68,8 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     files::write(host, &root.join("etc/group"), b"root:x:0:\n", 0o644, None)?;
     unpack(host, &work.join("archives"), &tree, kernel)?;
     add_programs(host, &tree, &root)?;
-    add_kernel(host, &tree)?;
-    add_modules(host, &tree, &root)?;
+    let modules = add_kernel(host, &tree)?;
+    add_modules(host, &tree, &modules, &root)?;
     pack(host, &root)?;
     let disk = host.real(file(PARTS[2]));
     let made = std::fs::File::create(&disk).and_then(|disk| disk.set_len(DISK_BYTES));
@@ -137,15 +137,24 @@ fn libraries(listed: &str) -> Vec<PathBuf> {
     listed.lines().filter_map(path).collect()
 }
 
-fn add_kernel(host: &Host, tree: &Path) -> Result<()> {
-    let kernels = files::list(host, tree.join("boot"))?;
-    let kernel = kernels.iter().find(|name| name.starts_with("vmlinuz-"));
-    let kernel = kernel.ok_or_else(|| Error::protocol("build the guest", "its package has no kernel"))?;
-    files::copy(host, &tree.join("boot").join(kernel), &file(PARTS[0]), 0o644)
+/// The unpacked kernel, or the newest that is installed here; where its modules are.
+fn add_kernel(host: &Host, tree: &Path) -> Result<PathBuf> {
+    for root in [tree, Path::new("/")] {
+        let mut kernels = files::list(host, root.join("boot"))?;
+        kernels.retain(|name| name.starts_with("vmlinuz-"));
+        kernels.sort();
+        if let Some(kernel) = kernels.pop() {
+            files::copy(host, &root.join("boot").join(&kernel), &file(PARTS[0]), 0o644)?;
+            let version = kernel.trim_start_matches("vmlinuz-");
+            let places = [root.join("usr/lib/modules").join(version), root.join("lib/modules").join(version)];
+            return Ok(places.iter().find(|place| files::exists(host, place)).unwrap_or(&places[0]).clone());
+        }
+    }
+    Err(Error::protocol("build the guest", "neither its package nor this machine has a kernel"))
 }
 
-fn add_modules(host: &Host, tree: &Path, root: &Path) -> Result<()> {
-    let found = walk(&host.real(tree))?;
+fn add_modules(host: &Host, tree: &Path, modules: &Path, root: &Path) -> Result<()> {
+    let found = walk(&host.real(modules))?;
     for module in MODULES {
         let is_it = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -61,7 +61,7 @@ fn task(host: &Host, path: PathBuf, words: &str, work: impl Fn(&Host) -> Result<
     let made = path.parent().filter(|folder| !files::exists(host, folder)).map(Path::to_owned).into_iter().collect();
     let undo = Undo::Path { path: path.clone(), original: Original::Absent, made };
     let id = ActionId::new("key", path.display());
-    Task::new(id, format!("{words} {}", path.display()), probe, work).undone_by(undo)
+    Task::new(id, format!("{words} {}", path.display()), probe, work).undone_by(undo).kept_when_orphaned()
 }
 
 fn account(owner: Option<&str>) -> Result<Option<Owner>> {

@@ -110,20 +110,20 @@ fn progress() -> (usize, usize) {
     })
 }
 
-/// Waits until `part` twelfths of all steps are done, but not for ever: a step may take longer than a kill can wait.
+/// Waits until `part` sixteenths of all steps are done, but not for ever: a step may take longer than a kill can wait.
 fn wait_for_part(part: usize, all: &mut usize) {
     let end = Instant::now() + Duration::from_secs(20);
     while Instant::now() < end && run_is_active(LAB) {
         let (steps, done) = progress();
         *all = (*all).max(steps);
-        if steps > 0 && (*all - steps + done) * 12 >= part * *all {
+        if steps > 0 && (*all - steps + done) * 16 >= part * *all {
             return;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// Ten kills, spread over the steps: on a fast machine too, the last one meets an incomplete cloud.
+/// Ten kills, spread over the steps that make the cloud: on a fast machine too, the last one meets an incomplete one.
 pub fn killed_ten_times() -> Verdict {
     SAMPLER.get_or_init(Sampler::start);
     let mut random = Random::seeded();

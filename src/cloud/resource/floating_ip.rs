@@ -42,7 +42,7 @@ pub fn at(session: &Session, port: &Id) -> Result<Option<Found>, ApiError> {
 
 /// Takes a free address of `external` for a port.
 pub fn allocate(session: &Session, external: &str, port: &Id, marked: bool) -> Result<Found, ApiError> {
-    let network = needed(network::find(session, external)?, Kind::Network, external)?.id;
+    let network = needed(network::find_external(session, external)?, Kind::Network, external)?.id;
     let body = json!({"floating_network_id": network, "port_id": port,
         "description": if marked { MARK } else { "" }});
     create(session, "network", "/floatingips", "floatingip", body)

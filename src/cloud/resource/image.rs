@@ -72,6 +72,12 @@ pub struct Found {
     /// The mark, if it is ours.
     #[serde(default, rename(deserialize = "gpucloud"), skip_serializing)]
     pub mark: Option<String>,
+    /// "snapshot": Nova hands our mark on to what users make of our instances.
+    #[serde(default, skip_serializing)]
+    pub image_type: Option<String>,
+    /// "public" for everybody's.
+    #[serde(default, skip_serializing)]
+    pub visibility: Option<String>,
 }
 
 impl Found {
@@ -91,6 +97,18 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     only(list(session, "image", &format!("/images?name={}", encode(name)), "images")?, Kind::Image, name)
 }
 
+/// The one for everybody: an administrator is shown every project's own too.
+fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    let path = format!("/images?name={}&visibility=public", encode(name));
+    only(list(session, "image", &path, "images")?, Kind::Image, name)
+}
+
+impl Found {
+    fn was_cut_off(&self) -> bool {
+        is_ours(self) && matches!(self.status.as_str(), "queued" | "saving")
+    }
+}
+
 impl Resource for Image {
     fn kind(&self) -> Kind {
         Kind::Image
@@ -101,17 +119,19 @@ impl Resource for Image {
     }
 
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        Ok(match find(session, &self.name)? {
+        Ok(match find_public(session, &self.name)? {
             None => Look::Missing,
-            Some(found) if found.status == "active" || !is_ours(&found) => Look::Right,
-            Some(found) => Look::Differs(format!("its upload was cut off (status {})", found.status)),
+            Some(found) if found.was_cut_off() => {
+                Look::Differs(format!("its upload was cut off (status {})", found.status))
+            }
+            Some(_) => Look::Right,
         })
     }
 
     fn ensure(&self, session: &Session, host: &Host) -> Result<(), ApiError> {
-        match find(session, &self.name)? {
-            Some(found) if found.status == "active" || !is_ours(&found) => return Ok(()),
-            Some(cut_off) => session.delete("image", &format!("/images/{}", cut_off.id))?,
+        match find_public(session, &self.name)? {
+            Some(found) if found.was_cut_off() => session.delete("image", &format!("/images/{}", found.id))?,
+            Some(_) => return Ok(()),
             None => {}
         }
         let mut file = std::fs::File::open(host.real(&self.file)).map_err(|e| ApiError::file(&e))?;
@@ -142,7 +162,7 @@ impl Image {
         }
         body.extend(self.properties.iter().map(|(key, value)| (key.clone(), json!(value))));
         for (key, name) in &self.parts {
-            body.insert(key.clone(), json!(needed(find(session, name)?, Kind::Image, name)?.id));
+            body.insert(key.clone(), json!(needed(find_public(session, name)?, Kind::Image, name)?.id));
         }
         Ok(Value::Object(body))
     }
@@ -190,12 +210,12 @@ pub fn format_of(file: &mut std::fs::File) -> std::io::Result<Format> {
 }
 
 fn is_ours(found: &Found) -> bool {
-    found.mark.as_deref() == Some(MARK)
+    found.mark.as_deref() == Some(MARK) && found.image_type.as_deref() != Some("snapshot")
 }
 
 /// Removes the image called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "image", "images", find(session, name)?.filter(is_ours).map(|found| found.id))
+    forget(session, "image", "images", find_public(session, name)?.filter(is_ours).map(|found| found.id))
 }
 
 #[cfg(test)]

@@ -54,6 +54,10 @@ impl Resource for KeyPair {
         &self.name
     }
 
+    fn content(&self) -> Option<String> {
+        Some(essence(&std::fs::read_to_string(&self.file).ok()?).join(" "))
+    }
+
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
         let Ok(own) = std::fs::read_to_string(&self.file) else {
@@ -80,8 +84,12 @@ impl Resource for KeyPair {
     }
 }
 
-/// Removes the user's key pair called `name`.
-pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
+/// Removes the user's key pair called `name`, if it has our key.
+pub fn remove(session: &Session, name: &str, key: Option<&str>) -> Result<Removed, ApiError> {
+    let Some(found) = find(session, name)? else { return Ok(Removed::Gone) };
+    if key.is_none_or(|key| essence(key) != essence(&found.public_key)) {
+        return Ok(Removed::Kept(format!("key pair {name} has another key than the one that we gave")));
+    }
     session.delete("compute", &format!("/os-keypairs/{}", encode(name)))?;
     Ok(Removed::Gone)
 }

@@ -110,6 +110,11 @@ pub trait Resource: Send + Sync {
     /// What it is called.
     fn name(&self) -> &str;
 
+    /// By what ours is told from another, where no mark can stand.
+    fn content(&self) -> Option<String> {
+        None
+    }
+
     /// Compares with the cloud; changes nothing.
     fn look(&self, session: &Session) -> Result<Look, ApiError>;
 
@@ -133,7 +138,7 @@ pub enum Removed {
 }
 
 /// Removes what we made; leaves what we did not make, and what others use.
-pub fn remove(session: &Session, kind: Kind, name: &str) -> Result<Removed, ApiError> {
+pub fn remove(session: &Session, kind: Kind, name: &str, content: Option<&str>) -> Result<Removed, ApiError> {
     let removed = match kind {
         Kind::Project => project::remove(session, name),
         Kind::Quota => quota::remove(session, name),
@@ -142,15 +147,17 @@ pub fn remove(session: &Session, kind: Kind, name: &str) -> Result<Removed, ApiE
         Kind::Network => network::remove(session, name),
         Kind::Router => router::remove(session, name),
         Kind::SecurityGroup => security_group::remove(session, name),
-        Kind::KeyPair => key_pair::remove(session, name),
+        Kind::KeyPair => key_pair::remove(session, name, content),
         Kind::Port => port::remove(session, name),
         Kind::Server => server::remove(session, name),
         Kind::FloatingIp => floating_ip::remove(session, name),
         Kind::Volume => volume::remove(session, name),
     };
     match removed {
-        // Nova, Neutron and Glance all say "somebody uses it" with a conflict.
-        Err(ApiError::Refused { status: 409, message, .. }) => Ok(Removed::Kept(format!("{kind} {name}: {message}"))),
+        // Nova, Neutron and Glance all say "somebody uses it" with a conflict, Cinder calls it a bad request.
+        Err(ApiError::Refused { status: 400 | 409, message, .. }) => {
+            Ok(Removed::Kept(format!("{kind} {name}: {message}")))
+        }
         other => other,
     }
 }

@@ -1,6 +1,6 @@
 //! Networks, each with its subnet.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, list, named};
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, encode, forget, list, named, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
@@ -36,6 +36,12 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
     named(session, "networks", Kind::Network, name)
 }
 
+/// The external network called `name`.
+pub fn find_external(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
+    let path = format!("/networks?router:external=true&name={}", encode(name));
+    only(list(session, "network", &path, "networks")?, Kind::Network, name)
+}
+
 /// Ids of the subnets of a network.
 pub fn subnets(session: &Session, network: &Id) -> Result<Vec<Entry>, ApiError> {
     list(session, "network", &format!("/subnets?network_id={network}"), "subnets")
@@ -51,7 +57,7 @@ impl Resource for Network {
     }
 
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+        let Some(found) = self.find(session)? else { return Ok(Look::Missing) };
         Ok(match subnets(session, &found.id)?.is_empty() && found.is_ours() {
             true => Look::Differs("it has no subnet".into()),
             false => Look::Right,
@@ -59,7 +65,7 @@ impl Resource for Network {
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        let found = match find(session, &self.name)? {
+        let found = match self.find(session)? {
             Some(found) if !found.is_ours() => return Ok(()),
             Some(found) => found,
             None => self.create(session)?,
@@ -72,6 +78,11 @@ impl Resource for Network {
 }
 
 impl Network {
+    /// An administrator is shown every project's networks.
+    fn find(&self, session: &Session) -> Result<Option<Entry>, ApiError> {
+        if self.external.is_some() { find_external(session, &self.name) } else { find(session, &self.name) }
+    }
+
     fn create(&self, session: &Session) -> Result<Entry, ApiError> {
         let mut body = json!({"name": self.name, "description": MARK});
         if let Some(external) = &self.external {

@@ -52,6 +52,9 @@ fn interfaces(session: &Session, router: &Id) -> Result<Vec<Interface>, ApiError
 impl Router {
     /// Networks that it does not connect yet; those of others are left alone.
     fn unconnected(&self, session: &Session, found: &Found) -> Result<Vec<&str>, ApiError> {
+        if !found.entry.is_ours() {
+            return Ok(Vec::new());
+        }
         let present = interfaces(session, &found.entry.id)?;
         let mut unconnected = Vec::new();
         for name in &self.networks {
@@ -89,7 +92,7 @@ impl Resource for Router {
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        let external = needed(network::find(session, &self.external)?, Kind::Network, &self.external)?.id;
+        let external = needed(network::find_external(session, &self.external)?, Kind::Network, &self.external)?.id;
         let gateway = json!({"network_id": external});
         let found = match find(session, &self.name)? {
             Some(found) => found,
@@ -117,11 +120,15 @@ impl Resource for Router {
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     let Some(found) = find(session, name)?.filter(|found| found.entry.is_ours()) else { return Ok(Removed::Gone) };
     let path = format!("/routers/{}", found.entry.id);
-    for interface in interfaces(session, &found.entry.id)? {
-        for fixed in interface.fixed_ips {
-            let body: Value = json!({"subnet_id": fixed.subnet_id});
-            session.set("network", &format!("{path}/remove_router_interface"), &body)?;
-        }
+    let interfaces = interfaces(session, &found.entry.id)?;
+    let ours: Vec<Entry> = list(session, "network", "/networks", "networks")?;
+    let ours: Vec<Id> = ours.into_iter().filter(Entry::is_ours).map(|network| network.id).collect();
+    if interfaces.iter().any(|interface| !ours.contains(&interface.network_id)) {
+        return Ok(Removed::Kept(format!("router {name}: a network that we did not make is connected to it")));
+    }
+    for fixed in interfaces.into_iter().flat_map(|interface| interface.fixed_ips) {
+        let body: Value = json!({"subnet_id": fixed.subnet_id});
+        session.set("network", &format!("{path}/remove_router_interface"), &body)?;
     }
     session.delete("network", &path)?;
     Ok(Removed::Gone)

@@ -108,8 +108,13 @@ impl Resource for SecurityGroup {
                 create(session, "network", "/security-groups", "security_group", body)?
             }
         };
-        let missing = self.rules.iter().filter(|rule| !found.security_group_rules.iter().any(|have| have.is(rule)));
-        let bodies: Vec<Value> = missing.map(|rule| body(&found.entry.id, rule)).collect();
+        let mut missing: Vec<&Rule> = Vec::new();
+        for rule in &self.rules {
+            if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.is(rule)) {
+                missing.push(rule);
+            }
+        }
+        let bodies: Vec<Value> = missing.into_iter().map(|rule| body(&found.entry.id, rule)).collect();
         if !bodies.is_empty() {
             let all = json!({"security_group_rules": bodies});
             session.post::<Value>("network", "/security-group-rules", &all)?;

@@ -77,6 +77,9 @@ pub struct Found {
     /// When it was made.
     #[serde(default)]
     pub created: String,
+    /// When it ran first; never, where Nova could not build it.
+    #[serde(default, rename = "OS-SRV-USG:launched_at")]
+    pub launched_at: Option<String>,
 }
 
 /// Why an instance is in error, in Nova's words.
@@ -108,6 +111,11 @@ impl Found {
     /// Name of its flavor.
     pub fn flavor_name(&self) -> &str {
         self.flavor["original_name"].as_str().unwrap_or("?")
+    }
+
+    /// Whether it is ours and was never built. One that ran may be in error, too, and has a disk that somebody needs.
+    fn may_be_made_anew(&self) -> bool {
+        self.is_ours() && self.status == "ERROR" && self.launched_at.is_none()
     }
 
     fn is_ours(&self) -> bool {
@@ -177,7 +185,7 @@ impl Resource for Server {
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
         Ok(match find(session, &self.name)? {
             None => Look::Missing,
-            Some(found) if found.status == "ERROR" && found.is_ours() => Look::Differs("it is in error".into()),
+            Some(found) if found.may_be_made_anew() => Look::Differs("Nova could not build it".into()),
             Some(found) if found.status == "BUILD" => Look::Differs("it is being built".into()),
             Some(_) => Look::Right,
         })
@@ -185,7 +193,7 @@ impl Resource for Server {
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
         match find(session, &self.name)? {
-            Some(found) if found.status == "ERROR" && found.is_ours() => delete(session, &found.id)?,
+            Some(found) if found.may_be_made_anew() => delete(session, &found.id)?,
             Some(_) => return Ok(()),
             None => {}
         }

@@ -55,18 +55,13 @@ impl Resource for Volume {
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
         Ok(match find(session, &self.name)? {
             None => Look::Missing,
-            Some(found) if found.status == "error" && found.is_ours() => Look::Differs("it is in error".into()),
             Some(_) => Look::Right,
         })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        match find(session, &self.name)? {
-            Some(found) if found.status == "error" && found.is_ours() => {
-                session.delete(SERVICE, &format!("/volumes/{}", found.id))?;
-            }
-            Some(_) => return Ok(()),
-            None => {}
+        if find(session, &self.name)?.is_some() {
+            return Ok(());
         }
         let body = json!({"volume": {"name": self.name, "size": self.size_gib, "metadata": {MARK_KEY: MARK}}});
         session.post::<serde_json::Value>(SERVICE, "/volumes", &body).map(drop)
@@ -77,7 +72,7 @@ impl Resource for Volume {
         match status.as_deref() {
             Some("error") => Err(ApiError::Explained {
                 what: format!("volume {}: Cinder could not make it", self.name),
-                next: "journalctl -u devstack@c-vol; then: gpucloud-install apply".into(),
+                next: "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into(),
             }),
             Some("available" | "in-use") | None => Ok(None),
             Some(other) => Ok(Some(other.to_owned())),

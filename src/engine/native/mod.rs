@@ -203,7 +203,7 @@ impl<'a> Recipe<'a> {
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("dns".into(), json!(comma_separated(&config.network.dns))),
                 ("workers".into(), json!(config.cloud.workers)),
-                ("project".into(), json!((!config.resources.is_empty()).then_some(&config.resources.project))),
+                ("project".into(), json!(config.resources.project)),
             ]),
         })
     }
