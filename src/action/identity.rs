@@ -15,7 +15,7 @@ fn look(
     match session.ask(gap) {
         Ok(None) => Ok(Checked::Done),
         Ok(Some(gap)) => Ok(Checked::needed(format!("make what is missing: {gap}"))),
-        Err(ApiError::Unreachable { .. }) => Ok(Checked::Later("when Keystone answers".into())),
+        Err(error) if error.is_transient() => Ok(Checked::Later("when Keystone answers".into())),
         Err(error) if error.is_unauthorized() => {
             Ok(Checked::Later("when the administrator has the password of secrets.toml".into()))
         }

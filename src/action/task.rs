@@ -178,9 +178,9 @@ fn is_on_disk(host: &Host, stamp: &Path) -> Result<bool> {
     Ok(!modified_after_sync(host, stamp) || text.lines().nth(1) == Some(boot_id(host).as_str()))
 }
 
-/// Brings everything that was stamped onto the disk: the end of a run. (A sync behind each piece of work would hold
+/// Brings everything that was stamped onto the disk: the end of `what`. (A sync behind each piece of work would hold
 /// the installation up for half a minute.)
-pub fn sync() -> Task {
+pub fn sync(what: &str) -> Task {
     let probe = |host: &Host| {
         let mut late = Vec::new();
         for name in files::list(host, STAMPS)? {
@@ -195,7 +195,7 @@ pub fn sync() -> Task {
         nix::unistd::sync();
         files::write(host, Path::new(SYNCED), b"", 0o644, None)
     };
-    Task::new(ActionId::new("sync", "disk"), "Write everything to the disk", probe, work).at_runtime()
+    Task::new(ActionId::new("sync", what), "Write everything to the disk", probe, work).at_runtime()
 }
 
 fn modified_after_sync(host: &Host, stamp: &Path) -> bool {

@@ -91,7 +91,7 @@ pub fn finish(
         .with(File::new(format!("/{target}"), text))
         .with(Enabled { unit: "gpucloud.target".into() })
         .with(Started::new("gpucloud.target"))
-        .with(task::sync())
+        .with(task::sync("cloud"))
         .with(healthy(services.to_vec(), prober.clone()))
         .with_all(left.map(|task| Box::new(task) as Box<dyn Action>))
         .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))

@@ -81,6 +81,10 @@ pub fn steps(order: &Order) -> Result<Vec<Step>, Failure> {
     for instance in &answers.instances {
         steps.extend(maker.instance(instance));
     }
+    let after: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
+    let mut end = Step::new("resources", "Note what the cloud has").closing().with(task::sync("resources"));
+    end.after = after;
+    steps.push(end);
     Ok(steps)
 }
 

@@ -72,7 +72,7 @@ pub fn found_and_mended() -> Verdict {
         inside(LAB, damage.command).expect(0);
     }
     let found = installer(LAB, &["doctor", "--json"]).expect(1).json();
-    let findings = found["findings"].as_array().unwrap();
+    let findings = found["findings"].as_array().ok_or(format!("{found}"))?;
     for Damage { what, found, .. } in DAMAGES {
         let named = |finding: &&serde_json::Value| finding["what"].as_str().unwrap().starts_with(&format!("{found}:"));
         let finding = findings.iter().find(named).ok_or(format!("{what}: {found} is not found"))?;

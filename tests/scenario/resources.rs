@@ -246,8 +246,10 @@ pub fn declared_later() -> Verdict {
     write(LAB, "/etc/gpucloud/gpucloud.toml", &answers);
     apply();
     assert!(!stock_list("gpucloud", &["flavor"]).contains(&"extra".to_owned()));
-    assert!(!stock_list("gpucloud-demo", &["keypair"]).contains(&"second".to_owned()));
-    assert_eq!(inside(LAB, &["ls", "/root/.ssh"]).expect(0).out.matches("second").count(), 0);
+    // Ways into instances stay, as those do: until `uninstall`.
+    assert!(stock_list("gpucloud-demo", &["keypair"]).contains(&"second".to_owned()));
+    assert_eq!(inside(LAB, &["ls", "/root/.ssh"]).expect(0).out.matches("second").count(), 2);
+    installer(LAB, &["quota", "set", "instances=10", "floating_ips=50"]).expect(0);
     assert_eq!(apply()["changed"], 0);
     Ok(())
 }
