@@ -60,10 +60,10 @@ impl Download {
     /// The server does not answer, the disk is full, or the content is not what its publisher lists.
     pub fn run(&self, host: &Host) -> Result<()> {
         let expected = match &self.sums {
-            Some(list) => Some(self.published(host, list)?),
+            Some(list) => Some(self.published(host, list).map_err(not_reached)?),
             None => files::read_text(host, self.pin())?.map(|text| Sum(text.trim().to_owned())),
         };
-        self.download(host)?;
+        self.download(host).map_err(not_reached)?;
         let kind = expected.as_ref().map_or(64, |sum| sum.0.len());
         let found = sum_of(host, &self.part(), kind)?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
@@ -134,6 +134,20 @@ impl Download {
             });
         }
         file.sync_all().map_err(io("sync"))
+    }
+}
+
+/// A machine that cannot reach a publisher may have another image.
+fn not_reached(error: Error) -> Error {
+    match error {
+        Error::Protocol { what, cause } => Error::Explained {
+            what: format!("{what}: {cause}"),
+            evidence: String::new(),
+            next: "check network and proxy, or name another image in resources.images; then: gpucloud-install apply"
+                .into(),
+            retry: true,
+        },
+        other => other,
     }
 }
 
