@@ -1,9 +1,9 @@
 //! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away.
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
-use crate::cloud::clouds;
 use crate::cloud::resource::{self, Kind, Look, Removed, Resource};
 use crate::cloud::{ApiError, SharedSession};
+use crate::cloud::{clouds, refusal};
 use crate::host::{Error, Host, Result, sql};
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ impl Action for Wanted {
         });
         waited.map(|()| Applied::Done).map_err(|error| match error {
             Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({awaited})"), seconds },
-            other => other,
+            other => refusal::explained(host, other),
         })
     }
 }

@@ -9,7 +9,7 @@ const CAUSES: &[(&str, &str, &str)] = &[
     (
         "No valid host was found",
         "no hypervisor has room for it",
-        "gpucloud-install quota show; a smaller flavor; or end instances. Which filter said no: journalctl -u '*nova-scheduler*' -u 'devstack@n-sch'",
+        "a smaller flavor (gpucloud-install flavor list); or end instances (gpucloud-install instance list)",
     ),
     (
         "PCI alias",
@@ -71,6 +71,6 @@ mod tests {
         let error = fault("demo", "No valid host was found. There are not enough hosts available.");
         let text = error.to_string();
         assert!(text.contains("no hypervisor has room") && text.contains("not enough hosts"), "{text}");
-        assert!(matches!(error, ApiError::Explained { next, .. } if next.contains("quota show")));
+        assert!(matches!(error, ApiError::Explained { next, .. } if next.contains("flavor list")));
     }
 }

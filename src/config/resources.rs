@@ -5,7 +5,6 @@
 //! to below, and its steps in `resources/steps.rs`.
 
 use super::values::{as_text, checked_name};
-use crate::resources::EXTERNAL;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +15,9 @@ checked_name! {
     ResourceName, 63, "a name (letters, digits, `-`, `_`, `.`, beginning with a letter or digit, at most 63)",
     |i, c| c.is_ascii_alphanumeric() || (i > 0 && "-_.".contains(c))
 }
+
+/// Name of the external network, as DevStack calls it too.
+pub const EXTERNAL: &str = "public";
 
 /// Names of users and projects that services have.
 const RESERVED_PROJECTS: [&str; 10] =

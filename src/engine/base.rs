@@ -16,7 +16,6 @@ use crate::content::Content;
 use crate::failure::Failure;
 use crate::host::{Error, Host};
 use crate::plan::Step;
-use crate::resources;
 use crate::template::Templates;
 use serde_json::json;
 use std::path::Path;
@@ -58,13 +57,16 @@ pub fn prepare(order: &Order) -> Result<Step, Failure> {
         .with(SystemGroup { name: ADMIN_GROUP.into() })
         .with(Directory::new("/etc/gpucloud").shared())
         .with(Directory::new(STAMPS))
-        .with(Directory::new(resources::DIRECTORY))
+        .with(Directory::new(IMAGES))
         .with(File::new(secrets::PATH, order.secrets.render()).access(0o600, "root", "root"));
     for user in &order.config.host.administrators {
         step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
     }
     Ok(step)
 }
+
+/// Where images lie before they go to Glance.
+pub const IMAGES: &str = "/var/lib/gpucloud/images";
 
 /// The step behind which the cloud is complete and healthy.
 pub const LAST: &str = "finish";

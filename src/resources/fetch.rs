@@ -1,6 +1,6 @@
 //! Downloads of images: resumed, verified against the publisher's list, pinned.
 
-use super::DIRECTORY;
+use crate::engine::base::IMAGES;
 use crate::host::{Error, Host, Result, files, http};
 use sha2::Digest;
 use std::io::{Read, Write};
@@ -27,7 +27,7 @@ struct Sum(String);
 impl Download {
     /// For the image `name` from `url`. Its file is that of this address: another address is another file.
     pub fn new(name: &str, url: &str, sums: Option<&str>) -> Self {
-        let path = Path::new(DIRECTORY).join(format!("{name}-{}", &files::hash(url.as_bytes())[..8]));
+        let path = Path::new(IMAGES).join(format!("{name}-{}", &files::hash(url.as_bytes())[..8]));
         Self { url: url.to_owned(), sums: sums.map(str::to_owned), path }
     }
 

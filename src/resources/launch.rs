@@ -1,9 +1,11 @@
 //! An instance that somebody asks for by name: what is not said is the only one that there is.
 
-use super::{EXTERNAL, answers};
+use super::answers;
+use crate::cloud::refusal;
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
 use crate::cloud::{ApiError, Session, SharedSession};
+use crate::config::resources::EXTERNAL;
 use crate::failure::Failure;
 use crate::host::{Host, Result as HostResult};
 use serde::Serialize;
@@ -69,7 +71,7 @@ pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Lau
         }),
         None => wanted.order(session),
     })?;
-    wait_built(host, session, name)?;
+    wait_built(host, session, name).map_err(|error| refusal::explained(host, error))?;
     let built_after = begin.elapsed().as_secs_f64();
     let floating_ip = match order.floating_ip {
         true => Some(session.ask(|session| give_address(session, &id))?),

@@ -14,15 +14,10 @@ pub mod keys;
 pub mod launch;
 pub mod steps;
 
+use crate::engine::base::IMAGES;
 use std::path::PathBuf;
-
-/// Where images lie before they go to Glance.
-pub const DIRECTORY: &str = "/var/lib/gpucloud/images";
-
-/// Name of the external network, as DevStack calls it too.
-pub const EXTERNAL: &str = "public";
 
 /// The file called `name` there.
 pub fn file(name: &str) -> PathBuf {
-    PathBuf::from(DIRECTORY).join(name)
+    PathBuf::from(IMAGES).join(name)
 }

@@ -2,7 +2,7 @@
 
 use super::catalogue::{self, Source};
 use super::fetch::Download;
-use super::{EXTERNAL, answers, file, guest, keys};
+use super::{answers, file, guest, keys};
 use crate::action::resource::Wanted;
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
@@ -21,7 +21,7 @@ use crate::cloud::resource::server::{Place, Server};
 use crate::cloud::resource::volume::Volume;
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
-use crate::config::resources::{ImageAnswer, InstanceAnswer, ResourceAnswers};
+use crate::config::resources::{EXTERNAL, ImageAnswer, InstanceAnswer, ResourceAnswers};
 use crate::config::secrets::Secret;
 use crate::engine::Entrance;
 use crate::facts::Facts;

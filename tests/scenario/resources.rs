@@ -192,7 +192,7 @@ pub fn verbs() -> Verdict {
     installer(LAB, &["flavor", "add", "huge", "--vcpus", "1", "--memory-mib", "900000", "--disk-gib", "1"]).expect(0);
     wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "quota is full");
     installer(LAB, &["quota", "set", "memory_mib=-1"]).expect(0);
-    wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "no hypervisor has room");
+    wrong(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "Placement has no host");
     installer(LAB, &["instance", "delete", "three", "--yes"]).expect(0);
     let deleted = installer(LAB, &["instance", "delete", "one", "--yes", "--json"]).expect(0).json();
     documents::check("instance delete", &deleted);

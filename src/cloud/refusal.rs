@@ -1,0 +1,51 @@
+//! Why Nova found no host for an instance: its fault does not say which filter said no, the scheduler's log does.
+
+use crate::host::command::Command;
+use crate::host::{Error, Host};
+
+/// The scheduler's units of both engines.
+const UNITS: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
+
+/// The same error, with the scheduler's own line where it is about a missing host and the log may be read.
+pub fn explained(host: &Host, error: Error) -> Error {
+    match error {
+        Error::Explained { what, evidence, next, retry } if what.contains("No valid host was found") => {
+            let evidence = scheduler_said(host).unwrap_or(evidence);
+            Error::Explained { what, evidence, next, retry }
+        }
+        other => other,
+    }
+}
+
+fn scheduler_said(host: &Host) -> Option<String> {
+    let journal = Command::new("journalctl").args(UNITS).args(["--since=-5min", "--output=cat", "--no-pager"]);
+    said(&journal.quiet().read(host).ok()?)
+}
+
+/// The last refusal in a log of nova-scheduler: a filter, or Placement before any filter (nova/filters.py,
+/// nova/scheduler/manager.py).
+fn said(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        if let Some((before, _)) = line.split_once(" returned 0 hosts") {
+            let name = before.rsplit("Filter ").next().unwrap_or(before);
+            return Some(format!("nova-scheduler: {name} left no host"));
+        }
+        let placement = line.contains("Got no allocation candidates from the Placement API");
+        placement
+            .then(|| "nova-scheduler: Placement has no host with so many vCPUs, so much memory and disk".to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_refusal_is_named() {
+        let filter = "INFO nova.filters [None req-1 admin demo] Filter PciPassthroughFilter returned 0 hosts";
+        let placement = "INFO nova.scheduler.manager [req-2] Got no allocation candidates from the Placement API. This";
+        assert_eq!(said(filter).unwrap(), "nova-scheduler: PciPassthroughFilter left no host");
+        assert!(said(&format!("{filter}\n{placement}\nother")).unwrap().contains("Placement"));
+        assert_eq!(said("nothing"), None);
+    }
+}
