@@ -17,17 +17,12 @@ const COUNTED: &[(&str, &str, &str)] = &[
     ("storage_gib", "block-storage", "gigabytes"),
 ];
 
-/// Names of what can be limited.
-pub fn names() -> Vec<&'static str> {
-    COUNTED.iter().map(|(name, ..)| *name).collect()
-}
-
 /// Limits of a project, as they are wanted; -1: none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
     /// Name of the project.
     pub project: String,
-    /// By our names: [`names`].
+    /// By our names: [`QUOTAS`](crate::config::resources::QUOTAS).
     pub limits: BTreeMap<String, i64>,
 }
 
@@ -116,4 +111,15 @@ pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
         }
     }
     Ok(Removed::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_can_be_limited_is_counted_by_a_service() {
+        let counted: Vec<&str> = COUNTED.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(counted, crate::config::resources::QUOTAS);
+    }
 }
