@@ -1,6 +1,7 @@
 //! What a person sees when something fails: what, the line that proves it, and the next command.
 //!
-//! A new hint is one row of [`HINTS`]: text seen in an error or in a program's output -> what to type.
+//! A new hint is one row of [`HINTS`]: text seen in an error or in a program's output -> what to type. What the
+//! cloud's APIs say is in `cloud/explain.rs`, what stack.sh's log says in `engine/devstack/failures.rs`.
 
 use crate::exit::ExitStatus;
 use crate::host;

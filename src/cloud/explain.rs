@@ -1,4 +1,5 @@
-//! What the APIs' errors mean, where the cause is known. A new one is a row of [`CAUSES`].
+//! What the APIs' errors and the faults of instances mean, where the cause is known. A new one is a row of [`CAUSES`].
+//! (Other tables: of programs and files `failure.rs`, of stack.sh `engine/devstack/failures.rs`.)
 
 use super::ApiError;
 use super::resource::flavor::Found as Flavor;

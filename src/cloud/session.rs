@@ -1,4 +1,5 @@
-//! A session with the OpenStack API: login, catalog, calls with a token.
+//! A session with the OpenStack API: login, catalog, calls with a token; a new login where the old one is no longer
+//! taken, and another try where the service may only be starting ([`SharedSession::ask_patiently`]).
 //!
 //! The token lives in memory only: a cache on disk accepts a wrong password as long as an older
 //! token is valid.

@@ -1,5 +1,6 @@
 //! `instance`: launch, list, show, ssh, console, stop, start, resize, delete. Launching is in `resources/launch.rs`, the
-//! API in `cloud/resource/server.rs`; a new column is a field there and a cell here.
+//! API in `cloud/resource/server.rs`; a new column is a field there, a cell and a key here, and a row in `docs/json.md`. A
+//! new verb is a variant in `cli/cloud.rs` and an arm here.
 
 use super::Session;
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
@@ -10,7 +11,7 @@ use crate::cloud::{ApiError, SharedSession};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::resources::{answers, catalogue, keys, launch};
+use crate::resources::{catalogue, keys, launch, ssh};
 use crate::ui::text;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(super) fn run(session: &Session, options: &Instance) -> Result<ExitStatus, F
         Instance::Launch(options) => launch(session, options),
         Instance::List(cloud) => list(session, &session.user_cloud(cloud)?),
         Instance::Show(options) => show(session, options),
-        Instance::Ssh(options) => ssh(session, options),
+        Instance::Ssh(options) => log_in(session, options),
         Instance::Console(options) => console(session, options),
         Instance::Stop(options) => act(session, options, "os-stop", "SHUTOFF"),
         Instance::Start(options) => act(session, options, "os-start", "ACTIVE"),
@@ -87,9 +88,9 @@ fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure>
 
 fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
     let found = session.user_cloud(&options.cloud)?.ask(|cloud| server::get(cloud, &options.name))?;
-    let hop = answers::look(found.address("floating"));
+    let hop = ssh::look(found.address("floating"));
     let mut document = document(&found);
-    document["ssh"] = json!({"answers": matches!(hop, answers::Hop::Answers(_)), "detail": hop.to_string()});
+    document["ssh"] = json!({"answers": matches!(hop, ssh::Hop::Answers(_)), "detail": hop.to_string()});
     session.ui.document("instance show", document.clone());
     if let (false, Value::Object(fields)) = (session.ui.is_json(), &document) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -102,7 +103,7 @@ fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure>
 }
 
 /// The key of an instance is known by its id: another one may have had its address before.
-fn ssh(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
+fn log_in(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let address = found.address("floating").ok_or_else(|| {
@@ -115,13 +116,14 @@ fn ssh(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
             cloud.ask(|cloud| image_name(cloud, &found))?.map_or("root", |name| catalogue::user_of(&name)).to_owned()
         }
     };
-    let mut ssh = Command::new("ssh")
+    let mut client = Command::new("ssh")
         .args(["-o", &format!("HostKeyAlias=gpucloud-{}", found.id), "-o", "StrictHostKeyChecking=accept-new"])
         .args(["-o", "LogLevel=ERROR"]);
     if let Some(key) = found.key_name.as_deref().and_then(|name| keys::own_private(&session.host, name)) {
-        ssh = ssh.args(["-i", &key.to_string_lossy(), "-o", "IdentitiesOnly=yes"]);
+        client = client.args(["-i", &key.to_string_lossy(), "-o", "IdentitiesOnly=yes"]);
     }
-    let code = ssh.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&session.host)?;
+    let code =
+        client.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&session.host)?;
     if code == 0 { Ok(ExitStatus::Done) } else { Err(Failure::passed_on(code)) }
 }
 

@@ -1,4 +1,5 @@
 //! Answers about the network: how instances reach the world, how the world reaches them, and who may use the cloud.
+//! (Networks of instances: `resources.rs`.)
 
 use super::values::{InterfaceName, as_text};
 use crate::host::nft::Transport;

@@ -1,7 +1,8 @@
 //! `[resources]`: what the cloud has for its users from the beginning. Declared here, made by the plan, undone by
 //! `uninstall`; what users make themselves does not stand here.
 //!
-//! A new kind is a list in [`ResourceAnswers`] with its type, a row in `answers.rs`, a check of the names it refers
+//! A new field of a kind is a field of its type here, which `resources/steps.rs` gives to the kind's file in
+//! `cloud/resource/`. A new kind is a list in [`ResourceAnswers`] with its type, a row in `answers.rs`, a check of the names it refers
 //! to below, and its steps in `resources/steps.rs`.
 
 use super::values::{as_text, checked_name};

@@ -1,5 +1,6 @@
 //! A small guest for where no image can be downloaded: the distribution's own kernel, busybox and dropbear in an
 //! initial file system. It takes an address, its name and a key, and answers SSH, also under emulation in seconds.
+//! What runs in it is in `profiles/guest/`.
 
 use super::file;
 use crate::action::task::Task;

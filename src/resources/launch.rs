@@ -1,6 +1,6 @@
 //! An instance that somebody asks for by name: what is not said is the only one that there is.
 
-use super::answers;
+use super::ssh;
 use crate::cloud::refusal;
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
@@ -79,7 +79,7 @@ pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Lau
     };
     let found = session.ask(|session| server::get(session, name))?;
     if let (Some(limit), Some(address)) = (order.wait, floating_ip) {
-        answers::wait(host, name, Some(address), limit)?;
+        ssh::wait(host, name, Some(address), limit)?;
     }
     let waited = order.wait.is_some() && floating_ip.is_some();
     Ok(Launched {

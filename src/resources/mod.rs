@@ -2,16 +2,16 @@
 //! and files on this machine become images and keys. The API itself is spoken in `cloud/resource/`.
 //!
 //! `catalogue.rs` knows images by name (`profiles/images.toml`), `fetch.rs` downloads and verifies, `guest.rs` builds a
-//! small guest where nothing can be downloaded, `keys.rs` makes key pairs, `answers.rs` waits until an instance answers,
+//! small guest where nothing can be downloaded, `keys.rs` makes key pairs, `ssh.rs` waits until an instance answers,
 //! `launch.rs` makes one that was asked for by name,
 //! `steps.rs` puts them in order.
 
-pub mod answers;
 pub mod catalogue;
 pub mod fetch;
 pub mod guest;
 pub mod keys;
 pub mod launch;
+pub mod ssh;
 pub mod steps;
 
 use crate::engine::base::IMAGES;

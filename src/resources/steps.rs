@@ -2,7 +2,7 @@
 
 use super::catalogue::{self, Source};
 use super::fetch::Download;
-use super::{answers, file, guest, keys};
+use super::{file, guest, keys, ssh};
 use crate::action::resource::Wanted;
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
@@ -284,7 +284,7 @@ impl Maker<'_> {
         let (instance, instance_again) = (name.to_owned(), name.to_owned());
         let probe = move |host: &Host| {
             let noted = files::read_text(host, &stamp)?;
-            Ok(match session.ask(|session| answers::is_expected(session, &instance)) {
+            Ok(match session.ask(|session| ssh::is_expected(session, &instance)) {
                 Ok(Some((server, _))) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
                 Ok(Some((_, address))) => Checked::needed(format!("wait until {address} answers SSH")),
                 Ok(None) if noted.is_some() => Checked::Done,
@@ -292,9 +292,9 @@ impl Maker<'_> {
             })
         };
         let work = move |host: &Host| {
-            let expected = again.ask(|session| answers::is_expected(session, &instance_again))?;
+            let expected = again.ask(|session| ssh::is_expected(session, &instance_again))?;
             let Some((server, address)) = expected else { return Ok(()) };
-            answers::wait(host, &instance_again, Some(address), answers::LIMIT)?;
+            ssh::wait(host, &instance_again, Some(address), ssh::LIMIT)?;
             files::write(host, &stamp_again, server.as_bytes(), 0o644, None)
         };
         let wait =

@@ -1,4 +1,4 @@
-//! What a project may use at most.
+//! What a project may use at most. Another limit is a name in `config/resources.rs` (`QUOTAS`) and a row of [`COUNTED`].
 
 use super::{Id, Kind, Look, Removed, Resource, needed, project};
 use crate::cloud::{ApiError, Session};

@@ -1,4 +1,4 @@
-//! Security groups with their rules.
+//! Security groups with their rules, as the API has them; their text is read in `config/resources.rs` (`Rule`).
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, named};
 use crate::cloud::{ApiError, Session};

@@ -1,4 +1,4 @@
-//! Instances.
+//! Instances: made, looked at, told to do something, removed. What their faults mean: `cloud/explain.rs`.
 
 use super::{
     Entry, Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, flavor, image, list, needed, network, only, port,
