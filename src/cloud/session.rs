@@ -89,11 +89,6 @@ impl Session {
         self.put(service, path, Some(body))
     }
 
-    /// Tells a service to do something; the answer may be empty.
-    pub fn act(&self, service: &str, path: &str, body: &Value) -> Result<Value, ApiError> {
-        self.call(service, "POST", path, Some(body))
-    }
-
     /// Whether the catalog has the service.
     pub fn offers(&self, service: &str) -> bool {
         self.catalog.iter().any(|(kind, _)| kind == service)

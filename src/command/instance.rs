@@ -4,7 +4,6 @@
 
 use super::Session;
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
-use crate::cloud::explain;
 use crate::cloud::resource::server::{self, Found};
 use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
 use crate::cloud::{ApiError, SharedSession};
@@ -153,7 +152,7 @@ fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -
     host.wait_until(&format!("instance {name} {state}"), ACT_LIMIT, POLL, || {
         let found = cloud.ask(|cloud| server::get(cloud, name))?;
         if found.status == "ERROR" {
-            return Err(cloud_fault(&found).into());
+            return Err(found.fault_in_words().into());
         }
         let done = found.status == state && found.task.is_none();
         last = Some(found);
@@ -209,12 +208,8 @@ fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -
     match found.status.as_str() {
         "VERIFY_RESIZE" => Ok(true),
         status if status == before && before != "ERROR" && found.launched_at.is_some() => Ok(false),
-        _ => Err(cloud_fault(&found).into()),
+        _ => Err(found.fault_in_words().into()),
     }
-}
-
-fn cloud_fault(found: &Found) -> ApiError {
-    explain::fault(&found.name, found.fault.as_ref().map_or("", |fault| &fault.message))
 }
 
 fn delete(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {

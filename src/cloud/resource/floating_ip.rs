@@ -23,16 +23,9 @@ pub struct Found {
     pub id: Id,
     /// The address itself.
     pub floating_ip_address: Ipv4Addr,
-    /// The port that it leads to.
-    pub port_id: Option<Id>,
     /// Where the mark stands.
     #[serde(default)]
     pub description: Option<String>,
-}
-
-/// All floating addresses of the project.
-pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
-    list(session, "network", "/floatingips", "floatingips")
 }
 
 /// The floating address that leads to a port.

@@ -75,15 +75,16 @@ pub struct Found {
     /// "snapshot": Nova hands our mark on to what users make of our instances.
     #[serde(default, skip_serializing)]
     pub image_type: Option<String>,
-    /// "public" for everybody's.
-    #[serde(default, skip_serializing)]
-    pub visibility: Option<String>,
 }
 
 impl Found {
     /// Whether an instance can be made of it: kernels and initial file systems are parts of others.
     pub fn boots(&self) -> bool {
         self.status == "active" && !matches!(self.disk_format.as_deref(), Some("aki" | "ari"))
+    }
+
+    fn was_cut_off(&self) -> bool {
+        is_ours(self) && matches!(self.status.as_str(), "queued" | "saving")
     }
 }
 
@@ -94,19 +95,17 @@ pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
 
 /// The image called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    only(list(session, "image", &format!("/images?name={}", encode(name)), "images")?, Kind::Image, name)
+    find_where(session, name, "")
 }
 
 /// The one for everybody: an administrator is shown every project's own too.
 fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    let path = format!("/images?name={}&visibility=public", encode(name));
-    only(list(session, "image", &path, "images")?, Kind::Image, name)
+    find_where(session, name, "&visibility=public")
 }
 
-impl Found {
-    fn was_cut_off(&self) -> bool {
-        is_ours(self) && matches!(self.status.as_str(), "queued" | "saving")
-    }
+fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<Found>, ApiError> {
+    let path = format!("/images?name={}{condition}", encode(name));
+    only(list(session, "image", &path, "images")?, Kind::Image, name)
 }
 
 impl Resource for Image {

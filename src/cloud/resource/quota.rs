@@ -37,6 +37,11 @@ pub struct Usage {
     pub used: i64,
 }
 
+/// The services that count something, as far as the cloud has them.
+fn services(session: &Session) -> impl Iterator<Item = &'static str> {
+    ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service))
+}
+
 fn path(service: &str, project: &Id, detail: bool) -> String {
     match (service, detail) {
         ("compute", true) => format!("/os-quota-sets/{project}/detail"),
@@ -56,7 +61,7 @@ fn key(service: &str) -> &'static str {
 pub fn usage(session: &Session, name: &str) -> Result<Vec<Usage>, ApiError> {
     let id = needed(project::find(session, name)?, Kind::Project, name)?.id;
     let mut all = Vec::new();
-    for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+    for service in services(session) {
         let answer: Value = session.get(service, &path(service, &id, true))?;
         for (name, _, theirs) in COUNTED.iter().filter(|(_, of, _)| *of == service) {
             let counted = &answer[key(service)][*theirs];
@@ -89,7 +94,7 @@ impl Resource for Quota {
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
         let id = needed(project::find(session, &self.project)?, Kind::Project, &self.project)?.id;
-        for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+        for service in services(session) {
             let limits: Map<String, Value> = COUNTED
                 .iter()
                 .filter(|(_, of, _)| *of == service)
@@ -106,7 +111,7 @@ impl Resource for Quota {
 /// Gives the project called `name` the cloud's own limits back.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     if let Some(project) = project::find(session, name)? {
-        for service in ["compute", "network", "block-storage"].into_iter().filter(|service| session.offers(service)) {
+        for service in services(session) {
             session.delete(service, &path(service, &project.id, false))?;
         }
     }

@@ -81,6 +81,19 @@ fn body(group: &Id, rule: &Rule) -> Value {
         "port_range_max": rule.ports.map(|p| p.1), "remote_ip_prefix": rule.remote, "description": MARK})
 }
 
+impl SecurityGroup {
+    /// Rules that it does not have, each once.
+    fn missing(&self, found: &Found) -> Vec<&Rule> {
+        let mut missing: Vec<&Rule> = Vec::new();
+        for rule in &self.rules {
+            if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.is(rule)) {
+                missing.push(rule);
+            }
+        }
+        missing
+    }
+}
+
 impl Resource for SecurityGroup {
     fn kind(&self) -> Kind {
         Kind::SecurityGroup
@@ -92,8 +105,7 @@ impl Resource for SecurityGroup {
 
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
-        let missing = self.rules.iter().find(|rule| !found.security_group_rules.iter().any(|have| have.is(rule)));
-        Ok(match missing.filter(|_| found.entry.is_ours()) {
+        Ok(match self.missing(&found).first().filter(|_| found.entry.is_ours()) {
             Some(rule) => Look::Differs(format!("it misses the rule \"{rule}\"")),
             None => Look::Right,
         })
@@ -108,13 +120,7 @@ impl Resource for SecurityGroup {
                 create(session, "network", "/security-groups", "security_group", body)?
             }
         };
-        let mut missing: Vec<&Rule> = Vec::new();
-        for rule in &self.rules {
-            if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.is(rule)) {
-                missing.push(rule);
-            }
-        }
-        let bodies: Vec<Value> = missing.into_iter().map(|rule| body(&found.entry.id, rule)).collect();
+        let bodies: Vec<Value> = self.missing(&found).into_iter().map(|rule| body(&found.entry.id, rule)).collect();
         if !bodies.is_empty() {
             let all = json!({"security_group_rules": bodies});
             session.post::<Value>("network", "/security-group-rules", &all)?;

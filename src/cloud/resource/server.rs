@@ -113,6 +113,11 @@ impl Found {
         self.flavor["original_name"].as_str().unwrap_or("?")
     }
 
+    /// Why it is in error.
+    pub fn fault_in_words(&self) -> ApiError {
+        explain::fault(&self.name, self.fault.as_ref().map_or("", |fault| &fault.message))
+    }
+
     /// Whether it is ours and was never built. One that ran may be in error, too, and has a disk that somebody needs.
     fn may_be_made_anew(&self) -> bool {
         self.is_ours() && self.status == "ERROR" && self.launched_at.is_none()
@@ -210,7 +215,7 @@ pub fn building(session: &Session, name: &str) -> Result<Option<String>, ApiErro
     let found = get(session, name)?;
     match found.status.as_str() {
         "BUILD" => Ok(Some(found.task.unwrap_or_else(|| "scheduling".into()))),
-        "ERROR" => Err(explain::fault(name, found.fault.as_ref().map_or("", |fault| &fault.message))),
+        "ERROR" => Err(found.fault_in_words()),
         _ => Ok(None),
     }
 }
@@ -231,7 +236,7 @@ pub fn delete(session: &Session, id: &Id) -> Result<(), ApiError> {
 
 /// Tells Nova to do something with an instance: "os-stop".
 pub fn act(session: &Session, id: &Id, action: &str, argument: Value) -> Result<Value, ApiError> {
-    session.act("compute", &format!("/servers/{id}/action"), &json!({action: argument}))
+    session.post("compute", &format!("/servers/{id}/action"), &json!({action: argument}))
 }
 
 /// Where its console is in a browser.
