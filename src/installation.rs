@@ -6,11 +6,13 @@
 
 use crate::action::Undo;
 use crate::checks::{self, Subject};
+use crate::cloud::SharedSession;
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
 use crate::engine::devstack::stack::brought;
+use crate::engine::probe::Prober;
 use crate::engine::{self, Engine, Order};
 use crate::exit::ExitStatus;
 use crate::facts::{Facts, listeners, reach};
@@ -37,6 +39,8 @@ pub struct Installation {
     pub secrets: Secrets,
     /// The engine.
     pub engine: Box<dyn Engine>,
+    /// The administrator of the cloud, where the password is known; logs in when it is needed first.
+    pub admin: Option<SharedSession>,
     /// Whether what users have may be destroyed; only told by name.
     pub may_lose: bool,
 }
@@ -63,7 +67,8 @@ impl Installation {
         let secrets = Secrets::load(host, engine.secrets())?;
         let host = host.masking(secrets.values());
         let facts = Facts::gather(&host)?;
-        Ok(Self { host, config, facts, secrets, engine, may_lose: false })
+        let admin = engine.login(&config, &secrets).map(SharedSession::new);
+        Ok(Self { host, config, facts, secrets, engine, admin, may_lose: false })
     }
 
     /// The journal, to be read only.
@@ -89,9 +94,8 @@ impl Installation {
     /// What the cloud has from the beginning.
     fn resource_steps(&self) -> Result<Vec<Step>, Failure> {
         let entrance = self.engine.entrance();
-        let login = self.engine.login(&self.config, &self.secrets);
         let password = self.secrets.get(entrance.user_secret).cloned();
-        let (Some(admin), Some(password)) = (login, password) else { return Ok(Vec::new()) };
+        let (Some(admin), Some(password)) = (self.admin.clone(), password) else { return Ok(Vec::new()) };
         resources::steps::steps(&resources::steps::Order {
             host: &self.host,
             config: &self.config,
@@ -134,8 +138,19 @@ impl Installation {
         network::desired(&self.config, &self.engine.services(&self.config), self.facts.os.datapath())
     }
 
+    /// What asks the probes of the service table.
+    pub fn prober(&self) -> Prober {
+        self.engine.prober(&self.order())
+    }
+
     fn order(&self) -> Order<'_> {
-        Order { config: &self.config, facts: &self.facts, secrets: &self.secrets, may_lose: self.may_lose }
+        Order {
+            config: &self.config,
+            facts: &self.facts,
+            secrets: &self.secrets,
+            admin: self.admin.as_ref(),
+            may_lose: self.may_lose,
+        }
     }
 
     /// A fixed answer that was changed stops everything.

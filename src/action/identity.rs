@@ -9,10 +9,11 @@ use crate::host::{Host, Result, files};
 
 /// A look at the cloud before Keystone answers can only say: later.
 fn look(
+    host: &Host,
     session: &SharedSession,
     gap: impl Fn(&Session) -> std::result::Result<Option<String>, ApiError>,
 ) -> Result<Checked> {
-    match session.ask(gap) {
+    match session.look(host, gap) {
         Ok(None) => Ok(Checked::Done),
         Ok(Some(gap)) => Ok(Checked::needed(format!("make what is missing: {gap}"))),
         Err(error) if error.is_transient() => Ok(Checked::Later("when Keystone answers".into())),
@@ -58,7 +59,7 @@ impl Action for ServiceUser {
         if files::read_text(host, stamp_path(&self.id()))? != Some(self.stamp()) {
             return Ok(Checked::needed("make it, with its roles and password"));
         }
-        look(&self.session, |session| identity::user_gap(session, &self.name))
+        look(host, &self.session, |session| identity::user_gap(session, &self.name))
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -98,8 +99,8 @@ impl Action for Catalogued {
         Lifetime::Runtime
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
-        look(&self.session, |session| identity::service_gap(session, &self.service))
+    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+        look(host, &self.session, |session| identity::service_gap(session, &self.service))
     }
 
     fn asks_the_running_system(&self) -> bool {

@@ -53,7 +53,7 @@ impl Action for Wanted {
         if !(self.stands)(host) {
             return Ok(Checked::Later("when the cloud is there".into()));
         }
-        match self.session.ask(|session| self.resource.look(session)) {
+        match self.session.look(host, |session| self.resource.look(session)) {
             Ok(Look::Right) => Ok(Checked::Done),
             Ok(Look::Missing) => Ok(Checked::needed("make it")),
             Ok(Look::Differs(how)) => Ok(Checked::needed(how)),

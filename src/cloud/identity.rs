@@ -34,6 +34,24 @@ struct Projects {
 }
 
 #[derive(Deserialize)]
+struct Assignments {
+    role_assignments: Vec<Assignment>,
+}
+
+#[derive(Deserialize)]
+struct Assignment {
+    role: Named,
+    user: Option<Named>,
+}
+
+impl Assignment {
+    /// The role, if it is this user's.
+    fn role_of(&self, user: &str) -> Option<&str> {
+        self.user.as_ref().filter(|found| found.name == user).map(|_| self.role.name.as_str())
+    }
+}
+
+#[derive(Deserialize)]
 struct Service {
     id: String,
     #[serde(rename = "type")]
@@ -48,6 +66,7 @@ struct Services {
 #[derive(Deserialize)]
 struct Endpoint {
     id: String,
+    service_id: String,
     interface: String,
     url: String,
     region_id: Option<String>,
@@ -60,14 +79,14 @@ struct Endpoints {
 
 /// What is missing of a service user: user, roles, or a password that works.
 pub fn user_gap(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
-    let Some(user) = find_user(session, name)? else { return Ok(Some("user".into())) };
     let Some(project) = find_project(session)? else { return Ok(Some("project".into())) };
-    for role in roles(session)?.iter().filter(|role| SERVICE_ROLES.contains(&role.name.as_str())) {
-        if !session.has("identity", &grant(&project, &user, &role.id))? {
-            return Ok(Some(format!("role {}", role.name)));
-        }
+    let path = format!("/role_assignments?scope.project.id={project}&include_names=true");
+    let found: Assignments = session.get("identity", &path)?;
+    let granted: Vec<&str> = found.role_assignments.iter().filter_map(|grant| grant.role_of(name)).collect();
+    if granted.is_empty() {
+        return Ok(Some("user".into()));
     }
-    Ok(None)
+    Ok(SERVICE_ROLES.iter().find(|role| !granted.contains(role)).map(|role| format!("role {role}")))
 }
 
 /// Makes a service user with its roles, or gives an existing one the password.
@@ -192,11 +211,12 @@ fn ensure_endpoint(
 }
 
 fn find_service(session: &Session, kind: &str) -> Result<Option<String>, ApiError> {
-    let found: Services = session.get("identity", &format!("/services?type={kind}"))?;
+    let found: Services = session.get("identity", "/services")?;
     Ok(found.services.into_iter().find(|service| service.kind == kind).map(|service| service.id))
 }
 
 fn endpoints(session: &Session, service: &str, region: &str) -> Result<Vec<Endpoint>, ApiError> {
-    let found: Endpoints = session.get("identity", &format!("/endpoints?service_id={service}"))?;
-    Ok(found.endpoints.into_iter().filter(|endpoint| endpoint.region_id.as_deref() == Some(region)).collect())
+    let found: Endpoints = session.get("identity", "/endpoints")?;
+    let is = |endpoint: &Endpoint| endpoint.service_id == service && endpoint.region_id.as_deref() == Some(region);
+    Ok(found.endpoints.into_iter().filter(is).collect())
 }

@@ -7,6 +7,8 @@
 use super::error::ApiError;
 use super::transport::{self, agent, send};
 use crate::config::secrets::Secret;
+use crate::host::Host;
+use crate::host::look::Look;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,11 +40,14 @@ impl Login {
 }
 
 /// A logged-in session.
+#[derive(Clone)]
 pub struct Session {
     agent: ureq::Agent,
     token: String,
     auth_url: String,
     catalog: Vec<(String, String)>,
+    who: String,
+    look: Option<Arc<Look>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -66,12 +71,18 @@ impl Session {
         let unexpected = |cause: &str| ApiError::Unexpected { service: "identity".into(), cause: cause.into() };
         let token = answer.token.clone().ok_or_else(|| unexpected("no token in the answer"))?;
         let catalog = catalog(&answer.body, &login.region).ok_or_else(|| unexpected("no catalog in the answer"))?;
-        Ok(Self { agent, token, auth_url: login.auth_url.clone(), catalog })
+        let who = format!("{}@{}", login.user, login.project);
+        Ok(Self { agent, token, auth_url: login.auth_url.clone(), catalog, who, look: None })
     }
 
     /// Reads `path` of a service ("compute", "/servers/detail") as `T`.
     pub fn get<T: DeserializeOwned>(&self, service: &str, path: &str) -> Result<T, ApiError> {
-        self.call(service, "GET", path, None)
+        let ask = || self.call(service, "GET", path, None);
+        let answer = match &self.look {
+            Some(look) => look.answer(format!("{} {service} {path}", self.who), ask)?,
+            None => ask()?,
+        };
+        serde_json::from_value(answer).map_err(|e| ApiError::unexpected(service, format!("GET {path}: {e}")))
     }
 
     /// Creates something.
@@ -170,6 +181,11 @@ impl SharedSession {
         Self { login, open: Arc::default() }
     }
 
+    /// Where and as whom it logs in.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
     /// Asks something; where that may be the session's fault, once more with a new one.
     pub fn ask<T>(&self, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
         match ask(self.session()?.as_ref()) {
@@ -178,6 +194,15 @@ impl SharedSession {
                 ask(self.session()?.as_ref())
             }
             answer => answer,
+        }
+    }
+
+    /// Asks like [`SharedSession::ask`] what changes nothing. In one look of the host
+    /// ([`Host::for_one_look`]) each path is read once.
+    pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        match host.look() {
+            None => self.ask(ask),
+            Some(look) => self.ask(|session| ask(&Session { look: Some(look.clone()), ..session.clone() })),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod packages;
 pub mod probe;
 pub mod service;
 
+use crate::cloud::SharedSession;
 use crate::cloud::session::Login;
 use crate::config::secrets::Secrets;
 use crate::config::{Config, EngineName};
@@ -70,6 +71,8 @@ pub struct Order<'a> {
     pub facts: &'a Facts,
     /// All secrets that [`Engine::secrets`] named.
     pub secrets: &'a Secrets,
+    /// The administrator's session, where the password is known.
+    pub admin: Option<&'a SharedSession>,
     /// Whether what users have may be destroyed.
     pub may_lose: bool,
 }
@@ -104,7 +107,7 @@ pub trait Engine: Send + Sync {
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;
 
     /// What asks the probes of the service table.
-    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober;
+    fn prober(&self, order: &Order) -> Prober;
 
     /// What users have in the cloud, or keep in one of `our_packages` (a database of their own): what an uninstall,
     /// which removes those packages, would destroy.

@@ -1,6 +1,7 @@
 //! Kinds of probe: one service, one question, whether it answers (as opposed to whether it runs). A new kind is a
 //! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
 
+use super::Order;
 use crate::cloud::health;
 use crate::cloud::{ApiError, Session, SharedSession, page, status_of};
 use crate::host::{Host, amqp, sql, systemd};
@@ -56,9 +57,10 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// For the cloud at `address`; without a `session` only what needs no token is asked.
-    pub fn new(address: Ipv4Addr, host_name: &str, session: Option<SharedSession>) -> Self {
-        Self { address, host_name: host_name.to_owned(), session, queue: None }
+    /// For this cloud; without a session only what needs no token is asked.
+    pub fn of(order: &Order) -> Self {
+        let host = &order.config.host;
+        Self { address: host.address, host_name: host.name.to_string(), session: order.admin.cloned(), queue: None }
     }
 
     /// Logs in to the queue too.

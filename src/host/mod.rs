@@ -14,6 +14,7 @@ pub mod git;
 pub mod http;
 pub mod iptables;
 pub mod links;
+pub mod look;
 pub mod nft;
 pub mod nspawn;
 pub mod ovs;
@@ -23,7 +24,6 @@ pub mod sysctl;
 pub mod systemd;
 pub mod users;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -182,7 +182,7 @@ pub struct Host {
     stop: Arc<AtomicBool>,
     masks: Arc<Vec<String>>,
     kill_point: Option<Arc<KillPoint>>,
-    units: Arc<HashMap<String, systemd::UnitStatus>>,
+    look: Option<Arc<look::Look>>,
 }
 
 impl Host {
@@ -199,7 +199,7 @@ impl Host {
             stop: Arc::default(),
             masks: Arc::default(),
             kill_point: None,
-            units: Arc::default(),
+            look: None,
         }
     }
 
@@ -222,15 +222,17 @@ impl Host {
         Self { kill_point: Some(kill_point), ..self.clone() }
     }
 
-    /// The same host, asking systemd about all of `units` now and not again: for many looks between which nothing is
-    /// changed, since each question costs a process.
-    ///
-    /// # Errors
-    /// As [`systemd::status`].
-    pub fn having_asked_about(&self, units: &[&str]) -> Result<Self> {
-        let statuses = systemd::status(self, units)?;
-        let units = units.iter().map(|unit| (*unit).to_owned()).zip(statuses).collect();
-        Ok(Self { units: Arc::new(units), ..self.clone() })
+    /// The same host for one look, while nothing is changed. Systemd is asked about all of `units` now and not again,
+    /// since each question costs a process; where it cannot be asked, each question says so itself.
+    pub fn for_one_look(&self, units: &[&str]) -> Self {
+        let statuses = systemd::status(self, units).unwrap_or_default();
+        let look = look::Look::with_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));
+        Self { look: Some(Arc::new(look)), ..self.clone() }
+    }
+
+    /// What is remembered, where this is one look.
+    pub fn look(&self) -> Option<&Arc<look::Look>> {
+        self.look.as_ref()
     }
 
     /// Whether this is the running system.

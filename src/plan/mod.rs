@@ -177,7 +177,7 @@ fn is_left_over(entry: &Entry) -> bool {
 }
 
 fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Vec<PlannedStep>, PlanError> {
-    let host = &asked_about_units(host, &steps);
+    let host = &host.for_one_look(&units(&steps));
     let next = AtomicUsize::new(0);
     let results: Vec<OnceLock<Vec<CheckResult>>> = steps.iter().map(|_| OnceLock::new()).collect();
     let check_some = || {
@@ -200,12 +200,11 @@ fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::R
     steps.into_iter().zip(checked).map(join).collect()
 }
 
-/// Where systemd cannot be asked, each look says so itself.
-fn asked_about_units(host: &Host, steps: &[Step]) -> Host {
+fn units(steps: &[Step]) -> Vec<&str> {
     let mut units: Vec<&str> = steps.iter().flat_map(|s| &s.actions).filter_map(|action| action.unit()).collect();
     units.sort_unstable();
     units.dedup();
-    host.having_asked_about(&units).unwrap_or_else(|_| host.clone())
+    units
 }
 
 /// How many steps are looked at at a time: most looks wait for a database or an API.

@@ -21,7 +21,7 @@ pub struct LayerHealth {
 /// The health of each layer, asked at once.
 pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let services = installation.engine.services(&installation.config);
-    let prober = installation.engine.prober(&installation.config, &installation.secrets);
+    let prober = installation.prober();
     let complaints: Vec<Option<String>> = std::thread::scope(|scope| {
         let prober = &prober;
         let ask = |service| scope.spawn(move || complaint(&installation.host, prober, service));

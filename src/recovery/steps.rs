@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// All steps. Services of one layer come back at once.
 pub fn steps(installation: &Installation) -> Vec<Step> {
     let services = installation.engine.services(&installation.config);
-    let prober = Arc::new(installation.engine.prober(&installation.config, &installation.secrets));
+    let prober = Arc::new(installation.prober());
     let mut steps: Vec<Step> = Vec::new();
     let mut below: Vec<String> = Vec::new();
     for layer in Layer::ALL {

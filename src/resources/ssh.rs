@@ -85,6 +85,6 @@ pub fn wait(host: &Host, name: &str, address: Option<Ipv4Addr>, limit: Duration)
 
 /// Whether the instance is one that has to be waited for: running, with a floating address.
 pub fn is_expected(session: &Session, name: &str) -> std::result::Result<Option<(String, Ipv4Addr)>, ApiError> {
-    let Some(found) = server::find(session, name)?.filter(|found| found.status == "ACTIVE") else { return Ok(None) };
+    let Some(found) = server::look_up(session, name)?.filter(|found| found.status == "ACTIVE") else { return Ok(None) };
     Ok(address_at(session, name)?.map(|address| (found.id.to_string(), address)))
 }

@@ -38,8 +38,8 @@ pub struct Order<'a> {
     pub config: &'a Config,
     /// What the machine is.
     pub facts: &'a Facts,
-    /// How the administrator logs in.
-    pub admin: Login,
+    /// The administrator.
+    pub admin: SharedSession,
     /// The password of the project's user.
     pub password: Secret,
     /// By what one gets in.
@@ -67,9 +67,9 @@ pub fn steps(order: &Order) -> Result<Vec<Step>, Failure> {
         return Ok(Vec::new());
     }
     let name = answers.project.to_string();
-    let user = Login { user: name.clone(), project: name, password: order.password.clone(), ..order.admin.clone() };
-    let maker =
-        Maker { order, answers, admin: SharedSession::new(order.admin.clone()), user: SharedSession::new(user) };
+    let user =
+        Login { user: name.clone(), project: name, password: order.password.clone(), ..order.admin.login().clone() };
+    let maker = Maker { order, answers, admin: order.admin.clone(), user: SharedSession::new(user) };
     let mut steps = vec![maker.project()];
     for image in &answers.images {
         steps.extend(maker.image(image)?);
@@ -284,7 +284,7 @@ impl Maker<'_> {
         let (instance, instance_again) = (name.to_owned(), name.to_owned());
         let probe = move |host: &Host| {
             let noted = files::read_text(host, &stamp)?;
-            Ok(match session.ask(|session| ssh::is_expected(session, &instance)) {
+            Ok(match session.look(host, |session| ssh::is_expected(session, &instance)) {
                 Ok(Some((server, _))) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
                 Ok(Some((_, address))) => Checked::needed(format!("wait until {address} answers SSH")),
                 Ok(None) if noted.is_some() => Checked::Done,

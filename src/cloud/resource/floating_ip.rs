@@ -21,6 +21,9 @@ pub struct FloatingIp {
 pub struct Found {
     /// Its id.
     pub id: Id,
+    /// The port that it leads to.
+    #[serde(default, skip_serializing)]
+    pub port_id: Option<Id>,
     /// The address itself.
     pub floating_ip_address: Ipv4Addr,
     /// Where the mark stands.
@@ -30,7 +33,8 @@ pub struct Found {
 
 /// The floating address that leads to a port.
 pub fn at(session: &Session, port: &Id) -> Result<Option<Found>, ApiError> {
-    Ok(list(session, "network", &format!("/floatingips?port_id={port}"), "floatingips")?.into_iter().next())
+    let all: Vec<Found> = list(session, "network", "/floatingips", "floatingips")?;
+    Ok(all.into_iter().find(|found| found.port_id.as_ref() == Some(port)))
 }
 
 /// Takes a free address of `external` for a port.

@@ -95,17 +95,13 @@ pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
 
 /// The image called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    find_where(session, name, "")
+    only(list(session, "image", &format!("/images?name={}", encode(name)), "images")?, Kind::Image, name)
 }
 
 /// The one for everybody: an administrator is shown every project's own too.
 fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    find_where(session, name, "&visibility=public")
-}
-
-fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<Found>, ApiError> {
-    let path = format!("/images?name={}{condition}", encode(name));
-    only(list(session, "image", &path, "images")?, Kind::Image, name)
+    let all: Vec<Found> = list(session, "image", "/images?visibility=public&limit=1000", "images")?;
+    only(all.into_iter().filter(|found| found.name.as_deref() == Some(name)).collect(), Kind::Image, name)
 }
 
 impl Resource for Image {

@@ -176,6 +176,12 @@ pub struct Entry {
     pub description: Option<String>,
 }
 
+impl AsRef<Entry> for Entry {
+    fn as_ref(&self) -> &Entry {
+        self
+    }
+}
+
 impl Entry {
     fn is_ours(&self) -> bool {
         self.description.as_deref() == Some(MARK)
@@ -212,15 +218,15 @@ pub fn only<T>(found: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiEr
     }
 }
 
-/// The one of Neutron's `collection` ("networks") called `name`.
-fn named<T: DeserializeOwned>(
+/// The one of Neutron's `collection` ("networks") called `name`. All are listed: a look at many asks once.
+fn named<T: DeserializeOwned + AsRef<Entry>>(
     session: &Session,
     collection: &str,
     kind: Kind,
     name: &str,
 ) -> Result<Option<T>, ApiError> {
-    let path = format!("/{}?name={}", collection.replace('_', "-"), encode(name));
-    only(list(session, "network", &path, collection)?, kind, name)
+    let all: Vec<T> = list(session, "network", &format!("/{}", collection.replace('_', "-")), collection)?;
+    only(all.into_iter().filter(|found| found.as_ref().name == name).collect(), kind, name)
 }
 
 /// Removes what is ours, if anything is.

@@ -1,9 +1,10 @@
 //! Networks, each with its subnet.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, encode, forget, list, named, only};
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, list, named, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
+use serde::Deserialize;
 use serde_json::json;
 use std::net::Ipv4Addr;
 
@@ -38,13 +39,22 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
 
 /// The external network called `name`.
 pub fn find_external(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
-    let path = format!("/networks?router:external=true&name={}", encode(name));
-    only(list(session, "network", &path, "networks")?, Kind::Network, name)
+    let all: Vec<Entry> = list(session, "network", "/networks?router:external=true", "networks")?;
+    only(all.into_iter().filter(|found| found.name == name).collect(), Kind::Network, name)
 }
 
-/// Ids of the subnets of a network.
-pub fn subnets(session: &Session, network: &Id) -> Result<Vec<Entry>, ApiError> {
-    list(session, "network", &format!("/subnets?network_id={network}"), "subnets")
+/// A subnet that is there.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Subnet {
+    /// Its id.
+    pub id: Id,
+    network_id: Id,
+}
+
+/// The subnets of a network.
+pub fn subnets(session: &Session, network: &Id) -> Result<Vec<Subnet>, ApiError> {
+    let all: Vec<Subnet> = list(session, "network", "/subnets", "subnets")?;
+    Ok(all.into_iter().filter(|subnet| subnet.network_id == *network).collect())
 }
 
 impl Resource for Network {

@@ -48,6 +48,12 @@ impl Found {
     }
 }
 
+impl AsRef<Entry> for Found {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
 /// The port called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     named(session, "ports", Kind::Port, name)

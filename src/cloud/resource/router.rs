@@ -40,6 +40,12 @@ struct FixedIp {
     subnet_id: Id,
 }
 
+impl AsRef<Entry> for Found {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
 fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     named(session, "routers", Kind::Router, name)
 }

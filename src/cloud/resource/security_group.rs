@@ -34,6 +34,12 @@ struct FoundRule {
     remote_group_id: Option<Id>,
 }
 
+impl AsRef<Entry> for Found {
+    fn as_ref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
 fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     named(session, "security_groups", Kind::SecurityGroup, name)
 }

@@ -137,7 +137,15 @@ pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     // Nova takes the name for a regular expression; what it finds is compared again.
     let path = format!("/servers/detail?name={}", encode(name));
-    let found: Vec<Found> = list(session, "compute", &path, "servers")?;
+    called(list(session, "compute", &path, "servers")?, name)
+}
+
+/// The same, found among all: a look at many asks once.
+pub fn look_up(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+    called(all(session)?, name)
+}
+
+fn called(found: Vec<Found>, name: &str) -> Result<Option<Found>, ApiError> {
     only(found.into_iter().filter(|server| server.name == name).collect(), Kind::Server, name)
 }
 
@@ -188,7 +196,7 @@ impl Resource for Server {
     }
 
     fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        Ok(match find(session, &self.name)? {
+        Ok(match look_up(session, &self.name)? {
             None => Look::Missing,
             Some(found) if found.may_be_made_anew() => Look::Differs("Nova could not build it".into()),
             Some(found) if found.status == "BUILD" => Look::Differs("it is being built".into()),

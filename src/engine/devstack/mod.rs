@@ -30,7 +30,7 @@ use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
 use crate::action::unstack::SWITCH_UNIT;
-use crate::cloud::session::{Login, SharedSession};
+use crate::cloud::session::Login;
 use crate::config::Config;
 use crate::config::devstack::Extra;
 use crate::config::secrets::Secrets;
@@ -131,10 +131,8 @@ impl Engine for Devstack {
         Some(Login::admin(url, config.cloud.region.as_str(), password))
     }
 
-    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
-        let session = self.login(config, secrets).map(SharedSession::new);
-        Prober::new(config.host.address, config.host.name.as_str(), session)
-            .with_queue(QUEUE_USER, secrets.get("rabbit").cloned())
+    fn prober(&self, order: &Order) -> Prober {
+        Prober::of(order).with_queue(QUEUE_USER, order.secrets.get("rabbit").cloned())
     }
 
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
@@ -171,7 +169,7 @@ impl<'a> Recipe<'a> {
             config,
             facts: order.facts,
             services: services::table(config),
-            prober: Arc::new(Devstack.prober(config, order.secrets)),
+            prober: Arc::new(Devstack.prober(order)),
             templates: Templates::new(order.secrets)?,
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),

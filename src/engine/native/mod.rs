@@ -133,8 +133,8 @@ impl Engine for Native {
         Some(Login::admin(format!("http://{}:5000/v3", config.host.address), config.cloud.region.as_str(), password))
     }
 
-    fn prober(&self, config: &Config, secrets: &Secrets) -> Prober {
-        prober(config, secrets, self.login(config, secrets).map(SharedSession::new))
+    fn prober(&self, order: &Order) -> Prober {
+        Prober::of(order).with_queue(foundation::QUEUE_USER, order.secrets.get("rabbit").cloned())
     }
 
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
@@ -151,11 +151,6 @@ impl Engine for Native {
         lines.push("Client      openstack --os-cloud gpucloud service list".into());
         lines
     }
-}
-
-fn prober(config: &Config, secrets: &Secrets, session: Option<SharedSession>) -> Prober {
-    Prober::new(config.host.address, config.host.name.as_str(), session)
-        .with_queue(foundation::QUEUE_USER, secrets.get("rabbit").cloned())
 }
 
 fn python_finding(version: Option<&str>) -> Finding {
@@ -186,11 +181,10 @@ pub fn virt_type(config: &Config, facts: &Facts) -> &'static str {
 impl<'a> Recipe<'a> {
     fn new(order: &Order<'a>) -> Result<Self, Failure> {
         let config = order.config;
-        let login = Native.login(config, order.secrets);
-        let session = login.map(SharedSession::new).ok_or_else(|| Failure::bug("there is no secret called admin"))?;
+        let session = order.admin.cloned().ok_or_else(|| Failure::bug("there is no secret called admin"))?;
         Ok(Self {
             config,
-            prober: Arc::new(prober(config, order.secrets, Some(session.clone()))),
+            prober: Arc::new(Native.prober(order)),
             session,
             facts: order.facts,
             secrets: order.secrets,
