@@ -87,30 +87,72 @@ second_apply() {
     done
 }
 
-# An empty disk: its BIOS finds nothing to boot and sits there.
+# No instance may be there when the driver changes.
+empty_of_instances() {
+    local id
+    for id in $(inside openstack --os-cloud gpucloud-demo server list -f value -c ID); do
+        inside openstack --os-cloud gpucloud-demo server delete --wait "$id" &
+    done
+    wait
+}
+
+# Nova's own fake driver instead of libvirt; `off` puts libvirt back.
+fake_driver() {
+    local unit=gpucloud-nova-compute.service
+    mkdir -p "$root/etc/systemd/system/$unit.d"
+    rm -f "$root/etc/systemd/system/$unit.d/bench.conf" "$root/etc/nova/nova-cpu.conf.d/bench.conf" "$root/root/nova-compute-fake"
+    if [ "$1" = on ]; then
+        install -m 755 benches/nova-compute-fake.py "$root/root/nova-compute-fake"
+        printf '[Service]\nExecStart=\nExecStart=%s\n' \
+            "/root/nova-compute-fake --config-file /etc/nova/nova-cpu.conf --config-dir /etc/nova/nova-cpu.conf.d" \
+            >"$root/etc/systemd/system/$unit.d/bench.conf"
+        printf '[DEFAULT]\ncompute_driver = fake.SteadyFakeDriver\n' >"$root/etc/nova/nova-cpu.conf.d/bench.conf"
+    fi
+    inside systemctl daemon-reload
+    inside systemctl restart "$unit"
+    until inside gpucloud-install status >/dev/null 2>&1; do sleep 1; done
+}
+
+declare_twenty() {
+    local n
+    sed -E 's/^quota = .*/quota = { instances = -1, vcpus = -1, memory_mib = -1 }/; /^instances = \[/,$d' "$full" >"$answers"
+    echo 'instances = ['
+    for n in $(seq 20); do
+        echo "    { name = \"at-once-$n\", image = \"guest\", flavor = \"ds2G\", network = \"private\"," \
+            "key_pair = \"demo\", security_groups = [\"ssh\"], floating_ip = false },"
+    done
+    echo ']'
+}
+
+active() {
+    echo "$(inside gpucloud-install instance list | grep -c "$1.*ACTIVE") of them ACTIVE"
+}
+
 twenty() {
     local begin n
-    truncate --size 1M "$root/root/blank.raw"
-    inside gpucloud-install image add blank --from /root/blank.raw >/dev/null 2>&1
-    inside gpucloud-install flavor add tiny --vcpus 1 --memory-mib 64 --disk-gib 1 >/dev/null 2>&1
-    inside gpucloud-install quota set instances=-1 vcpus=-1 >/dev/null 2>&1
+    empty_of_instances
+    fake_driver on
+    declare_twenty >>"$answers"
+    begin=$(date +%s.%N)
+    apply >/tmp/bench-twenty.log
+    echo "twenty declared, one apply: $(since "$begin") s, $(active at-once)"
+    empty_of_instances
     begin=$(date +%s.%N)
     for n in $(seq 20); do
-        inside gpucloud-install instance launch "at-once-$n" --image blank --flavor tiny --no-floating-ip --wait 0 >/dev/null 2>&1 &
+        inside gpucloud-install instance launch "each-$n" --no-floating-ip --wait 0 >/dev/null 2>&1 &
     done
     wait
-    echo "twenty at once: $(since "$begin") s, $(inside gpucloud-install instance list | grep -c 'at-once.*ACTIVE') of them ACTIVE"
-    for n in $(seq 20); do inside gpucloud-install instance delete "at-once-$n" --yes >/dev/null 2>&1 & done
-    wait
+    echo "twenty launched at once: $(since "$begin") s, $(active each)"
+    empty_of_instances
     begin=$(date +%s.%N)
     for n in $(seq 20); do
-        inside openstack --os-cloud gpucloud-demo server create --image blank --flavor tiny --network private --wait "serial-$n" >/dev/null
+        inside openstack --os-cloud gpucloud-demo server create --image guest --flavor ds2G --network private \
+            --key-name demo --security-group ssh --wait "serial-$n" >/dev/null
     done
-    echo "twenty by hand, one after the other: $(since "$begin") s"
-    for n in $(seq 20); do inside gpucloud-install instance delete "serial-$n" --yes >/dev/null 2>&1 & done
-    wait
-    inside gpucloud-install flavor delete tiny --yes >/dev/null 2>&1
-    inside gpucloud-install image delete blank --yes >/dev/null 2>&1
+    echo "twenty with the stock client, one after the other: $(since "$begin") s, $(active serial)"
+    empty_of_instances
+    for n in $(seq 20); do inside openstack --os-cloud gpucloud-demo port delete "at-once-$n"; done
+    fake_driver off
 }
 
 ours_chain

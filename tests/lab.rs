@@ -75,6 +75,7 @@ fn main() {
         trial("what_a_user_has_on_our_network_is_kept", scenario::resources::kept_for_users),
         trial("what_is_declared_later_is_made_and_taken_back", scenario::resources::declared_later),
         trial("an_api_that_is_away_is_waited_for", scenario::resources::patient),
+        trial("apis_that_stop_in_the_middle_are_waited_for", scenario::resources::stopped_in_the_middle),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
         trial("damage_is_found_and_mended", scenario::damage::found_and_mended),
         trial("lost_secrets_are_made_anew", scenario::damage::lost_secrets),

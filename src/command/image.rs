@@ -8,7 +8,6 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::installation::require_root;
 use crate::resources::catalogue::{self, PUBLISHED, Source};
-use crate::resources::fetch::Download;
 use crate::ui::text;
 use serde_json::json;
 
@@ -29,35 +28,21 @@ fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
         let what = format!("there is an image called {name} already{state}");
         return Err(Failure::new(what, "", format!("choose another name; or: gpucloud-install image delete {name}")));
     }
-    let download = match catalogue::source(options.from.as_deref().unwrap_or(&name))? {
-        Source::Guest => {
-            let next = "declare it: images = [{ name = \"guest\", from = \"guest\" }], then: gpucloud-install apply";
-            return Err(Failure::usage("the small guest is built by apply", next));
+    let source = catalogue::source(&name, options.from.as_deref().unwrap_or(&name))?;
+    let Source::File { path: file, download, mut properties } = source else {
+        let next = "declare it: images = [{ name = \"guest\", from = \"guest\" }], then: gpucloud-install apply";
+        return Err(Failure::usage("the small guest is built by apply", next));
+    };
+    if let Some(download) = download {
+        require_root(&session.host)?;
+        if !download.is_done(&host) {
+            session.ui.say(format!("Downloading {} ...", download.url));
+            download.run(&host)?;
         }
-        Source::File(path) => Ok(path),
-        Source::Published(it) => Err(Download::new(&it.name, &it.url, Some(&it.sums))),
-        Source::Address(url) => Err(Download::new(&name, &url, None)),
-    };
-    let file = match download {
-        Ok(path) => path,
-        Err(download) => {
-            require_root(&session.host)?;
-            if !download.is_done(&host) {
-                session.ui.say(format!("Downloading {} ...", download.url));
-                download.run(&host)?;
-            }
-            session.ui.say(format!("Its hash is {}.", download.pinned(&host)?));
-            download.path
-        }
-    };
-    let image = image::Image {
-        name: name.clone(),
-        file,
-        format: None,
-        properties: options.property.clone(),
-        parts: Vec::new(),
-        marked: false,
-    };
+        session.ui.say(format!("Its hash is {}.", download.pinned(&host)?));
+    }
+    properties.extend(options.property.clone());
+    let image = image::Image { name: name.clone(), file, format: None, properties, parts: Vec::new(), marked: false };
     let found = cloud.ask(|cloud| {
         image.ensure(cloud, &host)?;
         needed(image::find(cloud, &name)?, Kind::Image, &name)

@@ -2,7 +2,7 @@
 //! API in `cloud/resource/server.rs`; a new column is a field there, a cell and a key here, and a row in `docs/json.md`. A
 //! new verb is a variant in `cli/cloud.rs` and an arm here.
 
-use super::Session;
+use super::{Session, network};
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
 use crate::cloud::resource::server::{self, Found};
 use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
@@ -42,10 +42,14 @@ fn launch(session: &Session, options: &Launch) -> Result<ExitStatus, Failure> {
         key: options.key.clone(),
         security_groups: options.security_groups.clone(),
         floating_ip: !options.no_floating_ip,
-        wait: (options.wait > 0).then(|| Duration::from_secs(options.wait)),
     };
     let cloud = session.user_cloud(&options.cloud)?;
-    let launched = launch::launch(&session.watched_host(), &cloud, &order)?;
+    let host = session.watched_host();
+    let mut launched = launch::launch(&host, &cloud, &order)?;
+    if options.wait > 0 {
+        let waited = launched.wait(&host, &cloud, Duration::from_secs(options.wait));
+        waited.map_err(|failure| network::with_first_hop(session, failure))?;
+    }
     session.ui.document("instance launch", json!(launched));
     let mut line = format!("{} is built ({:.0} s)", launched.name, launched.built_after);
     if let Some(address) = launched.floating_ip {
@@ -86,8 +90,9 @@ fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure>
 }
 
 fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
-    let found = session.user_cloud(&options.cloud)?.ask(|cloud| server::get(cloud, &options.name))?;
-    let hop = ssh::look(found.address("floating"));
+    let cloud = session.user_cloud(&options.cloud)?;
+    let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
+    let hop = cloud.ask(|cloud| ssh::address_of(cloud, &found.id))?.map_or_else(|hop| hop, ssh::look);
     let mut document = document(&found);
     document["ssh"] = json!({"answers": matches!(hop, ssh::Hop::Answers(_)), "detail": hop.to_string()});
     session.ui.document("instance show", document.clone());

@@ -1,7 +1,9 @@
 //! Images that are known by name, and what else an image can come from.
 
+use super::fetch::Download;
 use crate::failure::Failure;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -20,6 +22,9 @@ pub struct Published {
     pub sums: String,
     /// Who logs in by SSH.
     pub user: String,
+    /// What Nova is told of it: "hw_firmware_type" = "uefi".
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
 }
 
 /// All of them.
@@ -36,30 +41,35 @@ pub static PUBLISHED: LazyLock<Vec<Published>> = LazyLock::new(|| {
 pub enum Source {
     /// Built here.
     Guest,
-    /// Published; its hash is known to its publisher.
-    Published(Published),
-    /// An address; its hash is not known to anybody, and pinned at the first download.
-    Address(String),
-    /// A file of this machine.
-    File(PathBuf),
+    /// A file of this machine, which has to be downloaded first where that is said.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// How it gets here.
+        download: Option<Download>,
+        /// What Nova is told of it.
+        properties: BTreeMap<String, String>,
+    },
 }
 
-/// What `from` means.
+/// What the image called `name` comes from, if `from` is said to be its source.
 ///
 /// # Errors
 /// It is neither a name of the catalogue, an address nor an absolute path.
-pub fn source(from: &str) -> Result<Source, Failure> {
+pub fn source(name: &str, from: &str) -> Result<Source, Failure> {
     if from == GUEST {
         return Ok(Source::Guest);
     }
     if let Some(published) = PUBLISHED.iter().find(|image| image.name == from) {
-        return Ok(Source::Published(published.clone()));
+        let download = Download::new(&published.name, &published.url, Some(&published.sums));
+        return Ok(downloaded(download, published.properties.clone()));
     }
     if from.starts_with("https://") || from.starts_with("http://") {
-        return Ok(Source::Address(from.to_owned()));
+        // Its hash is known to nobody, and pinned at the first download.
+        return Ok(downloaded(Download::new(name, from, None), BTreeMap::new()));
     }
     if from.starts_with('/') {
-        return Ok(Source::File(from.into()));
+        return Ok(Source::File { path: from.into(), download: None, properties: BTreeMap::new() });
     }
     Err(Failure::usage(
         format!("`{from}` is neither an image of the catalogue, an address nor an absolute path"),
@@ -68,6 +78,10 @@ pub fn source(from: &str) -> Result<Source, Failure> {
             PUBLISHED.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ")
         ),
     ))
+}
+
+fn downloaded(download: Download, properties: BTreeMap<String, String>) -> Source {
+    Source::File { path: download.path.clone(), download: Some(download), properties }
 }
 
 /// Who logs in by SSH to an instance of this image.
@@ -83,6 +97,15 @@ mod tests {
     fn the_catalogue_is_complete_and_over_https() {
         assert!(PUBLISHED.len() >= 6);
         assert!(PUBLISHED.iter().all(|image| image.url.starts_with("https://") && image.sums.starts_with("https://")));
-        assert!(source("trusty").is_err() && source("guest").is_ok() && source("/srv/x.qcow2").is_ok());
+        let known = |from| source("x", from).is_ok();
+        assert!(!known("trusty") && known("guest") && known("/srv/x.qcow2") && known("https://192.0.2.1/x.img"));
+    }
+
+    #[test]
+    fn the_distributions_get_firmware_and_machine_type_for_gpus() {
+        for image in PUBLISHED.iter().filter(|image| image.name != "cirros") {
+            let Ok(Source::File { properties, .. }) = source("x", &image.name) else { panic!("{}", image.name) };
+            assert_eq!((&*properties["hw_machine_type"], &*properties["hw_firmware_type"]), ("q35", "uefi"));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::ssh;
 use crate::cloud::refusal;
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
-use crate::cloud::{ApiError, Session, SharedSession};
+use crate::cloud::{ApiError, Id, Session, SharedSession};
 use crate::config::resources::EXTERNAL;
 use crate::failure::Failure;
 use crate::host::{Host, Result as HostResult};
@@ -33,8 +33,6 @@ pub struct Order {
     pub security_groups: Vec<String>,
     /// Whether it gets an address that others can reach.
     pub floating_ip: bool,
-    /// How long to wait until it answers SSH; `None`: not at all.
-    pub wait: Option<Duration>,
 }
 
 /// What came of it.
@@ -43,7 +41,7 @@ pub struct Launched {
     /// Its name.
     pub name: String,
     /// Its id.
-    pub id: String,
+    pub id: Id,
     /// "ACTIVE".
     pub state: String,
     /// Its address in its network.
@@ -56,10 +54,10 @@ pub struct Launched {
     pub answered_after: Option<f64>,
 }
 
-/// Makes it, and waits as long as was said.
+/// Makes it, and waits until Nova has built it.
 ///
 /// # Errors
-/// Something that it needs is missing or not unique, Nova's own fault, or the hop at which the way to it ended.
+/// Something that it needs is missing or not unique, or Nova's own fault.
 pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Launched, Failure> {
     let begin = Instant::now();
     let name = order.name.as_str();
@@ -78,19 +76,32 @@ pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Lau
         false => None,
     };
     let found = session.ask(|session| server::get(session, name))?;
-    if let (Some(limit), Some(address)) = (order.wait, floating_ip) {
-        ssh::wait(host, name, Some(address), limit)?;
-    }
-    let waited = order.wait.is_some() && floating_ip.is_some();
     Ok(Launched {
         name: name.to_owned(),
-        id: id.to_string(),
+        id,
         address: found.address("fixed"),
         state: found.status,
         floating_ip,
         built_after,
-        answered_after: waited.then(|| begin.elapsed().as_secs_f64()),
+        answered_after: None,
     })
+}
+
+impl Launched {
+    /// Waits until it answers SSH, where it has an address.
+    ///
+    /// # Errors
+    /// The hop at which the way to it ended.
+    pub fn wait(&mut self, host: &Host, session: &SharedSession, limit: Duration) -> Result<(), Failure> {
+        let Some(address) = self.floating_ip else { return Ok(()) };
+        if let Err(hop) = session.ask(|session| ssh::address_of(session, &self.id))? {
+            return Err(ssh::ends_at(&self.name, &hop).into());
+        }
+        let begin = Instant::now();
+        ssh::wait(host, &self.name, address, limit)?;
+        self.answered_after = Some(self.built_after + begin.elapsed().as_secs_f64());
+        Ok(())
+    }
 }
 
 fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()> {
@@ -105,7 +116,7 @@ fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()
 }
 
 /// A floating address at the first port of an instance.
-fn give_address(session: &Session, id: &crate::cloud::Id) -> Result<Ipv4Addr, ApiError> {
+fn give_address(session: &Session, id: &Id) -> Result<Ipv4Addr, ApiError> {
     let ports = port::of_device(session, id)?;
     let port = ports.first().ok_or_else(|| ApiError::unexpected("network", format!("instance {id} has no port")))?;
     Ok(floating_ip::allocate(session, EXTERNAL, &port.entry.id, false)?.floating_ip_address)

@@ -1,7 +1,7 @@
 //! Whether an instance answers SSH at its floating address, and where the way to it ends if not.
 
-use crate::cloud::resource::{floating_ip, port, server};
-use crate::cloud::{ApiError, Session};
+use crate::cloud::resource::{floating_ip, port, security_group, server};
+use crate::cloud::{ApiError, Id, Session};
 use crate::host::{Error, Host, Result};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,11 +11,16 @@ use std::time::Duration;
 pub const LIMIT: Duration = Duration::from_secs(600);
 const TRY_LIMIT: Duration = Duration::from_secs(3);
 
+/// SSH's port (RFC 4253).
+const PORT: u16 = 22;
+
 /// Where the way to an instance ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hop {
     /// It has no floating address.
     NoAddress,
+    /// No security group of it lets anybody in.
+    Shut,
     /// Nothing comes back from there.
     Silent(Ipv4Addr),
     /// Something says that nobody listens on port 22.
@@ -30,7 +35,8 @@ impl std::fmt::Display for Hop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Hop::NoAddress => write!(f, "it has no floating address"),
-            Hop::Silent(address) => write!(f, "{address} does not answer: still booting, or a security group says no"),
+            Hop::Shut => write!(f, "none of its security groups lets anybody in on TCP {PORT}"),
+            Hop::Silent(address) => write!(f, "{address} does not answer, as while it boots"),
             Hop::Refused(address) => write!(f, "{address} is there, its SSH server is not"),
             Hop::Mute(address) => write!(f, "{address}:22 takes connections and says nothing"),
             Hop::Answers(address) => write!(f, "{address} answers"),
@@ -38,16 +44,20 @@ impl std::fmt::Display for Hop {
     }
 }
 
-/// The floating address of the instance at the port called `port`.
-pub fn address_at(session: &Session, port: &str) -> std::result::Result<Option<Ipv4Addr>, ApiError> {
-    let Some(port) = port::find(session, port)? else { return Ok(None) };
-    Ok(floating_ip::at(session, &port.entry.id)?.map(|found| found.floating_ip_address))
+/// The floating address of the instance with this id, or why nobody can log in by one.
+pub fn address_of(session: &Session, server: &Id) -> std::result::Result<std::result::Result<Ipv4Addr, Hop>, ApiError> {
+    for port in port::of_device(session, server)? {
+        if let Some(found) = floating_ip::at(session, &port.entry.id)? {
+            let open = security_group::let_in(session, &port.security_groups, PORT)?;
+            return Ok(if open { Ok(found.floating_ip_address) } else { Err(Hop::Shut) });
+        }
+    }
+    Ok(Err(Hop::NoAddress))
 }
 
 /// Tries once.
-pub fn look(address: Option<Ipv4Addr>) -> Hop {
-    let Some(address) = address else { return Hop::NoAddress };
-    match TcpStream::connect_timeout(&SocketAddr::from((address, 22)), TRY_LIMIT) {
+pub fn look(address: Ipv4Addr) -> Hop {
+    match TcpStream::connect_timeout(&SocketAddr::from((address, PORT)), TRY_LIMIT) {
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Hop::Refused(address),
         Err(_) => Hop::Silent(address),
         Ok(mut stream) => {
@@ -65,26 +75,49 @@ pub fn look(address: Option<Ipv4Addr>) -> Hop {
 ///
 /// # Errors
 /// The hop at which the way ended, with what to look at.
-pub fn wait(host: &Host, name: &str, address: Option<Ipv4Addr>, limit: Duration) -> Result<()> {
-    let mut last = Hop::NoAddress;
+pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<()> {
+    let mut last = Hop::Silent(address);
     let waited = host.wait_until(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
         last = look(address);
-        Ok(matches!(last, Hop::Answers(_) | Hop::NoAddress))
+        Ok(matches!(last, Hop::Answers(_)))
     });
-    match (waited, &last) {
-        (Ok(()), Hop::Answers(_)) => Ok(()),
-        (Err(Error::Stopped), _) => Err(Error::Stopped),
-        _ => Err(Error::Explained {
-            what: format!("instance {name} does not answer SSH: {last}"),
-            evidence: String::new(),
-            next: format!("gpucloud-install instance console {name}; gpucloud-install network probe"),
-            retry: false,
-        }),
+    match waited {
+        Err(Error::TimedOut { .. }) => Err(ends_at(name, &last)),
+        waited => waited,
     }
 }
 
-/// Whether the instance is one that has to be waited for: running, with a floating address.
-pub fn is_expected(session: &Session, name: &str) -> std::result::Result<Option<(String, Ipv4Addr)>, ApiError> {
-    let Some(found) = server::look_up(session, name)?.filter(|found| found.status == "ACTIVE") else { return Ok(None) };
-    Ok(address_at(session, name)?.map(|address| (found.id.to_string(), address)))
+/// The error of an instance to which the way ends there.
+pub fn ends_at(name: &str, hop: &Hop) -> Error {
+    let next = match hop {
+        Hop::Shut => "resources.security_groups: a rule \"in tcp 22\"; or do not wait: --wait 0".to_owned(),
+        _ => format!("gpucloud-install instance console {name}; gpucloud-install network probe"),
+    };
+    let what = format!("instance {name} does not answer SSH: {hop}");
+    Error::Explained { what, evidence: String::new(), next, retry: false }
+}
+
+/// Whether an instance has to be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Not yet: it is not there, or being built.
+    Later,
+    /// Never: nobody can log in, or somebody stopped it.
+    Never,
+    /// The instance with this id, at this address.
+    At(Id, Ipv4Addr),
+}
+
+/// Whether the instance called `name` has to be waited for.
+pub fn expected(session: &Session, name: &str) -> std::result::Result<Expected, ApiError> {
+    let Some(found) = server::look_up(session, name)?.filter(|found| found.status != "BUILD") else {
+        return Ok(Expected::Later);
+    };
+    if found.status != "ACTIVE" {
+        return Ok(Expected::Never);
+    }
+    Ok(match address_of(session, &found.id)? {
+        Ok(address) => Expected::At(found.id, address),
+        Err(_) => Expected::Never,
+    })
 }

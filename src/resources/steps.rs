@@ -2,6 +2,7 @@
 
 use super::catalogue::{self, Source};
 use super::fetch::Download;
+use super::ssh::Expected;
 use super::{file, guest, keys, ssh};
 use crate::action::resource::Wanted;
 use crate::action::task::{self, Task};
@@ -123,23 +124,13 @@ impl Maker<'_> {
 
     fn image(&self, answer: &ImageAnswer) -> Result<Vec<Step>, Failure> {
         let name = answer.name.to_string();
-        let properties = answer.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let image =
-            |file| Image { name: name.clone(), file, format: None, properties, parts: Vec::new(), marked: true };
-        let (fetched, image) = match catalogue::source(&answer.from)? {
-            Source::Guest => return Ok(self.guest(&name)),
-            Source::File(path) => (None, image(path)),
-            Source::Published(it) => {
-                let download = Download::new(&it.name, &it.url, Some(&it.sums));
-                (Some(download.clone()), image(download.path))
-            }
-            Source::Address(url) => {
-                let download = Download::new(&name, &url, None);
-                (Some(download.clone()), image(download.path))
-            }
+        let Source::File { path: file, download, mut properties } = catalogue::source(&name, &answer.from)? else {
+            return Ok(self.guest(&name));
         };
+        properties.extend(answer.properties.clone());
+        let image = Image { name, file, format: None, properties, parts: Vec::new(), marked: true };
         let mut step = self.step(self.by_admin(image), &[]);
-        if let Some(download) = fetched {
+        if let Some(download) = download {
             step.actions.insert(0, Box::new(fetch(download)));
         }
         Ok(vec![step])
@@ -152,7 +143,7 @@ impl Maker<'_> {
             name: name.to_owned(),
             file: file(name),
             format: Some(format),
-            properties: Vec::new(),
+            properties: BTreeMap::new(),
             parts: Vec::new(),
             marked: true,
         };
@@ -164,7 +155,7 @@ impl Maker<'_> {
         let image = Image {
             name: name.to_owned(),
             file: file(disk),
-            properties: vec![property("os_command_line", "console=ttyS0 quiet"), property("hw_rng_model", "virtio")],
+            properties: [property("os_command_line", "console=ttyS0 quiet"), property("hw_rng_model", "virtio")].into(),
             parts: vec![property("kernel_id", kernel), property("ramdisk_id", initramfs)],
             ..part(disk, Format::Raw)
         };
@@ -284,18 +275,18 @@ impl Maker<'_> {
         let (instance, instance_again) = (name.to_owned(), name.to_owned());
         let probe = move |host: &Host| {
             let noted = files::read_text(host, &stamp)?;
-            Ok(match session.look(host, |session| ssh::is_expected(session, &instance)) {
-                Ok(Some((server, _))) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
-                Ok(Some((_, address))) => Checked::needed(format!("wait until {address} answers SSH")),
-                Ok(None) if noted.is_some() => Checked::Done,
+            Ok(match session.look(host, |session| ssh::expected(session, &instance)) {
+                Ok(Expected::At(server, _)) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
+                Ok(Expected::At(_, address)) => Checked::needed(format!("wait until {address} answers SSH")),
+                Ok(Expected::Never) => Checked::Done,
                 _ => Checked::Later("when the instance runs".into()),
             })
         };
         let work = move |host: &Host| {
-            let expected = again.ask(|session| ssh::is_expected(session, &instance_again))?;
-            let Some((server, address)) = expected else { return Ok(()) };
-            ssh::wait(host, &instance_again, Some(address), ssh::LIMIT)?;
-            files::write(host, &stamp_again, server.as_bytes(), 0o644, None)
+            let expected = again.ask(|session| ssh::expected(session, &instance_again))?;
+            let Expected::At(server, address) = expected else { return Ok(()) };
+            ssh::wait(host, &instance_again, address, ssh::LIMIT)?;
+            files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None)
         };
         let wait =
             Task::new(id, format!("Wait until {name} answers"), probe, work).at_runtime().asking_the_running_system();

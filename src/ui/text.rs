@@ -72,14 +72,23 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
+/// The first names of a list that may be long.
+fn first_few(all: &[String]) -> String {
+    const FEW: usize = 5;
+    match all.len().saturating_sub(FEW) {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..FEW].join(", ")),
+    }
+}
+
 /// The plan in words: each step that would do something, each action with what it changes.
 pub fn plan(plan: &Plan, with_diffs: bool) -> String {
     let mut lines = Vec::new();
-    for orphan in &plan.orphans {
-        lines.push(match &orphan.undo {
-            Some(undo) => format!("no longer wanted: {undo}"),
-            None => format!("no longer wanted, but kept, because it carries data: {}", orphan.id),
-        });
+    let undone = plan.orphans.iter().filter_map(|orphan| orphan.undo.as_deref());
+    lines.extend(undone.map(|undo| format!("no longer wanted: {undo}")));
+    let kept: Vec<String> = plan.orphans.iter().filter(|o| o.undo.is_none()).map(|o| o.id.to_string()).collect();
+    if !kept.is_empty() {
+        lines.push(format!("no longer wanted, but kept for the data that it carries: {}", first_few(&kept)));
     }
     for step in plan.steps.iter().filter(|step| step.pending() > 0) {
         lines.push(bold(&format!("{} ({})", step.step.title, step.step.id)));

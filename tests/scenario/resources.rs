@@ -3,7 +3,7 @@
 use super::{LAB, Verdict, documents};
 use crate::machine::{inside, installer, read, write};
 use serde_json::Value;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -90,7 +90,25 @@ pub fn agree() -> Verdict {
     assert_eq!(names(&list("instance"), "instances"), stock_list("gpucloud-demo", &["server"]));
     assert_eq!(names(&list("image"), "images"), stock_list("gpucloud-demo", &["image"]));
     assert_eq!(names(&list("flavor"), "flavors"), stock_list("gpucloud-demo", &["flavor"]));
+    let quota = installer(LAB, &["quota", "show", "--json"]).expect(0).json();
+    let stock: Value = serde_json::from_str(&openstack("gpucloud-demo", &["quota", "show", "--format", "json"]))?;
+    for (ours, theirs) in [
+        ("instances", "instances"),
+        ("vcpus", "cores"),
+        ("memory_mib", "ram"),
+        ("networks", "networks"),
+        ("floating_ips", "floating-ips"),
+    ] {
+        let row =
+            stock.as_array().unwrap().iter().find(|row| row["Resource"].as_str().unwrap().replace('_', "-") == theirs);
+        assert_eq!(limit(&quota, ours), row.unwrap()["Limit"], "{ours}: {stock}");
+    }
     Ok(())
+}
+
+/// What `quota show --json` says of one thing.
+fn limit(quota: &Value, name: &str) -> Value {
+    quota["quota"].as_array().unwrap().iter().find(|counted| counted["name"] == name).unwrap()["limit"].clone()
 }
 
 /// Deleted and changed behind our back: named, mended; a kill in the middle makes nothing twice.
@@ -180,6 +198,17 @@ pub fn verbs() -> Verdict {
     documents::check("instance launch", &launched);
     assert_eq!(launched["state"], "ACTIVE");
     assert!(launched["answered_after"].as_f64().unwrap() > 0.0);
+    // Where the way to an instance ends: at somebody else's packet filter, at its own security groups.
+    let foreign =
+        "add table inet foreign; add chain inet foreign f { type filter hook forward priority 10; policy drop; }";
+    inside(LAB, &["nft", foreign]).expect(0);
+    let cut_off = ["instance", "launch", "cut-off", "--flavor", "tiny", "--image", "guest", "--wait", "1"];
+    wrong(&cut_off, "network probe, other filters: ");
+    inside(LAB, &["nft", "delete table inet foreign"]).expect(0);
+    installer(LAB, &["instance", "delete", "cut-off", "--yes"]).expect(0);
+    let shut = ["instance", "launch", "shut", "--flavor", "tiny", "--image", "guest", "--security-group", "default"];
+    wrong(&shut, "none of its security groups lets anybody in on TCP 22");
+    installer(LAB, &["instance", "delete", "shut", "--yes"]).expect(0);
     installer(LAB, &["instance", "stop", "one"]).expect(0);
     installer(LAB, &["instance", "start", "one"]).expect(0);
     installer(LAB, &["instance", "resize", "one", "--flavor", "ds2G", "--yes"]).expect(0);
@@ -234,9 +263,7 @@ pub fn declared_later() -> Verdict {
     let done = installer(LAB, &["apply", "--yes"]).expect(0);
     assert!(format!("{}{}", done.out, done.err).contains("no volume service"), "{}", done.err);
     let quota = installer(LAB, &["quota", "show", "--json"]).expect(0).json();
-    let limit =
-        |name: &str| quota["quota"].as_array().unwrap().iter().find(|q| q["name"] == name).unwrap()["limit"].clone();
-    assert_eq!((limit("instances"), limit("floating_ips")), (12.into(), 7.into()));
+    assert_eq!((limit(&quota, "instances"), limit(&quota, "floating_ips")), (12.into(), 7.into()));
     let flavor = openstack("gpucloud", &["flavor", "show", "extra", "-f", "value", "-c", "properties"]);
     assert!(flavor.contains("hw:cpu_policy"), "{flavor}");
     let key = inside(LAB, &["ssh-keygen", "-l", "-f", "/root/.ssh/gpucloud-second"]).expect(0).out;
@@ -260,5 +287,41 @@ pub fn patient() -> Verdict {
     inside(LAB, &["systemctl", "stop", "gpucloud-nova-api.service"]).expect(0);
     let done = apply();
     assert!(done["changed"].as_u64().unwrap() >= 2, "{done}");
+    Ok(())
+}
+
+/// APIs that stop while something is made: waited for, and nothing is made twice.
+pub fn stopped_in_the_middle() -> Verdict {
+    let address = floating_ip("demo");
+    openstack("gpucloud-demo", &["server", "delete", "--wait", "demo"]);
+    openstack("gpucloud-demo", &["floating", "ip", "delete", &address]);
+    openstack("gpucloud-demo", &["port", "delete", "demo"]);
+    let mut run = std::process::Command::new(crate::machine::program())
+        .args(["lab", "exec", LAB, "--", "gpucloud-install", "apply", "--yes", "--foreground", "--progress", "json"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    let mut said = Vec::new();
+    for line in BufReader::new(run.stderr.take().unwrap()).lines() {
+        let line = line?;
+        let away = |unit: &str| {
+            inside(LAB, &["systemctl", "kill", "--signal", "KILL", unit]);
+            inside(LAB, &["systemctl", "stop", unit]).expect(0);
+            std::thread::sleep(Duration::from_secs(4));
+            inside(LAB, &["systemctl", "start", unit]).expect(0);
+        };
+        if line.contains("\"step-started\"") && line.contains("\"port-demo\"") {
+            away("gpucloud-neutron-api.service");
+        }
+        if line.contains("\"step-started\"") && line.contains("\"instance-demo\"") {
+            away("gpucloud-nova-api.service");
+        }
+        said.push(line);
+    }
+    assert!(run.wait()?.success(), "{}", said.join("\n"));
+    assert_eq!(stock_list("gpucloud-demo", &["server"]), ["demo"]);
+    let ports = stock_list("gpucloud-demo", &["port"]);
+    assert_eq!(ports.iter().filter(|name| *name == "demo").count(), 1, "{ports:?}");
+    installer(LAB, &["doctor"]).expect(0);
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What an image's file is.
@@ -46,7 +47,7 @@ pub struct Image {
     /// What that is, if not told by its content.
     pub format: Option<Format>,
     /// Properties: "hw_machine_type" = "q35".
-    pub properties: Vec<(String, String)>,
+    pub properties: BTreeMap<String, String>,
     /// Properties whose value is the id of another image: "kernel_id" = "guest-kernel".
     pub parts: Vec<(String, String)>,
     /// Whether it carries our mark.

@@ -26,6 +26,9 @@ pub struct Found {
     pub entry: Entry,
     /// Its addresses.
     pub fixed_ips: Vec<FixedIp>,
+    /// Its security groups.
+    #[serde(default)]
+    pub security_groups: Vec<Id>,
     /// The instance that has it; "" for none.
     #[serde(default)]
     pub device_id: String,
@@ -61,7 +64,8 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
 
 /// Ports of the instance with this id.
 pub fn of_device(session: &Session, server: &Id) -> Result<Vec<Found>, ApiError> {
-    super::list(session, "network", &format!("/ports?device_id={server}"), "ports")
+    let all: Vec<Found> = super::list(session, "network", "/ports", "ports")?;
+    Ok(all.into_iter().filter(|port| port.device_id == server.as_str()).collect())
 }
 
 impl Resource for Port {

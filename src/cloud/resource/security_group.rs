@@ -49,7 +49,23 @@ pub fn id_of(session: &Session, name: &str) -> Result<Id, ApiError> {
     super::needed(find(session, name)?.map(|found| found.entry.id), Kind::SecurityGroup, name)
 }
 
+/// Whether one of these groups lets everybody in on a TCP port. (A rule for members of a group does not.)
+pub fn let_in(session: &Session, groups: &[Id], port: u16) -> Result<bool, ApiError> {
+    let all: Vec<Found> = super::list(session, "network", "/security-groups", "security_groups")?;
+    let of_these = all.iter().filter(|found| groups.contains(&found.entry.id));
+    Ok(of_these.flat_map(|found| &found.security_group_rules).any(|rule| rule.lets_in(port)))
+}
+
 impl FoundRule {
+    fn lets_in(&self, port: u16) -> bool {
+        let ports = self.port_range_min.unwrap_or(0)..=self.port_range_max.unwrap_or(u16::MAX);
+        self.direction == "ingress"
+            && self.ethertype == "IPv4"
+            && self.remote_group_id.is_none()
+            && matches!(self.protocol.as_deref(), None | Some("tcp" | "6"))
+            && ports.contains(&port)
+    }
+
     fn is(&self, rule: &Rule) -> bool {
         let remote = self.remote_ip_prefix.as_deref().filter(|net| *net != "0.0.0.0/0").map(str::to_owned);
         self.ethertype == "IPv4"

@@ -220,6 +220,12 @@ impl Resource for Server {
 
 /// What Nova still does with the instance called `name`; an error that says why when it failed.
 pub fn building(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
+    // Asked again and again, by many at once: without details Nova asks Neutron nothing.
+    let path = format!("/servers?status=BUILD&name={}", encode(name));
+    let building: Vec<Entry> = list(session, "compute", &path, "servers")?;
+    if building.iter().any(|server| server.name == name) {
+        return Ok(Some("being built".into()));
+    }
     let found = get(session, name)?;
     match found.status.as_str() {
         "BUILD" => Ok(Some(found.task.unwrap_or_else(|| "scheduling".into()))),
