@@ -2,7 +2,8 @@
 # All tests: installs what they need, then formatting, lints, shell scripts, unit tests, whole installations.
 #   ./test.sh          what continuous integration runs
 #   ./test.sh --fast   without whole installations
-#   ./test.sh --long   with what takes an hour: forty installations, each killed once
+#   ./test.sh --long   with what takes an hour: forty installations, each killed once; and, where
+#                      GPUCLOUD_TEST_GIT_BASE names a folder with a mirror of its repositories, a real DevStack
 set -euo pipefail
 cd "$(dirname "$0")"
 

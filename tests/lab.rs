@@ -10,6 +10,7 @@ mod machine;
 mod scenario;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use scenario::resources::{self, NATIVE};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by the first test that fails: what builds on it cannot succeed, and would hide it.
@@ -44,11 +45,18 @@ fn main() {
     };
     let long = std::env::var_os("GPUCLOUD_TEST_LONG").is_some();
     if !long {
-        eprintln!("ignored: forty_installations_killed_once_each_go_on: takes an hour; ./test.sh --long");
+        eprintln!(
+            "ignored: what takes too long (forty installations killed once each, a real DevStack): ./test.sh --long"
+        );
     }
     let long_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
         Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || !long)
     };
+    let no_mirror = resources::no_mirror().filter(|_| long);
+    if let Some(reason) = &no_mirror {
+        eprintln!("ignored: a_real_devstack_has_the_same_resources: {reason}");
+    }
+    let no_devstack = reason.is_some() || !long || no_mirror.is_some();
     let trials = vec![
         trial("a_host_boots_in_which_nothing_is_installed", scenario::host_boots),
         trial("wrong_answers_are_refused_and_change_nothing", scenario::wrong_answers),
@@ -66,16 +74,16 @@ fn main() {
         trial("documents_are_as_they_are_documented", scenario::documents::of_a_standing_cloud),
         trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
         browser_trial("the_administrator_logs_in_with_a_browser", scenario::dashboard),
-        trial("the_declared_instance_answers_from_host_and_lan", scenario::resources::answers),
-        trial("a_second_apply_writes_nothing_to_the_cloud_and_lists_agree", scenario::resources::agree),
-        browser_trial("the_user_sees_the_declared_resources_in_a_browser", scenario::dashboard_of_the_user),
-        trial("resources_changed_by_hand_are_named_and_mended", scenario::resources::mended),
-        trial("the_everyday_verbs_work_and_explain", scenario::resources::verbs),
-        trial("what_is_wrong_with_a_resource_is_said", scenario::resources::said),
-        trial("what_a_user_has_on_our_network_is_kept", scenario::resources::kept_for_users),
-        trial("what_is_declared_later_is_made_and_taken_back", scenario::resources::declared_later),
-        trial("an_api_that_is_away_is_waited_for", scenario::resources::patient),
-        trial("apis_that_stop_in_the_middle_are_waited_for", scenario::resources::stopped_in_the_middle),
+        trial("the_declared_instance_answers_from_host_and_lan", || resources::answers(&NATIVE)),
+        trial("a_second_apply_writes_nothing_to_the_cloud_and_lists_agree", || resources::agree(&NATIVE)),
+        browser_trial("user_and_administrator_see_the_resources_in_a_browser", scenario::dashboard_of_the_resources),
+        trial("resources_changed_by_hand_are_named_and_mended", || resources::mended(&NATIVE)),
+        trial("the_everyday_verbs_work_and_explain", || resources::verbs(&NATIVE)),
+        trial("what_is_wrong_with_a_resource_is_said", || resources::said(&NATIVE)),
+        trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
+        trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
+        trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
+        trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
         trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
         trial("damage_is_found_and_mended", scenario::damage::found_and_mended),
         trial("lost_secrets_are_made_anew", scenario::damage::lost_secrets),
@@ -99,6 +107,7 @@ fn main() {
         trial("an_uninstall_killed_three_times_leaves_nothing", scenario::uninstall),
         trial("a_run_goes_on_by_itself_after_a_reboot", scenario::goes_on_after_reboot),
         trial("lab_down_leaves_no_trace_on_this_machine", scenario::down),
+        long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack).with_ignored_flag(no_devstack),
         long_trial("forty_installations_killed_once_each_go_on", scenario::long::single_kills),
     ];
     let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);

@@ -145,7 +145,8 @@ fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> 
     let url = cloud.ask(|cloud| server::console_url(cloud, &found.id)).ok();
     session.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
     if !session.ui.is_json() {
-        session.ui.raw(&output);
+        // What a guest prints must not steer the terminal of whoever reads it.
+        session.ui.raw(&console::strip_ansi_codes(&output));
         session.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
     Ok(ExitStatus::Done)

@@ -261,7 +261,6 @@ async fn dashboard_of(page: &Client, user: &str) -> Result<String, CmdError> {
     let secrets = read(LAB, "/etc/gpucloud/secrets.toml");
     let secret = format!("{user} = ");
     let password = secrets.lines().find_map(|line| line.strip_prefix(&secret)).unwrap().trim_matches('"');
-    page.goto(&format!("{dashboard}/auth/logout/")).await?;
     page.goto(&format!("{dashboard}/")).await?;
     page.wait().for_element(Locator::Id("id_username")).await?.send_keys(user).await?;
     browser::picture(page, "login").await?;
@@ -280,8 +279,8 @@ pub fn dashboard() -> Verdict {
     })
 }
 
-/// What was declared, as its user sees it.
-pub fn dashboard_of_the_user() -> Verdict {
+/// What was declared, as its user and the administrator see it.
+pub fn dashboard_of_the_resources() -> Verdict {
     browser::visit(async |page| {
         let dashboard = dashboard_of(page, "demo").await?;
         page.goto(&format!("{dashboard}/project/instances/")).await?;
@@ -290,6 +289,15 @@ pub fn dashboard_of_the_user() -> Verdict {
         page.goto(&format!("{dashboard}/project/network_topology/")).await?;
         page.wait().for_element(Locator::XPath("//*[contains(text(), 'private')]")).await?;
         browser::picture(page, "topology").await
+    })?;
+    browser::visit(async |page| {
+        let dashboard = dashboard_of(page, "admin").await?;
+        page.goto(&format!("{dashboard}/admin/instances/")).await?;
+        page.wait().for_element(Locator::XPath("//tr[contains(., 'demo') and contains(., 'ds2G')]")).await?;
+        browser::picture(page, "admin-instances").await?;
+        page.goto(&format!("{dashboard}/project/network_topology/")).await?;
+        page.wait().for_element(Locator::XPath("//*[contains(text(), 'public')]")).await?;
+        browser::picture(page, "admin-topology").await
     })
 }
 
