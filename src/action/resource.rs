@@ -78,16 +78,10 @@ impl Action for Wanted {
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         let go_on = || host.go_on().is_ok();
         self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host))?;
-        let mut awaited = String::new();
-        let waited = host.wait_until(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {
-            let look = self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session))?;
-            awaited = look.unwrap_or_default();
-            Ok(awaited.is_empty())
+        let waited = host.wait_while(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {
+            Ok(self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session))?)
         });
-        waited.map(|()| Applied::Done).map_err(|error| match error {
-            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({awaited})"), seconds },
-            other => refusal::explained(host, other),
-        })
+        waited.map(|()| Applied::Done).map_err(|error| refusal::explained(host, error))
     }
 }
 

@@ -152,17 +152,22 @@ fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> 
     Ok(ExitStatus::Done)
 }
 
+/// What Nova does with it: "powering-off".
+fn doing(found: &Found) -> String {
+    found.task.as_ref().unwrap_or(&found.status).clone()
+}
+
 fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -> Result<Found, Failure> {
     let host = session.watched_host();
     let mut last = None;
-    host.wait_until(&format!("instance {name} {state}"), ACT_LIMIT, POLL, || {
+    host.wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
         let found = cloud.ask(|cloud| server::get(cloud, name))?;
         if found.status == "ERROR" {
             return Err(found.fault_in_words().into());
         }
-        let done = found.status == state && found.task.is_none();
+        let missing = (found.status != state || found.task.is_some()).then(|| doing(&found));
         last = Some(found);
-        Ok(done)
+        Ok(missing)
     })?;
     last.ok_or_else(|| Failure::bug("nothing was waited for"))
 }
@@ -207,9 +212,9 @@ fn resize(session: &Session, options: &Resize) -> Result<ExitStatus, Failure> {
 /// Waits while Nova resizes; whether it now waits for a yes. Where it cannot, the instance is as it was.
 fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -> Result<bool, Failure> {
     let mut found = cloud.ask(|cloud| server::get(cloud, name))?;
-    session.watched_host().wait_until(&format!("instance {name} resized"), ACT_LIMIT, POLL, || {
+    session.watched_host().wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
         found = cloud.ask(|cloud| server::get(cloud, name))?;
-        Ok(found.task.is_none())
+        Ok(found.task.is_some().then(|| doing(&found)))
     })?;
     match found.status.as_str() {
         "VERIFY_RESIZE" => Ok(true),

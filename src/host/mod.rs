@@ -136,7 +136,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub trait Observer: Send + Sync {
     /// One line of output of a program.
     fn line(&self, text: &str);
-    /// How far the change is; both numbers in the same unit (bytes, packages, seconds).
+    /// How far the change is; both numbers in the same unit (bytes, packages, seconds). Equal ones: it is done; a
+    /// total of 0: not known.
     fn progress(&self, done: u64, total: u64, what: &str);
     /// Something the administrator should know although the change goes on.
     fn warning(&self, text: &str);
@@ -319,6 +320,36 @@ impl Host {
             }
             std::thread::sleep(every);
         }
+    }
+
+    /// Waits like [`Host::wait_until`] as long as `missing` says what is still missing, and shows that.
+    ///
+    /// # Errors
+    /// The same; [`Error::TimedOut`] says what was missing last.
+    pub fn wait_while(
+        &self,
+        what: &str,
+        limit: std::time::Duration,
+        every: std::time::Duration,
+        mut missing: impl FnMut() -> Result<Option<String>>,
+    ) -> Result<()> {
+        let (begin, seconds) = (std::time::Instant::now(), limit.as_secs());
+        let mut last = String::new();
+        let waited = self.wait_until(what, limit, every, || {
+            let missing = missing()?;
+            if let Some(missing) = &missing {
+                self.progress(begin.elapsed().as_secs(), seconds, &format!("s at most, {what}: {missing}"));
+                last.clone_from(missing);
+            }
+            Ok(missing.is_none())
+        });
+        if !last.is_empty() {
+            self.progress(seconds, seconds, &format!("s at most, {what}"));
+        }
+        waited.map_err(|error| match error {
+            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },
+            other => other,
+        })
     }
 
     /// Called before each write; dies here in tests of interrupted runs.

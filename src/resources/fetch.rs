@@ -112,7 +112,7 @@ impl Download {
             // The server cannot go on in the middle, or has another version by now.
             file.set_len(0).map_err(io("empty"))?;
         }
-        let (mut done, total) = (answer.from, answer.from + answer.remaining.unwrap_or(0));
+        let (mut done, total) = (answer.from, answer.remaining.map_or(0, |remaining| answer.from + remaining));
         let mut buffer = vec![0; CHUNK];
         loop {
             host.go_on()?;

@@ -105,13 +105,8 @@ impl Launched {
 }
 
 fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()> {
-    let begin = Instant::now();
-    host.wait_until(&format!("instance {name} built"), BUILD_LIMIT, POLL, || {
-        let task = session.ask(|session| server::building(session, name))?;
-        if let Some(task) = &task {
-            host.progress(begin.elapsed().as_secs(), BUILD_LIMIT.as_secs(), &format!("s, {name}: {task}"));
-        }
-        Ok(task.is_none())
+    host.wait_while(&format!("instance {name}"), BUILD_LIMIT, POLL, || {
+        Ok(session.ask(|session| server::building(session, name))?)
     })
 }
 

@@ -77,9 +77,9 @@ pub fn look(address: Ipv4Addr) -> Hop {
 /// The hop at which the way ended, with what to look at.
 pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<()> {
     let mut last = Hop::Silent(address);
-    let waited = host.wait_until(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
+    let waited = host.wait_while(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
         last = look(address);
-        Ok(matches!(last, Hop::Answers(_)))
+        Ok((!matches!(last, Hop::Answers(_))).then(|| last.to_string()))
     });
     match waited {
         Err(Error::TimedOut { .. }) => Err(ends_at(name, &last)),

@@ -151,7 +151,7 @@ impl Sink for Bars {
             }
             Event::StepStarted { step } => self.begin(step),
             Event::ActionStarted { step, text, .. } | Event::Line { step, text } => self.message(step, text),
-            Event::Progress { step, done, total, text } => self.message(step, &format!("{done}/{total} {text}")),
+            Event::Progress { step, done, total, text } => self.message(step, &text::amount(*done, *total, text)),
             Event::StepDone { step, seconds, .. } => self.done(step, *seconds),
             Event::StepFailed { step, what, .. } => {
                 self.end(step, |title| format!("{} {title}: {what}", text::red("failed")));

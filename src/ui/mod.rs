@@ -83,7 +83,7 @@ impl Ui {
     /// What shows one piece of work that is done here.
     pub fn observer(&self) -> Arc<dyn crate::host::Observer> {
         if self.progress == Progress::Auto && std::io::stderr().is_terminal() {
-            Arc::new(progress::Bar::new())
+            Arc::new(progress::Bar::default())
         } else {
             Arc::new(progress::Now::new())
         }

@@ -3,28 +3,32 @@
 use super::text;
 use crate::host::Observer;
 use indicatif::ProgressBar;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a line is written where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(120);
 
-/// A bar.
-pub struct Bar(ProgressBar);
+/// A bar, as long as something is under way.
+#[derive(Default)]
+pub struct Bar(Mutex<Option<ProgressBar>>);
 
 impl Bar {
-    /// One that shows itself with the first news.
-    pub fn new() -> Self {
-        let bar = ProgressBar::new_spinner().with_style(text::spinner_style());
-        bar.enable_steady_tick(TICK);
-        Self(bar)
+    fn shown(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(shown: &mut Option<ProgressBar>) {
+        if let Some(bar) = shown.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        Self::end(&mut self.shown());
     }
 }
 
@@ -32,11 +36,25 @@ impl Observer for Bar {
     fn line(&self, _text: &str) {}
 
     fn progress(&self, done: u64, total: u64, what: &str) {
-        self.0.set_message(format!("{done}/{total} {what}"));
+        let mut shown = self.shown();
+        if total > 0 && done >= total {
+            return Self::end(&mut shown);
+        }
+        let bar = shown.get_or_insert_with(|| {
+            let bar = ProgressBar::new(total).with_style(text::bar_style());
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(text::amount(done, total, what));
     }
 
     fn warning(&self, text: &str) {
-        self.0.println(format!("warning: {text}"));
+        match self.shown().as_ref() {
+            Some(bar) => bar.println(format!("warning: {text}")),
+            None => super::line(std::io::stderr(), &format!("warning: {text}")),
+        }
     }
 }
 
@@ -57,7 +75,7 @@ impl Observer for Now {
         let Ok(mut last) = self.0.lock() else { return };
         if last.is_none_or(|last| last.elapsed() >= EVERY) {
             *last = Some(Instant::now());
-            super::line(std::io::stderr(), &format!("        {done}/{total} {what}"));
+            super::line(std::io::stderr(), &format!("        {}", text::amount(done, total, what)));
         }
     }
 

@@ -205,11 +205,25 @@ pub fn spinner_style() -> indicatif::ProgressStyle {
     template.unwrap_or_else(|_| style::ProgressStyle::default_spinner()).tick_chars(ticks)
 }
 
+/// How far something is: "12/600 MiB of x"; without a total where nobody knows it.
+pub fn amount(done: u64, total: u64, what: &str) -> String {
+    if total == 0 { format!("{done} {what}") } else { format!("{done}/{total} {what}") }
+}
+
+/// The style of one piece of work.
+pub fn bar_style() -> indicatif::ProgressStyle {
+    let template = style::ProgressStyle::with_template("{elapsed:.dim} [{bar:30}] {wide_msg:.dim}");
+    template.unwrap_or_else(|_| style::ProgressStyle::default_bar()).progress_chars(bar_chars())
+}
+
 /// The style of the line that counts steps.
 pub fn overall_style() -> indicatif::ProgressStyle {
     let template = style::ProgressStyle::with_template("[{bar:30}] {pos}/{len} steps, {elapsed}");
-    let bar = if is_utf8() { "━╸ " } else { "=> " };
-    template.unwrap_or_else(|_| style::ProgressStyle::default_bar()).progress_chars(bar)
+    template.unwrap_or_else(|_| style::ProgressStyle::default_bar()).progress_chars(bar_chars())
+}
+
+fn bar_chars() -> &'static str {
+    if is_utf8() { "━╸ " } else { "=> " }
 }
 
 #[cfg(test)]

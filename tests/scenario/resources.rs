@@ -108,6 +108,11 @@ impl Cloud {
     }
 }
 
+/// DevStack has more than one image, flavor and network.
+fn launch<'a>(name: &'a str, flavor: &'a str) -> [&'a str; 9] {
+    ["instance", "launch", name, "--image", "guest", "--network", "private", "--flavor", flavor]
+}
+
 fn names(document: &Value, key: &str) -> Vec<String> {
     let entries = document[key].as_array().unwrap();
     let mut names: Vec<String> = entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
@@ -205,7 +210,7 @@ pub fn mended(cloud: &Cloud) -> Verdict {
 pub fn said(cloud: &Cloud) -> Verdict {
     let second = cloud.openstack(cloud.user, &["network", "create", "private", "-f", "value", "-c", "id"]);
     cloud.fails(&["apply", "--yes"], "2 are called private");
-    cloud.fails(&["instance", "launch", "two", "--network", "private", "--image", "guest"], "2 are called private");
+    cloud.fails(&launch("two", "ds2G"), "2 are called private");
     cloud.openstack(cloud.user, &["network", "delete", second.trim()]);
 
     let only = cloud.floating_ip("demo");
@@ -217,7 +222,7 @@ pub fn said(cloud: &Cloud) -> Verdict {
         cloud.openstack(cloud.admin, &subnet);
     };
     pool(&only, &only);
-    cloud.fails(&["instance", "launch", "two", "--image", "guest"], "pool has no free address");
+    cloud.fails(&launch("two", "ds2G"), "pool has no free address");
     pool(whole["start"].as_str().unwrap(), whole["end"].as_str().unwrap());
     cloud.installer(&["instance", "delete", "two", "--yes"]).expect(0);
 
@@ -237,15 +242,18 @@ pub fn said(cloud: &Cloud) -> Verdict {
 
 /// The everyday verbs, and what they say when something is wrong.
 pub fn verbs(cloud: &Cloud) -> Verdict {
-    cloud.fails(&["instance", "launch", "one", "--image", "nosuch"], "no image called nosuch");
-    cloud.fails(&["instance", "launch", "demo"], "already");
+    cloud.fails(
+        &["instance", "launch", "one", "--flavor", "ds2G", "--network", "private", "--image", "nosuch"],
+        "no image called nosuch",
+    );
+    cloud.fails(&launch("demo", "ds2G"), "already");
     cloud.fails(&["instance", "show", "nosuch"], "no instance called nosuch");
     cloud.fails(&["flavor", "add", "ds2G", "--vcpus", "1", "--memory-mib", "64"], "already");
     cloud.fails(&["image", "add", "x", "--from", "nosuch"], "neither an image of the catalogue");
     cloud.fails(&["quota", "set", "nosuch=1"], "does not count");
     let flavors = ["flavor", "add", "tiny", "--vcpus", "1", "--memory-mib", "192", "--disk-gib", "1", "--json"];
     assert_eq!(cloud.installer(&flavors).expect(0).json()["memory_mib"], 192);
-    let launched = cloud.installer(&["instance", "launch", "one", "--flavor", "tiny", "--image", "guest", "--json"]);
+    let launched = cloud.installer(&[&launch("one", "tiny")[..], &["--json"]].concat());
     let launched = launched.expect(0).json();
     documents::check("instance launch", &launched);
     assert_eq!(launched["state"], "ACTIVE");
@@ -254,11 +262,11 @@ pub fn verbs(cloud: &Cloud) -> Verdict {
     let foreign =
         "add table inet foreign; add chain inet foreign f { type filter hook forward priority 10; policy drop; }";
     cloud.inside(&["nft", foreign]).expect(0);
-    let cut_off = ["instance", "launch", "cut-off", "--flavor", "tiny", "--image", "guest", "--wait", "1"];
+    let cut_off = [&launch("cut-off", "tiny")[..], &["--wait", "1"]].concat();
     cloud.fails(&cut_off, "network probe, other filters: ");
     cloud.inside(&["nft", "delete table inet foreign"]).expect(0);
     cloud.installer(&["instance", "delete", "cut-off", "--yes"]).expect(0);
-    let shut = ["instance", "launch", "shut", "--flavor", "tiny", "--image", "guest", "--security-group", "default"];
+    let shut = [&launch("shut", "tiny")[..], &["--security-group", "default"]].concat();
     cloud.fails(&shut, "none of its security groups lets anybody in on TCP 22");
     cloud.installer(&["instance", "delete", "shut", "--yes"]).expect(0);
     cloud.installer(&["instance", "stop", "one"]).expect(0);
@@ -268,12 +276,12 @@ pub fn verbs(cloud: &Cloud) -> Verdict {
     assert!(console["url"].as_str().unwrap().contains("6080"), "{console}");
     // Nova's own words, and what to do.
     cloud.installer(&["quota", "set", "instances=2"]).expect(0);
-    cloud.fails(&["instance", "launch", "three", "--flavor", "tiny", "--image", "guest"], "quota is full");
+    cloud.fails(&launch("three", "tiny"), "quota is full");
     cloud.installer(&["quota", "set", "instances=10"]).expect(0);
     cloud.installer(&["flavor", "add", "huge", "--vcpus", "1", "--memory-mib", "900000", "--disk-gib", "1"]).expect(0);
-    cloud.fails(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "quota is full");
+    cloud.fails(&launch("three", "huge"), "quota is full");
     cloud.installer(&["quota", "set", "memory_mib=-1"]).expect(0);
-    cloud.fails(&["instance", "launch", "three", "--flavor", "huge", "--image", "guest"], "Placement has no host");
+    cloud.fails(&launch("three", "huge"), "Placement has no host");
     cloud.installer(&["instance", "delete", "three", "--yes"]).expect(0);
     let deleted = cloud.installer(&["instance", "delete", "one", "--yes", "--json"]).expect(0).json();
     documents::check("instance delete", &deleted);
