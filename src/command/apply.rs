@@ -196,5 +196,8 @@ fn farewell(session: &Session, summary: &Summary) {
     session.ui.say(format!("Done: {} changes in {:.0} s.", summary.changed, summary.seconds));
     if let Ok(Some(installation)) = Installation::load_applied(&session.host) {
         session.ui.say(installation.engine.farewell(&installation.config).join("\n"));
+        if let Some(instance) = installation.config.resources.reachable() {
+            session.ui.say(format!("Instance    gpucloud-install instance ssh {instance}"));
+        }
     }
 }

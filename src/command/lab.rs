@@ -117,6 +117,10 @@ fn farewell(session: &Session, lab: &Lab, config: Option<&Config>) -> Result<Exi
         session
             .ui
             .say(format!("Password    gpucloud-install lab exec {name} -- grep admin /etc/gpucloud/secrets.toml"));
+        if let Some(instance) = config.resources.reachable() {
+            let log_in = format!("lab exec {name} -- gpucloud-install instance ssh {instance}");
+            session.ui.say(format!("Instance    gpucloud-install {log_in}"));
+        }
     }
     if config.is_none() {
         session.ui.say(format!("Install     gpucloud-install lab up --name {name}"));

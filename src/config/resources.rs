@@ -281,6 +281,11 @@ impl std::fmt::Display for Rule {
 as_text!(Rule);
 
 impl ResourceAnswers {
+    /// The first instance that others can reach.
+    pub fn reachable(&self) -> Option<&ResourceName> {
+        self.instances.iter().find(|instance| instance.floating_ip).map(|instance| &instance.name)
+    }
+
     /// Whether anything is declared.
     pub fn is_empty(&self) -> bool {
         let Self { project: _, quota, images, flavors, networks, key_pairs, security_groups, volumes, instances } =

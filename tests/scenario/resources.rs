@@ -71,8 +71,21 @@ impl Cloud {
         names
     }
 
-    fn list(&self, what: &str) -> Value {
-        self.installer(&[what, "list", "--json"]).expect(0).json()
+    /// Whether the stock client lists what we list, column by column.
+    fn agrees(&self, theirs: &str, ours: &str, columns: &[(&str, &str)]) {
+        let rows = |list: &Value, names: Vec<&str>| {
+            let row = |entry: &Value| names.iter().map(|name| entry[*name].to_string()).collect::<Vec<_>>();
+            let mut rows: Vec<_> = list.as_array().unwrap().iter().map(row).collect();
+            rows.sort();
+            rows
+        };
+        let stock: Value =
+            serde_json::from_str(&self.openstack(self.user, &[theirs, "list", "--format", "json"])).unwrap();
+        let listed = self.installer(&[ours, "list", "--json"]).expect(0).json();
+        let stock = rows(&stock, columns.iter().map(|(theirs, _)| *theirs).collect());
+        let listed = rows(&listed[format!("{ours}s")], columns.iter().map(|(_, ours)| *ours).collect());
+        assert!(!listed.is_empty());
+        assert_eq!(listed, stock, "{ours} list");
     }
 
     fn floating_ip(&self, name: &str) -> String {
@@ -113,13 +126,6 @@ fn launch<'a>(name: &'a str, flavor: &'a str) -> [&'a str; 9] {
     ["instance", "launch", name, "--image", "guest", "--network", "private", "--flavor", flavor]
 }
 
-fn names(document: &Value, key: &str) -> Vec<String> {
-    let entries = document[key].as_array().unwrap();
-    let mut names: Vec<String> = entries.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
-    names.sort();
-    names
-}
-
 /// From an empty cloud to an instance that answers, from the host and from the LAN.
 pub fn answers(cloud: &Cloud) -> Verdict {
     let address = cloud.floating_ip("demo");
@@ -150,9 +156,10 @@ pub fn agree(cloud: &Cloud) -> Verdict {
     assert!(before > 5, "the APIs' logs do not show what was made");
     assert_eq!(cloud.apply()["changed"], 0);
     assert_eq!(cloud.writes(), before, "a second apply wrote to the cloud");
-    assert_eq!(names(&cloud.list("instance"), "instances"), cloud.stock_list(cloud.user, &["server"]));
-    assert_eq!(names(&cloud.list("image"), "images"), cloud.stock_list(cloud.user, &["image"]));
-    assert_eq!(names(&cloud.list("flavor"), "flavors"), cloud.stock_list(cloud.user, &["flavor"]));
+    cloud.agrees("server", "instance", &[("Name", "name"), ("Status", "state"), ("Flavor", "flavor"), ("ID", "id")]);
+    cloud.agrees("image", "image", &[("Name", "name"), ("Status", "status"), ("ID", "id")]);
+    let sizes = [("VCPUs", "vcpus"), ("RAM", "memory_mib"), ("Disk", "disk_gib")];
+    cloud.agrees("flavor", "flavor", &[&[("Name", "name"), ("ID", "id")][..], &sizes].concat());
     let quota = cloud.installer(&["quota", "show", "--json"]).expect(0).json();
     let stock: Value = serde_json::from_str(&cloud.openstack(cloud.user, &["quota", "show", "--format", "json"]))?;
     for (ours, theirs) in [
