@@ -8,7 +8,7 @@ use super::error::ApiError;
 use super::transport::{self, agent, send};
 use crate::config::secrets::Secret;
 use crate::host::Host;
-use crate::host::look::Look;
+use crate::host::look::OneLook;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +47,7 @@ pub struct Session {
     auth_url: String,
     catalog: Vec<(String, String)>,
     who: String,
-    look: Option<Arc<Look>>,
+    look: Option<Arc<OneLook>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -200,7 +200,7 @@ impl SharedSession {
     /// Asks like [`SharedSession::ask`] what changes nothing. In one look of the host
     /// ([`Host::for_one_look`]) each path is read once.
     pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        match host.look() {
+        match host.one_look() {
             None => self.ask(ask),
             Some(look) => self.ask(|session| ask(&Session { look: Some(look.clone()), ..session.clone() })),
         }

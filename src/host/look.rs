@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is remembered as long as one look lasts.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct OneLook {
     units: HashMap<String, UnitStatus>,
     answers: Mutex<HashMap<String, Slot>>,
 }
@@ -15,7 +15,7 @@ pub struct Look {
 /// One answer; locked while it is asked for, so that nobody asks for the same meanwhile.
 type Slot = Arc<Mutex<Option<Value>>>;
 
-impl Look {
+impl OneLook {
     /// One for which systemd has been asked about all of `units`.
     pub fn with_units(units: impl IntoIterator<Item = (String, UnitStatus)>) -> Self {
         Self { units: units.into_iter().collect(), answers: Mutex::default() }
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_question_is_asked_once_also_by_many_at_once() {
-        let (look, asked) = (Look::default(), AtomicUsize::new(0));
+        let (look, asked) = (OneLook::default(), AtomicUsize::new(0));
         let ask = || {
             asked.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_not_remembered() {
-        let look = Look::default();
+        let look = OneLook::default();
         assert!(look.answer("x".into(), || Err::<Value, _>("away")).is_err());
         assert_eq!(look.answer("x".into(), || Ok::<_, &str>(1.into())), Ok(1.into()));
     }

@@ -183,7 +183,7 @@ pub struct Host {
     stop: Arc<AtomicBool>,
     masks: Arc<Vec<String>>,
     kill_point: Option<Arc<KillPoint>>,
-    look: Option<Arc<look::Look>>,
+    look: Option<Arc<look::OneLook>>,
 }
 
 impl Host {
@@ -227,12 +227,12 @@ impl Host {
     /// since each question costs a process; where it cannot be asked, each question says so itself.
     pub fn for_one_look(&self, units: &[&str]) -> Self {
         let statuses = systemd::status(self, units).unwrap_or_default();
-        let look = look::Look::with_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));
+        let look = look::OneLook::with_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));
         Self { look: Some(Arc::new(look)), ..self.clone() }
     }
 
     /// What is remembered, where this is one look.
-    pub fn look(&self) -> Option<&Arc<look::Look>> {
+    pub fn one_look(&self) -> Option<&Arc<look::OneLook>> {
         self.look.as_ref()
     }
 
