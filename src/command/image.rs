@@ -23,7 +23,7 @@ fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     let name = options.name.to_string();
     let host = session.watched_host();
-    if let Some(found) = cloud.ask(|cloud| image::find(cloud, &name))? {
+    if let Some(found) = cloud.ask(|cloud| image::find_public(cloud, &name))? {
         let state = if found.boots() { "" } else { ", whose upload was cut off" };
         let what = format!("there is an image called {name} already{state}");
         return Err(Failure::new(what, "", format!("choose another name; or: gpucloud-install image delete {name}")));
@@ -45,7 +45,7 @@ fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
     let image = image::Image { name: name.clone(), file, format: None, properties, parts: Vec::new(), marked: false };
     let found = cloud.ask(|cloud| {
         image.ensure(cloud, &host)?;
-        needed(image::find(cloud, &name)?, Kind::Image, &name)
+        needed(image::find_public(cloud, &name)?, Kind::Image, &name)
     })?;
     session.ui.document("image add", json!(found));
     session.ui.say(format!("{name} is there: {}.", size(&found)));
@@ -73,7 +73,11 @@ fn list(session: &Session, cloud: &Cloud) -> Result<ExitStatus, Failure> {
 
 fn delete(session: &Session, options: &Named) -> Result<ExitStatus, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
-    let found = cloud.ask(|cloud| needed(image::find(cloud, &options.name)?, Kind::Image, &options.name))?;
+    // An administrator is shown every project's own, too.
+    let found = cloud.ask(|cloud| match image::find_public(cloud, &options.name)? {
+        None => needed(image::find(cloud, &options.name)?, Kind::Image, &options.name),
+        Some(found) => Ok(found),
+    })?;
     session.consent(&format!("Remove image {}?", options.name), false)?;
     cloud.ask(|cloud| cloud.delete("image", &format!("/images/{}", found.id)))?;
     session.ui.document("image delete", json!({"name": options.name, "id": found.id.as_str()}));

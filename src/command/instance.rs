@@ -10,7 +10,8 @@ use crate::cloud::{ApiError, SharedSession};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::resources::{catalogue, keys, launch, ssh};
+use crate::resources::ssh::{self, Hop};
+use crate::resources::{catalogue, keys, launch};
 use crate::ui::text;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -47,8 +48,13 @@ fn launch(session: &Session, options: &Launch) -> Result<ExitStatus, Failure> {
     let host = session.watched_host();
     let mut launched = launch::launch(&host, &cloud, &order)?;
     if options.wait > 0 {
-        let waited = launched.wait(&host, &cloud, Duration::from_secs(options.wait));
-        waited.map_err(|failure| network::with_first_hop(session, failure))?;
+        match launched.wait(&host, &cloud, Duration::from_secs(options.wait))? {
+            None | Some(Hop::Answers(_)) => {}
+            Some(hop @ Hop::Silent(_)) => {
+                return Err(network::with_first_hop(session, ssh::ends_at(&launched.name, &hop).into()));
+            }
+            Some(hop) => return Err(ssh::ends_at(&launched.name, &hop).into()),
+        }
     }
     session.ui.document("instance launch", json!(launched));
     let mut line = format!("{} is built ({:.0} s)", launched.name, launched.built_after);
@@ -92,7 +98,10 @@ fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure>
 fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
-    let hop = cloud.ask(|cloud| ssh::address_of(cloud, &found.id))?.map_or_else(|hop| hop, ssh::look);
+    let hop = match found.status.as_str() {
+        "ACTIVE" => cloud.ask(|cloud| ssh::address_of(cloud, &found.id))?.map_or_else(|hop| hop, ssh::look),
+        status => Hop::Down(status.to_owned()),
+    };
     let mut document = document(&found);
     document["ssh"] = json!({"answers": matches!(hop, ssh::Hop::Answers(_)), "detail": hop.to_string()});
     session.ui.document("instance show", document.clone());
@@ -146,7 +155,8 @@ fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> 
     session.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
     if !session.ui.is_json() {
         // What a guest prints must not steer the terminal of whoever reads it.
-        session.ui.raw(&console::strip_ansi_codes(&output));
+        let plain = console::strip_ansi_codes(&output);
+        session.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
         session.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
     Ok(ExitStatus::Done)

@@ -182,22 +182,23 @@ fn note_confirmed(session: &Session) -> Result<(), Failure> {
     outcome.failures.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// What is wrong with the way to an instance may be wrong with all of the network: its first hop that says no.
+/// Why nothing comes back from an instance may lie on this machine: its first hop that says no.
 pub(super) fn with_first_hop(session: &Session, failure: Failure) -> Failure {
-    let hops = hops(session, None).unwrap_or_default();
-    match hops.iter().find(|hop| hop.ok == Some(false)) {
-        None => failure,
-        Some(hop) => Failure { evidence: format!("network probe, {}: {}", hop.name, hop.detail), ..failure },
+    match first_no(session) {
+        Ok(Some(hop)) => Failure { evidence: format!("network probe, {}: {}", hop.name, hop.detail), ..failure },
+        _ => failure,
     }
 }
 
-fn hops(session: &Session, from: Option<&str>) -> Result<Vec<probe::Hop>, Failure> {
-    let it = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
-    Ok(probe::hops(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?, from)?)
+fn first_no(session: &Session) -> Result<Option<probe::Hop>, Failure> {
+    let Some(it) = Installation::load_applied(&session.host)? else { return Ok(None) };
+    Ok(probe::first_no(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?)?)
 }
 
 fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, Failure> {
-    let hops = hops(session, options.from.as_deref())?;
+    let it = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
+    let from = options.from.as_deref();
+    let hops = probe::hops(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?, from)?;
     let ok = hops.iter().all(|hop| hop.ok != Some(false));
     session.ui.document("network probe", json!({"ok": ok, "hops": hops}));
     if !session.ui.is_json() {

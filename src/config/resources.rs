@@ -218,6 +218,16 @@ pub struct Rule {
     pub remote: Option<Ipv4Net>,
 }
 
+impl Rule {
+    /// Whether it lets `from` in on a TCP port.
+    pub fn lets_in(&self, port: u16, from: std::net::Ipv4Addr) -> bool {
+        self.direction == Direction::In
+            && matches!(self.protocol, Protocol::Any | Protocol::Tcp)
+            && self.ports.is_none_or(|(first, last)| (first..=last).contains(&port))
+            && self.remote.is_none_or(|net| net.contains(&from))
+    }
+}
+
 impl std::str::FromStr for Rule {
     type Err = String;
 
@@ -378,6 +388,19 @@ pub(crate) mod tests {
                            security_groups = ["ssh"], floating_ip = true }]"#,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn a_rule_lets_in_whom_it_names() {
+        let lets_in = |rule: &str, from: &str| rule.parse::<Rule>().unwrap().lets_in(22, from.parse().unwrap());
+        assert!(lets_in("in tcp 22", "192.0.2.1") && lets_in("in any", "192.0.2.1"));
+        assert!(lets_in("in tcp 20-30 from 192.0.2.0/24", "192.0.2.1"));
+        assert!(!lets_in("in tcp 22 from 198.51.100.0/24", "192.0.2.1"));
+        assert!(
+            !lets_in("in tcp 80", "192.0.2.1")
+                && !lets_in("out tcp 22", "192.0.2.1")
+                && !lets_in("in icmp", "192.0.2.1")
+        );
     }
 
     #[test]

@@ -12,8 +12,17 @@ pub struct OneLook {
     answers: Mutex<HashMap<String, Slot>>,
 }
 
-/// One answer; locked while it is asked for, so that nobody asks for the same meanwhile.
-type Slot = Arc<Mutex<Option<Value>>>;
+/// One answer; locked while it is asked for first, so that nobody asks for the same meanwhile.
+type Slot = Arc<Mutex<Answer>>;
+
+#[derive(Debug, Default)]
+enum Answer {
+    #[default]
+    Unasked,
+    Known(Value),
+    /// Everybody asks for himself, at once: one after the other would wait as often for a server that hangs.
+    Failed,
+}
 
 impl OneLook {
     /// One for which systemd has been asked about all of `units`.
@@ -33,10 +42,17 @@ impl OneLook {
     pub fn answer<E>(&self, question: String, ask: impl FnOnce() -> Result<Value, E>) -> Result<Value, E> {
         let slot = self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(question).or_default().clone();
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.as_ref() {
-            Some(answer) => Ok(answer.clone()),
-            None => Ok(slot.insert(ask()?).clone()),
+        match &*slot {
+            Answer::Known(answer) => return Ok(answer.clone()),
+            Answer::Failed => {}
+            Answer::Unasked => {
+                let answer = ask();
+                *slot = answer.as_ref().map_or(Answer::Failed, |answer| Answer::Known(answer.clone()));
+                return answer;
+            }
         }
+        drop(slot);
+        ask()
     }
 }
 

@@ -344,7 +344,8 @@ impl Host {
             Ok(missing.is_none())
         });
         if !last.is_empty() {
-            self.progress(seconds, seconds, &format!("s at most, {what}"));
+            let end = begin.elapsed().as_secs().max(1);
+            self.progress(end, end, &format!("s, {what}"));
         }
         waited.map_err(|error| match error {
             Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },

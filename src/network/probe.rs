@@ -57,28 +57,41 @@ pub fn hops(
     let network = &config.network;
     let now = live::current(host, desired, ours)?;
     let left = changes(&now, desired);
+    let mut hops = on_this_machine(config, facts, desired, &left);
+    hops.extend(outward(host, network, facts));
+    hops.push(inward(host, network, from));
+    Ok(hops)
+}
+
+/// The hops that this machine itself is; sends nothing, changes nothing.
+fn on_this_machine(config: &Config, facts: &Facts, desired: &State, left: &[Change]) -> Vec<Hop> {
+    let network = &config.network;
     let mut hops = vec![
-        hop("forwarding", state_hop(&left, |change| matches!(change, Change::Sysctl { .. }), "packets are forwarded")),
+        hop("forwarding", state_hop(left, |change| matches!(change, Change::Sysctl { .. }), "packets are forwarded")),
         hop(
             "bridge",
             state_hop(
-                &left,
+                left,
                 |c| matches!(c, Change::MakeBridge(_) | Change::BridgeUp | Change::Port { .. } | Change::PortUp(_)),
                 "br-ex is up",
             ),
         ),
-        hop("address", state_hop(&left, |c| matches!(c, Change::Address { .. }), &addresses(desired))),
+        hop("address", state_hop(left, |c| matches!(c, Change::Address { .. }), &addresses(desired))),
         hop("route", route(network, facts)),
-        hop("rules", state_hop(&left, |c| matches!(c, Change::Table { .. }), "the table inet gpucloud is loaded")),
+        hop("rules", state_hop(left, |c| matches!(c, Change::Table { .. }), "the table inet gpucloud is loaded")),
         hop("other filters", other_filters(facts)),
     ];
     if network.access == Access::ProxyArp {
         let said = format!("ARP is answered on {} for {}", config.host.interface, network.range);
-        hops.push(hop("proxy ARP", state_hop(&left, |c| matches!(c, Change::Proxies { .. }), &said)));
+        hops.push(hop("proxy ARP", state_hop(left, |c| matches!(c, Change::Proxies { .. }), &said)));
     }
-    hops.extend(outward(host, network, facts));
-    hops.push(inward(host, network, from));
-    Ok(hops)
+    hops
+}
+
+/// The first hop of this machine that says no.
+pub fn first_no(host: &Host, config: &Config, facts: &Facts, desired: &State, ours: &Ours) -> Result<Option<Hop>> {
+    let left = changes(&live::current(host, desired, ours)?, desired);
+    Ok(on_this_machine(config, facts, desired, &left).into_iter().find(|hop| hop.ok == Some(false)))
 }
 
 fn state_hop(left: &[Change], is_it: impl Fn(&Change) -> bool, otherwise: &str) -> std::result::Result<String, String> {

@@ -125,6 +125,8 @@ impl Download {
             done += count as u64;
             host.progress(done >> 20, total >> 20, &format!("MiB of {}", self.url));
         }
+        let end = (done >> 20).max(1);
+        host.progress(end, end, &format!("MiB of {}", self.url));
         if done < total {
             return Err(Error::Explained {
                 what: format!("the download of {} broke off after {done} of {total} bytes", self.url),

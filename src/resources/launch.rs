@@ -1,6 +1,6 @@
 //! An instance that somebody asks for by name: what is not said is the only one that there is.
 
-use super::ssh;
+use super::ssh::{self, Hop};
 use crate::cloud::refusal;
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
@@ -88,19 +88,21 @@ pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Lau
 }
 
 impl Launched {
-    /// Waits until it answers SSH, where it has an address.
+    /// Waits until it answers SSH; the hop at which the way to it ends, where it has an address.
     ///
     /// # Errors
-    /// The hop at which the way to it ended.
-    pub fn wait(&mut self, host: &Host, session: &SharedSession, limit: Duration) -> Result<(), Failure> {
-        let Some(address) = self.floating_ip else { return Ok(()) };
+    /// An API that does not answer, or a stop on request.
+    pub fn wait(&mut self, host: &Host, session: &SharedSession, limit: Duration) -> Result<Option<Hop>, Failure> {
+        let Some(address) = self.floating_ip else { return Ok(None) };
         if let Err(hop) = session.ask(|session| ssh::address_of(session, &self.id))? {
-            return Err(ssh::ends_at(&self.name, &hop).into());
+            return Ok(Some(hop));
         }
         let begin = Instant::now();
-        ssh::wait(host, &self.name, address, limit)?;
-        self.answered_after = Some(self.built_after + begin.elapsed().as_secs_f64());
-        Ok(())
+        let hop = ssh::wait(host, &self.name, address, limit)?;
+        if matches!(hop, Hop::Answers(_)) {
+            self.answered_after = Some(self.built_after + begin.elapsed().as_secs_f64());
+        }
+        Ok(Some(hop))
     }
 }
 

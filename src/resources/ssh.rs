@@ -4,7 +4,7 @@ use crate::cloud::resource::{floating_ip, port, security_group, server};
 use crate::cloud::{ApiError, Id, Session};
 use crate::host::{Error, Host, Result};
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// How long an instance may take from its start until it answers; emulated guests with a whole distribution take long.
@@ -12,14 +12,16 @@ pub const LIMIT: Duration = Duration::from_secs(600);
 const TRY_LIMIT: Duration = Duration::from_secs(3);
 
 /// SSH's port (RFC 4253).
-const PORT: u16 = 22;
+pub const PORT: u16 = 22;
 
 /// Where the way to an instance ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hop {
+    /// It does not run: its state.
+    Down(String),
     /// It has no floating address.
     NoAddress,
-    /// No security group of it lets anybody in.
+    /// No security group of it lets this machine in.
     Shut,
     /// Nothing comes back from there.
     Silent(Ipv4Addr),
@@ -34,8 +36,9 @@ pub enum Hop {
 impl std::fmt::Display for Hop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Hop::Down(state) => write!(f, "it is {state}"),
             Hop::NoAddress => write!(f, "it has no floating address"),
-            Hop::Shut => write!(f, "none of its security groups lets anybody in on TCP {PORT}"),
+            Hop::Shut => write!(f, "none of its security groups lets this machine in on TCP {PORT}"),
             Hop::Silent(address) => write!(f, "{address} does not answer, as while it boots"),
             Hop::Refused(address) => write!(f, "{address} is there, its SSH server is not"),
             Hop::Mute(address) => write!(f, "{address}:22 takes connections and says nothing"),
@@ -48,11 +51,26 @@ impl std::fmt::Display for Hop {
 pub fn address_of(session: &Session, server: &Id) -> std::result::Result<std::result::Result<Ipv4Addr, Hop>, ApiError> {
     for port in port::of_device(session, server)? {
         if let Some(found) = floating_ip::at(session, &port.entry.id)? {
-            let open = security_group::let_in(session, &port.security_groups, PORT)?;
-            return Ok(if open { Ok(found.floating_ip_address) } else { Err(Hop::Shut) });
+            let address = found.floating_ip_address;
+            let open = port.port_security_enabled == Some(false)
+                || match source_towards(address) {
+                    Some(from) => security_group::let_in(session, &port.security_groups, PORT, from)?,
+                    None => true,
+                };
+            return Ok(if open { Ok(address) } else { Err(Hop::Shut) });
         }
     }
     Ok(Err(Hop::NoAddress))
+}
+
+/// The address with which this machine would go there; nothing is sent.
+fn source_towards(address: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((address, PORT)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(source) => Some(source),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Tries once.
@@ -71,19 +89,19 @@ pub fn look(address: Ipv4Addr) -> Hop {
     }
 }
 
-/// Waits until it answers.
+/// Waits until it answers; the hop at which the way ends after `limit`.
 ///
 /// # Errors
-/// The hop at which the way ended, with what to look at.
-pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<()> {
+/// A stop on request.
+pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<Hop> {
     let mut last = Hop::Silent(address);
     let waited = host.wait_while(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
         last = look(address);
         Ok((!matches!(last, Hop::Answers(_))).then(|| last.to_string()))
     });
     match waited {
-        Err(Error::TimedOut { .. }) => Err(ends_at(name, &last)),
-        waited => waited,
+        Ok(()) | Err(Error::TimedOut { .. }) => Ok(last),
+        Err(error) => Err(error),
     }
 }
 
@@ -100,24 +118,34 @@ pub fn ends_at(name: &str, hop: &Hop) -> Error {
 /// Whether an instance has to be waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// Not yet: it is not there, or being built.
+    /// Not yet: it is not there, or on its way.
     Later,
-    /// Never: nobody can log in, or somebody stopped it.
+    /// Not any more, or never: it answered before, somebody stopped it, or nobody here may log in.
     Never,
     /// The instance with this id, at this address.
     At(Id, Ipv4Addr),
 }
 
-/// Whether the instance called `name` has to be waited for.
-pub fn expected(session: &Session, name: &str) -> std::result::Result<Expected, ApiError> {
-    let Some(found) = server::look_up(session, name)?.filter(|found| found.status != "BUILD") else {
-        return Ok(Expected::Later);
-    };
-    if found.status != "ACTIVE" {
+/// Whether the instance called `name` has to be waited for. `answered` is the id of the one that did before; `opened`
+/// tells that a declared security group will let this machine in.
+pub fn expected(
+    session: &Session,
+    name: &str,
+    answered: Option<&str>,
+    opened: bool,
+) -> std::result::Result<Expected, ApiError> {
+    let Some(found) = server::look_up(session, name)? else { return Ok(Expected::Later) };
+    if answered == Some(found.id.as_str()) {
         return Ok(Expected::Never);
     }
-    Ok(match address_of(session, &found.id)? {
-        Ok(address) => Expected::At(found.id, address),
-        Err(_) => Expected::Never,
+    Ok(match found.status.as_str() {
+        "ACTIVE" => match address_of(session, &found.id)? {
+            Ok(address) => Expected::At(found.id, address),
+            Err(Hop::Shut) if !opened => Expected::Never,
+            Err(_) => Expected::Later,
+        },
+        "SHUTOFF" | "PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED" | "RESCUE" => Expected::Never,
+        "ERROR" if !found.may_be_made_anew() => Expected::Never,
+        _ => Expected::Later,
     })
 }

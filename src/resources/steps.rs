@@ -2,11 +2,12 @@
 
 use super::catalogue::{self, Source};
 use super::fetch::Download;
-use super::ssh::Expected;
+use super::ssh::{Expected, Hop};
 use super::{file, guest, keys, ssh};
 use crate::action::resource::Wanted;
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
+use crate::cloud::Session;
 use crate::cloud::resource::Resource;
 use crate::cloud::resource::flavor::Flavor;
 use crate::cloud::resource::floating_ip::FloatingIp;
@@ -262,31 +263,43 @@ impl Maker<'_> {
             let router = router.map_or_else(String::new, |network| format!("router-{}", network.router));
             let address = FloatingIp { port: name.clone(), external: EXTERNAL.into() };
             steps.push(self.step(self.by_user(address), &[format!("port-{name}"), router]));
-            steps.push(self.answers_ssh(&name));
+            steps.push(self.answers_ssh(answer));
         }
         steps
     }
 
+    /// Whether a declared security group of the instance lets this machine in.
+    fn opens_ssh(&self, answer: &InstanceAnswer) -> bool {
+        let config = self.order.config;
+        let own = [config.host.address, config.network.gateway];
+        let declared = self.answers.security_groups.iter().filter(|group| answer.security_groups.contains(&group.name));
+        declared.flat_map(|group| &group.rules).any(|rule| own.iter().any(|from| rule.lets_in(ssh::PORT, *from)))
+    }
+
     /// Waits, once for each instance, until it answers.
-    fn answers_ssh(&self, name: &str) -> Step {
+    fn answers_ssh(&self, answer: &InstanceAnswer) -> Step {
+        let name = &answer.name.to_string();
         let id = ActionId::new("answers", name);
         let stamp = task::stamp_path(&id);
         let (stamp_again, session, again) = (stamp.clone(), self.user.clone(), self.user.clone());
-        let (instance, instance_again) = (name.to_owned(), name.to_owned());
+        let (instance, instance_again) = (name.clone(), name.clone());
+        let opened = self.opens_ssh(answer);
         let probe = move |host: &Host| {
             let noted = files::read_text(host, &stamp)?;
-            Ok(match session.look(host, |session| ssh::expected(session, &instance)) {
-                Ok(Expected::At(server, _)) if noted.as_deref() == Some(server.as_str()) => Checked::Done,
-                Ok(Expected::At(_, address)) => Checked::needed(format!("wait until {address} answers SSH")),
+            let look = |session: &Session| ssh::expected(session, &instance, noted.as_deref(), opened);
+            Ok(match session.look(host, look) {
                 Ok(Expected::Never) => Checked::Done,
+                Ok(Expected::At(_, address)) => Checked::needed(format!("wait until {address} answers SSH")),
                 _ => Checked::Later("when the instance runs".into()),
             })
         };
         let work = move |host: &Host| {
-            let expected = again.ask(|session| ssh::expected(session, &instance_again))?;
+            let expected = again.ask(|session| ssh::expected(session, &instance_again, None, opened))?;
             let Expected::At(server, address) = expected else { return Ok(()) };
-            ssh::wait(host, &instance_again, address, ssh::LIMIT)?;
-            files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None)
+            match ssh::wait(host, &instance_again, address, ssh::LIMIT)? {
+                Hop::Answers(_) => files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None),
+                hop => Err(ssh::ends_at(&instance_again, &hop)),
+            }
         };
         let wait =
             Task::new(id, format!("Wait until {name} answers"), probe, work).at_runtime().asking_the_running_system();

@@ -72,6 +72,9 @@ impl Observer for Now {
     fn line(&self, _text: &str) {}
 
     fn progress(&self, done: u64, total: u64, what: &str) {
+        if total > 0 && done >= total {
+            return;
+        }
         let Ok(mut last) = self.0.lock() else { return };
         if last.is_none_or(|last| last.elapsed() >= EVERY) {
             *last = Some(Instant::now());

@@ -274,7 +274,7 @@ pub fn verbs(cloud: &Cloud) -> Verdict {
     cloud.inside(&["nft", "delete table inet foreign"]).expect(0);
     cloud.installer(&["instance", "delete", "cut-off", "--yes"]).expect(0);
     let shut = [&launch("shut", "tiny")[..], &["--security-group", "default"]].concat();
-    cloud.fails(&shut, "none of its security groups lets anybody in on TCP 22");
+    cloud.fails(&shut, "none of its security groups lets this machine in on TCP 22");
     cloud.installer(&["instance", "delete", "shut", "--yes"]).expect(0);
     cloud.installer(&["instance", "stop", "one"]).expect(0);
     cloud.installer(&["instance", "start", "one"]).expect(0);

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+const MIB: u64 = 1 << 20;
+
 /// What an image's file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,9 +102,17 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
 }
 
 /// The one for everybody: an administrator is shown every project's own too.
-fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     let all: Vec<Found> = list(session, "image", "/images?visibility=public&limit=1000", "images")?;
-    only(all.into_iter().filter(|found| found.name.as_deref() == Some(name)).collect(), Kind::Image, name)
+    let found = all.into_iter().filter(|found| found.name.as_deref() == Some(name)).collect();
+    match only(found, Kind::Image, name)? {
+        // Of very many Glance lists the newest only.
+        None => {
+            let path = format!("/images?visibility=public&name={}", encode(name));
+            only(list(session, "image", &path, "images")?, Kind::Image, name)
+        }
+        found => Ok(found),
+    }
 }
 
 impl Resource for Image {
@@ -167,7 +177,7 @@ impl Image {
     fn fill(&self, session: &Session, host: &Host, file: std::fs::File, id: &Id) -> Result<(), ApiError> {
         let size = file.metadata().map_err(|e| ApiError::file(&e))?.len();
         session.upload("image", &format!("/images/{id}/file"), file, size, &|sent| {
-            host.progress(sent >> 20, size >> 20, &format!("MiB of {} sent", self.name));
+            host.progress(sent.div_ceil(MIB), size.div_ceil(MIB), &format!("MiB of {} sent", self.name));
             host.go_on().is_ok()
         })?;
         let found: Found = session.get("image", &format!("/images/{id}"))?;

@@ -118,5 +118,8 @@ impl Network {
 
 /// Removes the network called `name` with its subnets, if it is ours and nobody uses it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "network", "networks", find(session, name)?.filter(Entry::is_ours).map(|found| found.id))
+    // An administrator is shown every project's networks: another may have the name.
+    let all: Vec<Entry> = list(session, "network", "/networks", "networks")?;
+    let ours = all.into_iter().filter(|found| found.name == name && found.is_ours()).collect();
+    forget(session, "network", "networks", only(ours, Kind::Network, name)?.map(|found| found.id))
 }

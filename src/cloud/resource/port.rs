@@ -29,6 +29,9 @@ pub struct Found {
     /// Its security groups.
     #[serde(default)]
     pub security_groups: Vec<Id>,
+    /// Whether its security groups are asked at all.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
     /// The instance that has it; "" for none.
     #[serde(default)]
     pub device_id: String,

@@ -4,8 +4,10 @@ use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, name
 use crate::cloud::{ApiError, Session};
 use crate::config::resources::{Direction, Protocol, Rule};
 use crate::host::Host;
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 
 /// A security group, as it is wanted. Rules that users add stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,21 +51,23 @@ pub fn id_of(session: &Session, name: &str) -> Result<Id, ApiError> {
     super::needed(find(session, name)?.map(|found| found.entry.id), Kind::SecurityGroup, name)
 }
 
-/// Whether one of these groups lets everybody in on a TCP port. (A rule for members of a group does not.)
-pub fn let_in(session: &Session, groups: &[Id], port: u16) -> Result<bool, ApiError> {
+/// Whether one of these groups lets `from` in on a TCP port. (A rule for members of a group does not.)
+pub fn let_in(session: &Session, groups: &[Id], port: u16, from: Ipv4Addr) -> Result<bool, ApiError> {
     let all: Vec<Found> = super::list(session, "network", "/security-groups", "security_groups")?;
     let of_these = all.iter().filter(|found| groups.contains(&found.entry.id));
-    Ok(of_these.flat_map(|found| &found.security_group_rules).any(|rule| rule.lets_in(port)))
+    Ok(of_these.flat_map(|found| &found.security_group_rules).any(|rule| rule.lets_in(port, from)))
 }
 
 impl FoundRule {
-    fn lets_in(&self, port: u16) -> bool {
+    fn lets_in(&self, port: u16, from: Ipv4Addr) -> bool {
+        let net = self.remote_ip_prefix.as_deref().map(str::parse::<Ipv4Net>);
         let ports = self.port_range_min.unwrap_or(0)..=self.port_range_max.unwrap_or(u16::MAX);
         self.direction == "ingress"
             && self.ethertype == "IPv4"
             && self.remote_group_id.is_none()
             && matches!(self.protocol.as_deref(), None | Some("tcp" | "6"))
             && ports.contains(&port)
+            && net.is_none_or(|net| net.is_ok_and(|net| net.contains(&from)))
     }
 
     fn is(&self, rule: &Rule) -> bool {

@@ -119,7 +119,7 @@ impl Found {
     }
 
     /// Whether it is ours and was never built. One that ran may be in error, too, and has a disk that somebody needs.
-    fn may_be_made_anew(&self) -> bool {
+    pub fn may_be_made_anew(&self) -> bool {
         self.is_ours() && self.status == "ERROR" && self.launched_at.is_none()
     }
 
@@ -140,9 +140,12 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     called(list(session, "compute", &path, "servers")?, name)
 }
 
-/// The same, found among all: a look at many asks once.
+/// The same, found among all: a look at many asks once. Of very many Nova lists the newest only.
 pub fn look_up(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    called(all(session)?, name)
+    match called(all(session)?, name)? {
+        None => find(session, name),
+        found => Ok(found),
+    }
 }
 
 fn called(found: Vec<Found>, name: &str) -> Result<Option<Found>, ApiError> {
