@@ -1,4 +1,5 @@
-//! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away.
+//! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away; which
+//! kinds stay when they are no longer declared: `when_orphaned`.
 
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
 use crate::cloud::resource::{self, Kind, Look, Removed, Resource};

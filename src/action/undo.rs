@@ -176,9 +176,12 @@ impl Undo {
         if let Undo::Path { path, .. } = self { Some(path) } else { None }
     }
 
-    /// Whether it is taken back through the cloud's APIs, and so before the cloud stops.
-    pub fn asks_the_cloud(&self) -> bool {
-        matches!(self, Undo::Resource { .. })
+    /// The kind of the resource that it removes, through the cloud's APIs and so before the cloud stops.
+    pub fn resource(&self) -> Option<Kind> {
+        match self {
+            Undo::Resource { kind, .. } => Some(*kind),
+            _ => None,
+        }
     }
 
     /// Takes it back. May be repeated after having been killed.

@@ -1,4 +1,5 @@
-//! One look at the whole machine, while nothing is changed: what was asked once is not asked again.
+//! One look at the whole machine, while nothing is changed: what was asked once is not asked again, neither systemd nor
+//! the cloud's APIs (`cloud/session.rs`, `SharedSession::look`).
 
 use super::systemd::UnitStatus;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Hop by hop, whether instances reach the world, and the world them; each with the reason where it does not. A ping
 //! from this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at
-//! through an instance's eyes.
+//! through an instance's eyes. (Why one instance does not answer SSH: `resources/ssh.rs`.)
 
 use super::live::{self, Ours};
 use super::state::{Change, State, changes};

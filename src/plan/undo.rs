@@ -7,6 +7,7 @@ use crate::action::{ActionId, Undo, Undone};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{Host, command::Command, systemd};
+use std::cmp::Reverse;
 use std::time::Instant;
 
 /// What became of an undo.
@@ -44,7 +45,7 @@ pub fn watched(host: &Host, journal: &mut Journal, what: &str, title: &str, sink
 
 /// Takes everything back that the journal knows, the last change first.
 pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoReport {
-    let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.asks_the_cloud());
+    let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.resource().is_some());
     let all = journal.entries().map(|(id, _)| id.clone()).rev();
     let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
     // While the cloud still answers.
@@ -60,9 +61,15 @@ pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoRe
     report
 }
 
-/// Takes these changes back, in this order.
+/// Takes these changes back, in this order; resources of the cloud first, those that use others before these: a network
+/// that was corrected later than its router stands behind it in the journal.
 pub fn some(host: &Host, journal: &mut Journal, ids: &[ActionId], sink: &dyn Sink) -> UndoReport {
     let mut report = UndoReport::default();
+    let mut ids = ids.to_vec();
+    ids.sort_by_key(|id| {
+        let kind = journal.past(id).undo.and_then(|undo| undo.resource());
+        (kind.is_none(), Reverse(kind))
+    });
     for (n, id) in ids.iter().enumerate() {
         if host.go_on().is_err() {
             report.failed.push(crate::host::Error::Stopped.into());

@@ -1,4 +1,5 @@
-//! Images that are known by name, and what else an image can come from.
+//! Images that are known by name (a new one, or a property of one: `profiles/images.toml`), and what else an image can
+//! come from.
 
 use super::fetch::Download;
 use crate::failure::Failure;

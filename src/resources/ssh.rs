@@ -1,4 +1,5 @@
-//! Whether an instance answers SSH at its floating address, and where the way to it ends if not.
+//! Waits until an instance answers SSH at its floating address, and how long ([`LIMIT`]); where the way to it ends if it
+//! does not: a new reason is a [`Hop`] here. (Hops of the network as a whole: `network/probe.rs`.)
 
 use crate::cloud::resource::{floating_ip, port, security_group, server};
 use crate::cloud::{ApiError, Id, Session};

@@ -1,4 +1,4 @@
-//! Displays of a run: bars on a terminal, plain lines, JSON lines. All on standard error.
+//! Displays of a run: bars on a terminal, plain lines, JSON lines. All on standard error. (How bars look: `text.rs`.)
 
 use super::text;
 use crate::plan::StepId;

@@ -1,4 +1,5 @@
-//! How far one piece of work is that is done in this terminal: a bar, or now and then a line.
+//! How far one piece of work is that is done in this terminal: a bar, or now and then a line. (Steps of a run:
+//! `display.rs`. How bars look: `text.rs`.)
 
 use super::text;
 use crate::host::Observer;

@@ -34,8 +34,9 @@ pub const MARK: &str = "made by gpucloud-install";
 /// The property of an image, and the key in a server's metadata, that has it.
 pub const MARK_KEY: &str = "gpucloud";
 
-/// A kind of resource. Journals of older releases name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A kind of resource, those that others need first: they are removed in the opposite order. Journals of older releases
+/// name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A project with its user and the user's role.
@@ -54,14 +55,14 @@ pub enum Kind {
     SecurityGroup,
     /// A public key.
     KeyPair,
+    /// A disk of its own.
+    Volume,
     /// An instance's place in a network.
     Port,
     /// An instance.
     Server,
     /// A floating address at a port.
     FloatingIp,
-    /// A disk of its own.
-    Volume,
 }
 
 impl Kind {
