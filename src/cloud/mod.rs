@@ -1,9 +1,9 @@
 //! The OpenStack API: one session, typed answers, and one "ensure" for each kind of resource.
 //!
 //! `session.rs` logs in and calls, `transport.rs` has requests, microversions and limits of time, `error.rs` what a
-//! failed call says, `explain.rs` what that means and what to do, `refusal.rs` which filter found no host, `clouds.rs` who logs in where. What is asked to see
-//! that a service works is in `health.rs`; Keystone's service users and catalog in `identity.rs`; what users work with
-//! in `resource/`.
+//! failed call says, `explain.rs` what that means and what to do, `refusal.rs` which filter found no host, `clouds.rs`
+//! who logs in where. What is asked to see that a service works is in `health.rs`; Keystone's service users and catalog
+//! in `identity.rs`; what users work with in `resource/`.
 
 pub mod clouds;
 pub mod error;

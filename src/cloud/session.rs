@@ -131,15 +131,6 @@ impl Session {
         }
     }
 
-    /// Whether a head request for `path` finds something.
-    pub fn has(&self, service: &str, path: &str) -> Result<bool, ApiError> {
-        match self.call::<Value>(service, "HEAD", path, None) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     fn call<T: DeserializeOwned>(
         &self,
         service: &str,

@@ -192,7 +192,8 @@ pub(super) fn with_first_hop(session: &Session, failure: Failure) -> Failure {
 
 fn first_no(session: &Session) -> Result<Option<probe::Hop>, Failure> {
     let Some(it) = Installation::load_applied(&session.host)? else { return Ok(None) };
-    Ok(probe::first_no(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?)?)
+    let hops = probe::on_this_machine(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?)?;
+    Ok(hops.into_iter().find(|hop| hop.ok == Some(false)))
 }
 
 fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, Failure> {

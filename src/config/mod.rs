@@ -6,6 +6,7 @@ pub mod devstack;
 pub mod network;
 pub mod profile;
 pub mod resources;
+pub mod rule;
 pub mod secrets;
 pub mod values;
 

@@ -54,18 +54,16 @@ pub fn hops(
     ours: &Ours,
     from: Option<&str>,
 ) -> Result<Vec<Hop>> {
-    let network = &config.network;
-    let now = live::current(host, desired, ours)?;
-    let left = changes(&now, desired);
-    let mut hops = on_this_machine(config, facts, desired, &left);
-    hops.extend(outward(host, network, facts));
-    hops.push(inward(host, network, from));
+    let mut hops = on_this_machine(host, config, facts, desired, ours)?;
+    hops.extend(outward(host, &config.network, facts));
+    hops.push(inward(host, &config.network, from));
     Ok(hops)
 }
 
 /// The hops that this machine itself is; sends nothing, changes nothing.
-fn on_this_machine(config: &Config, facts: &Facts, desired: &State, left: &[Change]) -> Vec<Hop> {
+pub fn on_this_machine(host: &Host, config: &Config, facts: &Facts, desired: &State, ours: &Ours) -> Result<Vec<Hop>> {
     let network = &config.network;
+    let left = &changes(&live::current(host, desired, ours)?, desired);
     let mut hops = vec![
         hop("forwarding", state_hop(left, |change| matches!(change, Change::Sysctl { .. }), "packets are forwarded")),
         hop(
@@ -85,13 +83,7 @@ fn on_this_machine(config: &Config, facts: &Facts, desired: &State, left: &[Chan
         let said = format!("ARP is answered on {} for {}", config.host.interface, network.range);
         hops.push(hop("proxy ARP", state_hop(left, |c| matches!(c, Change::Proxies { .. }), &said)));
     }
-    hops
-}
-
-/// The first hop of this machine that says no.
-pub fn first_no(host: &Host, config: &Config, facts: &Facts, desired: &State, ours: &Ours) -> Result<Option<Hop>> {
-    let left = changes(&live::current(host, desired, ours)?, desired);
-    Ok(on_this_machine(config, facts, desired, &left).into_iter().find(|hop| hop.ok == Some(false)))
+    Ok(hops)
 }
 
 fn state_hop(left: &[Change], is_it: impl Fn(&Change) -> bool, otherwise: &str) -> std::result::Result<String, String> {

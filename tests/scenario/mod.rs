@@ -254,7 +254,6 @@ pub fn secrets_nowhere() -> Verdict {
     Ok(())
 }
 
-/// The administrator logs in with a browser and sees the hypervisor.
 /// A page of the dashboard, logged in as `user`.
 async fn dashboard_of(page: &Client, user: &str) -> Result<String, CmdError> {
     let dashboard = format!("http://{}:8080/dashboard", address(LAB));
@@ -270,35 +269,35 @@ async fn dashboard_of(page: &Client, user: &str) -> Result<String, CmdError> {
     Ok(dashboard)
 }
 
-pub fn dashboard() -> Verdict {
+/// Pages of the dashboard as `user` sees them: each with what stands there, and the name of its picture.
+fn seen_by(user: &str, pages: &[(&str, &str, &str)]) -> Verdict {
     browser::visit(async |page| {
-        let dashboard = dashboard_of(page, "admin").await?;
-        page.goto(&format!("{dashboard}/admin/hypervisors/")).await?;
-        page.wait().for_element(Locator::XPath(&format!("//td[contains(., '{LAB}')]"))).await?;
-        browser::picture(page, "hypervisors").await
+        let dashboard = dashboard_of(page, user).await?;
+        for (path, there, picture) in pages {
+            page.goto(&format!("{dashboard}/{path}/")).await?;
+            page.wait().for_element(Locator::XPath(there)).await?;
+            browser::picture(page, picture).await?;
+        }
+        Ok(())
     })
+}
+
+/// The administrator logs in with a browser and sees the hypervisor.
+pub fn dashboard() -> Verdict {
+    seen_by("admin", &[("admin/hypervisors", &format!("//td[contains(., '{LAB}')]"), "hypervisors")])
 }
 
 /// What was declared, as its user and the administrator see it.
 pub fn dashboard_of_the_resources() -> Verdict {
-    browser::visit(async |page| {
-        let dashboard = dashboard_of(page, "demo").await?;
-        page.goto(&format!("{dashboard}/project/instances/")).await?;
-        page.wait().for_element(Locator::XPath("//tr[contains(., 'demo') and contains(., 'ds2G')]")).await?;
-        browser::picture(page, "instances").await?;
-        page.goto(&format!("{dashboard}/project/network_topology/")).await?;
-        page.wait().for_element(Locator::XPath("//*[contains(text(), 'private')]")).await?;
-        browser::picture(page, "topology").await
-    })?;
-    browser::visit(async |page| {
-        let dashboard = dashboard_of(page, "admin").await?;
-        page.goto(&format!("{dashboard}/admin/instances/")).await?;
-        page.wait().for_element(Locator::XPath("//tr[contains(., 'demo') and contains(., 'ds2G')]")).await?;
-        browser::picture(page, "admin-instances").await?;
-        page.goto(&format!("{dashboard}/project/network_topology/")).await?;
-        page.wait().for_element(Locator::XPath("//*[contains(text(), 'public')]")).await?;
-        browser::picture(page, "admin-topology").await
-    })
+    let instance = "//tr[contains(., 'demo') and contains(., 'ds2G')]";
+    let (private, public) = ("//*[contains(text(), 'private')]", "//*[contains(text(), 'public')]");
+    seen_by(
+        "demo",
+        &[("project/instances", instance, "instances"), ("project/network_topology", private, "topology")],
+    )?;
+    let pages =
+        [("admin/instances", instance, "admin-instances"), ("project/network_topology", public, "admin-topology")];
+    seen_by("admin", &pages)
 }
 
 fn world_readable() -> Vec<(std::path::PathBuf, String)> {

@@ -98,7 +98,7 @@ pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
 
 /// The image called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    only(list(session, "image", &format!("/images?name={}", encode(name)), "images")?, Kind::Image, name)
+    find_where(session, name, "")
 }
 
 /// The one for everybody: an administrator is shown every project's own too.
@@ -107,12 +107,14 @@ pub fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiEr
     let found = all.into_iter().filter(|found| found.name.as_deref() == Some(name)).collect();
     match only(found, Kind::Image, name)? {
         // Of very many Glance lists the newest only.
-        None => {
-            let path = format!("/images?visibility=public&name={}", encode(name));
-            only(list(session, "image", &path, "images")?, Kind::Image, name)
-        }
+        None => find_where(session, name, "&visibility=public"),
         found => Ok(found),
     }
+}
+
+fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<Found>, ApiError> {
+    let path = format!("/images?name={}{condition}", encode(name));
+    only(list(session, "image", &path, "images")?, Kind::Image, name)
 }
 
 impl Resource for Image {

@@ -226,7 +226,11 @@ fn named<T: DeserializeOwned + AsRef<Entry>>(
     kind: Kind,
     name: &str,
 ) -> Result<Option<T>, ApiError> {
-    let all: Vec<T> = list(session, "network", &format!("/{}", collection.replace('_', "-")), collection)?;
+    called(list(session, "network", &format!("/{}", collection.replace('_', "-")), collection)?, kind, name)
+}
+
+/// The only one of `all` called `name`.
+fn called<T: AsRef<Entry>>(all: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
     only(all.into_iter().filter(|found| found.as_ref().name == name).collect(), kind, name)
 }
 

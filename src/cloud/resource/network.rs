@@ -1,6 +1,6 @@
 //! Networks, each with its subnet.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, list, named, only};
+use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, called, create, forget, list, named};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
@@ -39,8 +39,7 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
 
 /// The external network called `name`.
 pub fn find_external(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
-    let all: Vec<Entry> = list(session, "network", "/networks?router:external=true", "networks")?;
-    only(all.into_iter().filter(|found| found.name == name).collect(), Kind::Network, name)
+    called(list(session, "network", "/networks?router:external=true", "networks")?, Kind::Network, name)
 }
 
 /// A subnet that is there.
@@ -120,6 +119,6 @@ impl Network {
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     // An administrator is shown every project's networks: another may have the name.
     let all: Vec<Entry> = list(session, "network", "/networks", "networks")?;
-    let ours = all.into_iter().filter(|found| found.name == name && found.is_ours()).collect();
-    forget(session, "network", "networks", only(ours, Kind::Network, name)?.map(|found| found.id))
+    let ours = all.into_iter().filter(Entry::is_ours).collect();
+    forget(session, "network", "networks", called(ours, Kind::Network, name)?.map(|found| found.id))
 }

@@ -1,8 +1,8 @@
-//! Security groups with their rules, as the API has them; their text is read in `config/resources.rs` (`Rule`).
+//! Security groups with their rules, as the API has them; their text is read in `config/rule.rs` (`Rule`).
 
 use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, named};
 use crate::cloud::{ApiError, Session};
-use crate::config::resources::{Direction, Protocol, Rule};
+use crate::config::rule::{Direction, Protocol, Rule};
 use crate::host::Host;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
