@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args();
     match arguments.nth(1).as_deref() {
         // What the timer runs.
-        Some("network") => ExitCode::from(gpucloud::command::run(Cli::parse()).code()),
+        Some("network") => ExitCode::from(gpucloud::command::run(Cli::parse())),
         Some(how) => cut(how),
         None => ExitCode::FAILURE,
     }

@@ -56,5 +56,5 @@ fn main() -> ExitCode {
         Step::new("beside", "Beside it").with(file("/var/lib/reboot-test/beside")),
     ];
     let outcome = worker::work(&host, Work::apply(1, Vec::new()), |journal| Ok(Plan::make(steps, &host, journal)?));
-    ExitCode::from(outcome.map_or_else(|failure| failure.status.code(), |outcome| outcome.status.code()))
+    ExitCode::from(outcome.map_or_else(|failure| failure.ending.code(), |outcome| outcome.ending.code()))
 }

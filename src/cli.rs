@@ -25,9 +25,6 @@ Exit status:
   0 done   1 failed   2 wrong usage   3 stopped by a check   4 stopped midway
   5 reboot needed   6 undo incomplete   130 interrupted";
 
-/// Names the answer file, as `--config` does.
-pub const CONFIG_VARIABLE: &str = "GPUCLOUD_CONFIG";
-
 /// Install a private GPU cloud on this machine: planned, resumable, undoable.
 #[derive(Debug, Parser)]
 #[command(name = "gpucloud-install", bin_name = "gpucloud-install", version = version(), max_term_width = 80)]
@@ -55,7 +52,7 @@ fn version() -> &'static str {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The answer file
-    #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE, default_value = crate::config::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "FILE", env = crate::paths::ANSWERS_VARIABLE, default_value = crate::paths::ANSWERS)]
     pub config: PathBuf,
     /// Print one JSON document on standard output, prose on standard error
     #[arg(long, global = true)]

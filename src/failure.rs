@@ -3,7 +3,7 @@
 //! A new hint is one row of [`HINTS`]: text seen in an error or in a program's output -> what to type. What the
 //! cloud's APIs say is in `cloud/explain.rs`, what stack.sh's log says in `engine/devstack/failures.rs`.
 
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::host;
 use serde::{Deserialize, Serialize};
 
@@ -16,26 +16,26 @@ pub struct Failure {
     pub evidence: String,
     /// The next command to type, or what to change.
     pub next: String,
-    /// With which status the program ends.
+    /// What kind of end it is.
     #[serde(skip)]
-    pub status: ExitStatus,
+    pub ending: Ending,
 }
 
 impl Failure {
     /// A failure of this machine or of the network.
     pub fn new(what: impl Into<String>, evidence: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { what: what.into(), evidence: evidence.into(), next: next.into(), status: ExitStatus::Failed }
+        Self { what: what.into(), evidence: evidence.into(), next: next.into(), ending: Ending::Failed }
     }
 
-    /// The same with another exit status.
-    pub fn with(mut self, status: ExitStatus) -> Self {
-        self.status = status;
+    /// The same as another kind of end.
+    pub fn with(mut self, ending: Ending) -> Self {
+        self.ending = ending;
         self
     }
 
     /// Wrong usage or configuration.
     pub fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self::new(what, "", next).with(ExitStatus::Usage)
+        Self::new(what, "", next).with(Ending::Usage)
     }
 
     /// A mistake of our own.
@@ -45,7 +45,7 @@ impl Failure {
 
     /// A program that we ran for the person at the terminal ended with `code`: it said itself what was wrong.
     pub fn passed_on(code: i32) -> Self {
-        Self::new("", "", "").with(ExitStatus::Passed(u8::try_from(code).unwrap_or(1)))
+        Self::new("", "", "").with(Ending::Passed(u8::try_from(code).unwrap_or(1)))
     }
 
     /// The administrator said no.
@@ -55,8 +55,7 @@ impl Failure {
 
     /// The administrator interrupted.
     pub fn interrupted() -> Self {
-        Self::new("interrupted; nothing was changed", "", "start again when you are ready")
-            .with(ExitStatus::Interrupted)
+        Self::new("interrupted; nothing was changed", "", "start again when you are ready").with(Ending::Interrupted)
     }
 }
 
@@ -73,8 +72,8 @@ impl From<host::Error> for Failure {
             host::Error::Explained { next, .. } => next.clone(),
             _ => hint(&format!("{error}\n{evidence}")),
         };
-        let status = if matches!(error, host::Error::Stopped) { ExitStatus::Midway } else { ExitStatus::Failed };
-        Self::new(error.to_string(), evidence, next).with(status)
+        let ending = if matches!(error, host::Error::Stopped) { Ending::Midway } else { Ending::Failed };
+        Self::new(error.to_string(), evidence, next).with(ending)
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Installation::plan`] is the one place where the steps of the rooms meet: a room that changes the machine beside
 //! the engine gives its steps there.
 
+use crate::paths;
 use crate::action::Undo;
 use crate::checks::{self, Subject};
 use crate::cloud::SharedSession;
@@ -11,10 +12,10 @@ use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
+use crate::ending::Ending;
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::{self, Engine, Order};
-use crate::exit::ExitStatus;
 use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
@@ -160,7 +161,7 @@ impl Installation {
         let what =
             format!("{} is fixed once installed, but was changed from {} to {}", change.key, change.was, change.now);
         let next = "put it back; or uninstall first, and lose the cloud";
-        Err(Failure::new(what, change.lost, next).with(ExitStatus::Refused))
+        Err(Failure::new(what, change.lost, next).with(Ending::Refused))
     }
 
     /// Whether what will be downloaded can be reached; takes its time.
@@ -226,7 +227,7 @@ impl Installation {
     /// itself.
     fn taken_addresses(&self) -> Result<Vec<Finding>, Failure> {
         let network = &self.config.network;
-        let ours = self.facts.network.routes.iter().any(|r| r.net == network.range && r.interface == network::BRIDGE);
+        let ours = self.facts.network.routes.iter().any(|r| r.net == network.range && r.interface == paths::BRIDGE);
         if network.access != Access::ProxyArp || ours || !self.host.is_live() {
             return Ok(Vec::new());
         }
@@ -280,5 +281,5 @@ pub fn require_root(host: &Host) -> Result<(), Failure> {
     }
     let again: Vec<String> = std::env::args().skip(1).collect();
     let next = format!("sudo gpucloud-install {}", again.join(" "));
-    Err(Failure::new("this needs root", "", next.trim_end()).with(ExitStatus::Refused))
+    Err(Failure::new("this needs root", "", next.trim_end()).with(Ending::Refused))
 }

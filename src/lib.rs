@@ -18,7 +18,7 @@
 //! cloud            the OpenStack API
 //! lab              throw-away hosts
 //! ui               everything that is printed
-//! failure, finding, exit   errors with the next command; what checks say; exit statuses
+//! failure, finding, ending   errors with the next command; what checks say; how things end
 //! systems, template, content, ini   supported systems; files that land on a host
 //! ```
 
@@ -29,8 +29,8 @@ pub mod cloud;
 pub mod command;
 pub mod config;
 pub mod content;
+pub mod ending;
 pub mod engine;
-pub mod exit;
 pub mod facts;
 pub mod failure;
 pub mod finding;
@@ -39,6 +39,7 @@ pub mod ini;
 pub mod installation;
 pub mod lab;
 pub mod network;
+pub mod paths;
 pub mod plan;
 pub mod recovery;
 pub mod resources;
@@ -46,4 +47,5 @@ pub mod run;
 pub mod systems;
 pub mod template;
 pub mod ui;
+pub mod undo;
 pub mod wizard;

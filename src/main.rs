@@ -4,5 +4,5 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(gpucloud::command::run(gpucloud::cli::Cli::parse()).code())
+    ExitCode::from(gpucloud::command::run(gpucloud::cli::Cli::parse()))
 }

@@ -9,7 +9,7 @@ use gpucloud::action::file::File;
 use gpucloud::action::task::Task;
 use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use gpucloud::content::Content;
-use gpucloud::exit::ExitStatus;
+use gpucloud::ending::Ending;
 use gpucloud::host::{Host, Result, files};
 use gpucloud::plan::event::Event;
 use gpucloud::plan::journal::{DIRECTORY, Journal, Record};
@@ -128,7 +128,7 @@ fn a_failed_step_keeps_those_behind_it_from_running_and_says_what_failed() {
     let kept = Arc::new(Kept::default());
     let steps = vec![Step::new("a", "A").with(fails), Step::new("b", "B").after(&["a"]).with(file("/etc/b", "b"))];
     let outcome = run(&host, steps, kept.clone());
-    assert_eq!(outcome.status, ExitStatus::Midway);
+    assert_eq!(outcome.ending, Ending::Midway);
     assert_eq!(text(&host, "/etc/b"), None);
     assert!(outcome.failures[0].what.contains("it is broken") && !outcome.failures[0].next.is_empty());
     assert!(kept.0.lock().unwrap().iter().any(|event| matches!(event, Event::StepFailed { .. })));
@@ -283,10 +283,10 @@ fn a_reboot_is_asked_for_once_and_never_a_second_time() {
         ]
     };
     let outcome = run(&host, steps(), Arc::new(Silent));
-    assert_eq!(outcome.status, ExitStatus::RebootNeeded);
+    assert_eq!(outcome.ending, Ending::RebootNeeded);
     assert_eq!((text(&host, "/etc/behind"), text(&host, "/etc/beside").as_deref()), (None, Some("c")));
     // The same boot: still waiting, not done again.
-    assert_eq!(run(&host, steps(), Arc::new(Silent)).status, ExitStatus::RebootNeeded);
+    assert_eq!(run(&host, steps(), Arc::new(Silent)).ending, Ending::RebootNeeded);
     assert_eq!(tries.load(Ordering::SeqCst), 1);
     // A boot without effect: failed, not tried again.
     files::write(&host, Path::new("/proc/sys/kernel/random/boot_id"), b"boot-2\n", 0o644, None).unwrap();
@@ -294,7 +294,7 @@ fn a_reboot_is_asked_for_once_and_never_a_second_time() {
     assert!(outcome.failures[0].what.contains("no effect after the reboot"), "{:?}", outcome.failures);
     // A boot with effect: the rest goes on.
     files::write(&host, Path::new("/proc/cmdline"), b"iommu=pt\n", 0o644, None).unwrap();
-    assert_eq!(run(&host, steps(), Arc::new(Silent)).status, ExitStatus::Done);
+    assert_eq!(run(&host, steps(), Arc::new(Silent)).ending, Ending::Done);
     assert_eq!(text(&host, "/etc/behind").as_deref(), Some("b"));
 }
 

@@ -1,44 +1,8 @@
 //! Taking packages back: purging those that we brought, and removing what they leave.
 
 use super::Undone;
-use crate::host::users::Owner;
+use super::undo::{Leaves, Permissions};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-
-/// What packages make while they run, and leave when they are purged.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Leaves {
-    /// Units that must stop before: those that a socket would start again, or that outlive their package.
-    #[serde(default)]
-    pub units: Vec<String>,
-    /// Files, and directories with all in them.
-    #[serde(default)]
-    pub paths: Vec<PathBuf>,
-    /// Directories that go when nothing but empty directories is in them: the administrator may have put files there.
-    #[serde(default)]
-    pub shells: Vec<PathBuf>,
-    /// Users and groups.
-    #[serde(default)]
-    pub accounts: Vec<String>,
-    /// Network links.
-    #[serde(default)]
-    pub links: Vec<String>,
-    /// Directories that were there, with the permissions that a package changes and leaves changed.
-    #[serde(default)]
-    pub permissions: Vec<Permissions>,
-}
-
-/// Permissions of a directory before us.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Permissions {
-    /// The directory.
-    pub path: PathBuf,
-    /// Permission bits.
-    pub mode: u32,
-    /// Numeric owner.
-    pub owner: Owner,
-}
 
 /// The first few, and how many more.
 fn some_of(names: &[String]) -> String {

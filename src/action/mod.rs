@@ -1,30 +1,27 @@
 //! Actions: the reversible changes of a machine, one kind a file. An action knows how to see whether it is done, how
 //! to do it and what to remember to undo it; it never decides whether it is wanted.
 //!
-//! A new kind is one new file here and its `mod` line below, a variant of [`Undo`] (`undo.rs`, with what takes it back)
-//! if none fits, a hand in `host/` if the machine has to be touched in a new way, and nothing in `plan/`. One that takes
-//! effect with the next boot returns [`Applied::RebootNeeded`]; the runner does the rest.
+//! Here are the kinds that any room needs. One that only one room needs stands there: the network's in
+//! `network/action.rs`, the cloud's in `cloud/wanted.rs` and `cloud/catalog.rs`, DevStack's in `engine/devstack/`.
+//!
+//! A new kind is one new file and its `mod` line, a variant of [`Undo`] (`undo.rs`, run by `src/undo/`) if none fits, a
+//! hand in `host/` if the machine has to be touched in a new way, and nothing in `plan/`. One that takes effect with
+//! the next boot returns [`Applied::RebootNeeded`]; the runner does the rest.
 
 pub mod account;
 pub mod database;
 pub mod directory;
 pub mod file;
-pub mod identity;
 pub mod ini;
-pub mod iptables;
 pub mod kept;
 pub mod leaves;
-pub mod network;
 pub mod originals;
 pub mod packages;
-pub mod resource;
-pub mod saved;
 pub mod symlink;
 pub mod sysctl;
 pub mod task;
 pub mod undo;
 pub mod unit;
-pub mod unstack;
 
 pub use originals::Originals;
 pub use undo::Undo;

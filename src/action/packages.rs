@@ -1,6 +1,6 @@
 //! Packages of the distribution. Only what a run added is ever removed.
 
-use super::leaves::{Leaves, Permissions};
+use super::undo::{Leaves, Permissions};
 use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};

@@ -2,15 +2,13 @@
 
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
 use crate::host::{Host, Result, boot_id, files};
+use crate::paths::STAMPS;
 use std::path::{Path, PathBuf};
 
 /// Looks whether the work is done.
 pub type Probe = Box<dyn Fn(&Host) -> Result<Checked> + Send + Sync>;
 /// Does the work.
 pub type Work = Box<dyn Fn(&Host) -> Result<Applied> + Send + Sync>;
-
-/// Where tasks without a trace of their own note that they were done, and for which version.
-pub const STAMPS: &str = "/var/lib/gpucloud/stamps";
 
 /// A piece of work.
 pub struct Task {

@@ -1,15 +1,14 @@
 //! Undo records: small values from which a change can be taken back without the action, the answers or the template
-//! that made it, so also by a newer release. Their format is the journal's, and is migrated with it.
+//! that made it, so also by a newer release. Their format is the journal's, and is migrated with it. They are data: what
+//! runs them is `undo/`, above all rooms. A new variant is one here, its arm there, a new schema of the journal
+//! (`plan/journal.rs`) and its line in the frozen samples of `tests/fixtures/journal/`.
 
-use super::kept::keep_if_edited;
-use super::leaves::{Leaves, remove_packages};
-use super::network::NetworkOriginal;
-use super::originals::{Original, Originals};
-use super::unstack::{self, Stacked};
-use super::{Past, Undone, iptables, network, resource};
-use crate::cloud::resource::Kind;
-use crate::host::{Error, Host, Result, command::Command, files, nft, nspawn, sql, sysctl, systemd, users};
+use super::originals::Original;
+use crate::host::users::Owner;
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// How one change is taken back.
@@ -122,7 +121,7 @@ pub enum Undo {
         /// Who made it, as clouds.yaml calls that.
         cloud: String,
         /// What it is.
-        kind: Kind,
+        kind: ResourceKind,
         /// What it is called.
         name: String,
         /// By what ours is told from another, where no mark can stand: the key of a key pair.
@@ -177,133 +176,123 @@ impl Undo {
     }
 
     /// The kind of the resource that it removes, through the cloud's APIs and so before the cloud stops.
-    pub fn resource(&self) -> Option<Kind> {
+    pub fn resource(&self) -> Option<ResourceKind> {
         match self {
             Undo::Resource { kind, .. } => Some(*kind),
             _ => None,
         }
     }
+}
 
-    /// Takes it back. May be repeated after having been killed.
-    pub fn run(&self, host: &Host, past: &Past, originals: &Originals) -> Result<Undone> {
+/// What was there of the network before us, and what of ours is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkOriginal {
+    /// Kernel parameters: dotted name and value.
+    pub sysctls: BTreeMap<String, String>,
+    /// Addresses for which ARP came to be answered, by link.
+    pub proxies: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// Links that became ports of the bridge.
+    pub ports: BTreeSet<String>,
+    /// Addresses that the bridge got.
+    pub addresses: BTreeSet<Ipv4Net>,
+}
+
+/// What stack.sh made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stacked {
+    /// The cloud's external network, for which it masquerades.
+    pub range: Ipv4Net,
+    /// What it leaves that was not there before.
+    pub leaves: Leaves,
+}
+
+/// What packages make while they run, and leave when they are purged.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Leaves {
+    /// Units that must stop before: those that a socket would start again, or that outlive their package.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// Files, and directories with all in them.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+    /// Directories that go when nothing but empty directories is in them: the administrator may have put files there.
+    #[serde(default)]
+    pub shells: Vec<PathBuf>,
+    /// Users and groups.
+    #[serde(default)]
+    pub accounts: Vec<String>,
+    /// Network links.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Directories that were there, with the permissions that a package changes and leaves changed.
+    #[serde(default)]
+    pub permissions: Vec<Permissions>,
+}
+
+/// Permissions of a directory before us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// The directory.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub owner: Owner,
+}
+
+/// A kind of resource, those that others need first: they are removed in the opposite order. Journals of older releases
+/// name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResourceKind {
+    /// A project with its user and the user's role.
+    Project,
+    /// What a project may use.
+    Quota,
+    /// A disk image.
+    Image,
+    /// A size of instances.
+    Flavor,
+    /// A network with its subnet.
+    Network,
+    /// A router with its gateway and interfaces.
+    Router,
+    /// Rules for what may reach an instance.
+    SecurityGroup,
+    /// A public key.
+    KeyPair,
+    /// A disk of its own.
+    Volume,
+    /// An instance's place in a network.
+    Port,
+    /// An instance.
+    Server,
+    /// A floating address at a port.
+    FloatingIp,
+}
+
+impl ResourceKind {
+    /// As it stands in ids and messages: "security-group".
+    pub fn as_str(self) -> &'static str {
         match self {
-            Undo::Nothing => Ok(Undone::Restored),
-            Undo::Path { path, original, made } => restore_path(host, past, originals, path, original, made),
-            Undo::Edits { path } => keep_edits(host, past, path),
-            Undo::Directory { path, original, made, shared } => restore_directory(host, path, original, made, *shared),
-            Undo::User { name } => done(users::remove_user(host, name)),
-            Undo::Group { name } => done(users::remove_group(host, name)),
-            Undo::Member { user, group } => done(users::remove_member(host, user, group)),
-            Undo::Packages { added, leaves } => remove_packages(host, added, leaves),
-            Undo::Unit { name, enabled, active } => restore_unit(host, name, *enabled, *active),
-            Undo::Sysctl { key, value } => done(sysctl::write(host, key, value)),
-            Undo::Database { name } => with_sql(|sql| sql.drop_database(&sql::Identifier::new(name)?)),
-            Undo::DatabaseUser { name, host } => {
-                with_sql(|sql| sql.drop_user(&sql::Identifier::new(name)?, host.parse()?))
-            }
-            Undo::Program { argv } => run_program(host, argv),
-            Undo::Container { name } => done(nspawn::stop(host, name)),
-            Undo::Devstack(stacked) => unstack::run(host, stacked),
-            Undo::Network(original) => done(network::restore(host, original)),
-            Undo::Iptables { table, rules } => done(iptables::restore(host, table, rules)),
-            Undo::Resource { cloud, kind, name, content } => {
-                resource::take_back(host, cloud, *kind, name, content.as_deref())
-            }
-            Undo::NftTable { family, table } => done(remove_table(family, table)),
+            ResourceKind::Project => "project",
+            ResourceKind::Quota => "quota",
+            ResourceKind::Image => "image",
+            ResourceKind::Flavor => "flavor",
+            ResourceKind::Network => "network",
+            ResourceKind::Router => "router",
+            ResourceKind::SecurityGroup => "security-group",
+            ResourceKind::KeyPair => "key-pair",
+            ResourceKind::Port => "port",
+            ResourceKind::Server => "instance",
+            ResourceKind::FloatingIp => "floating-ip",
+            ResourceKind::Volume => "volume",
         }
     }
 }
 
-fn keep_edits(host: &Host, past: &Past, path: &Path) -> Result<Undone> {
-    Ok(keep_if_edited(host, past, path)?.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
-}
-
-fn was_edited(path: &Path, kept: &Path) -> Undone {
-    Undone::Kept(format!("{} was edited: kept as {}", path.display(), kept.display()))
-}
-
-fn done(result: Result<()>) -> Result<Undone> {
-    result.map(|()| Undone::Restored)
-}
-
-fn run_program(host: &Host, argv: &[String]) -> Result<Undone> {
-    let Some((program, args)) = argv.split_first() else { return Ok(Undone::Restored) };
-    match Command::new(program).args(args.iter().cloned()).run(host) {
-        // A program that is gone took what it made with it.
-        Err(Error::Start { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Undone::Restored),
-        result => done(result),
+impl std::fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.as_str().replace('-', " "))
     }
-}
-
-/// A database server that is gone took its databases with it.
-fn with_sql(work: impl FnOnce(&sql::Sql) -> std::result::Result<(), sql::SqlError>) -> Result<Undone> {
-    match sql::connect()? {
-        None => Ok(Undone::Restored),
-        Some(sql) => done(work(&sql).map_err(Into::into)),
-    }
-}
-
-fn remove_table(family: &str, table: &str) -> Result<()> {
-    let family = if family == "ip" { nft::Family::Ip } else { nft::Family::Inet };
-    Ok(nft::delete(family, table)?)
-}
-
-fn restore_path(
-    host: &Host,
-    past: &Past,
-    originals: &Originals,
-    path: &Path,
-    original: &Original,
-    made: &[PathBuf],
-) -> Result<Undone> {
-    let kept = keep_if_edited(host, past, path)?;
-    match original {
-        Original::File { hash, mode, owner } => {
-            let content = originals.get(hash)?;
-            let owner = host.is_live().then_some(*owner);
-            files::write(host, path, &content, *mode, owner)?;
-        }
-        Original::Link { target } => files::make_link(host, path, target)?,
-        Original::Absent | Original::Directory { .. } => files::remove(host, path)?,
-    }
-    remove_made(host, made)?;
-    Ok(kept.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
-}
-
-fn remove_made(host: &Host, made: &[PathBuf]) -> Result<()> {
-    for dir in made.iter().rev() {
-        if !files::remove_empty_dir(host, dir)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn restore_directory(host: &Host, path: &Path, original: &Original, made: &[PathBuf], shared: bool) -> Result<Undone> {
-    if shared && *original == Original::Absent && !files::remove_empty_dir(host, path)? {
-        return Ok(Undone::Kept(format!("{} stays: it holds files of yours", path.display())));
-    }
-    match original {
-        Original::Directory { mode, owner } if files::exists(host, path) => {
-            files::set_permissions(host, path, *mode, host.is_live().then_some(*owner))?;
-        }
-        Original::Absent => files::remove_tree(host, path)?,
-        _ => {}
-    }
-    remove_made(host, made)?;
-    Ok(Undone::Restored)
-}
-
-fn restore_unit(host: &Host, name: &str, enabled: bool, active: bool) -> Result<Undone> {
-    let status = systemd::unit(host, name)?;
-    if !active {
-        systemd::stop(host, name)?;
-    }
-    if !enabled && status.is_enabled() && status.file != "static" {
-        systemd::disable(host, name)?;
-    }
-    if status.active == "failed" && !active {
-        systemd::reset_failed(host, name)?;
-    }
-    Ok(Undone::Restored)
 }

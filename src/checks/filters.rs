@@ -4,7 +4,7 @@
 use super::Subject;
 use crate::facts::filters::Filter;
 use crate::finding::Finding;
-use crate::network::BRIDGE;
+use crate::paths::BRIDGE;
 
 const ID: &str = "packet-filter";
 

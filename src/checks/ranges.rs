@@ -4,7 +4,7 @@ use super::Subject;
 use crate::config::network::{Access, overlap};
 use crate::facts::network::{NetworkRoute, Nic};
 use crate::finding::Finding;
-use crate::network::BRIDGE;
+use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

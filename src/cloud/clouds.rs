@@ -2,7 +2,7 @@
 
 use super::session::{Login, SharedSession};
 use crate::config::secrets::Secret;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use serde::Deserialize;
@@ -48,14 +48,14 @@ pub fn session(host: &Host, names: &[&str]) -> Result<SharedSession, Failure> {
         }
         Err(error) => {
             let next = "with sudo; or as a member of group gpucloud-admin (logged in anew since)";
-            return Err(Failure::new(error.to_string(), "", next).with(ExitStatus::Refused));
+            return Err(Failure::new(error.to_string(), "", next).with(Ending::Refused));
         }
     };
     Ok(SharedSession::new(login(&text, names)?))
 }
 
 fn refused(what: String, next: &str) -> Failure {
-    Failure::new(what, "", next).with(ExitStatus::Refused)
+    Failure::new(what, "", next).with(Ending::Refused)
 }
 
 fn login(text: &str, names: &[&str]) -> Result<Login, Failure> {

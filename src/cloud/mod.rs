@@ -2,9 +2,11 @@
 //!
 //! `session.rs` logs in and calls, `transport.rs` has requests, microversions and limits of time, `error.rs` what a
 //! failed call says, `explain.rs` what that means and what to do, `refusal.rs` which filter found no host, `clouds.rs`
-//! who logs in where. What is asked to see that a service works is in `health.rs`; Keystone's service users and catalog
-//! in `identity.rs`; what users work with in `resource/`.
+//! who logs in where. What is asked to see that a service works is in `health.rs`; Keystone's calls in
+//! `identity.rs`; what users work with in `resource/`. As reversible changes of a plan: a resource in `wanted.rs`, service
+//! users and the catalog in `catalog.rs`.
 
+pub mod catalog;
 pub mod clouds;
 pub mod error;
 pub mod explain;
@@ -15,6 +17,7 @@ pub mod refusal;
 pub mod resource;
 pub mod session;
 mod transport;
+pub mod wanted;
 
 pub use error::ApiError;
 pub use id::Id;

@@ -4,7 +4,7 @@
 use super::Session;
 use crate::checks;
 use crate::cli::Apply;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
 use crate::installation::{Installation, require_root};
@@ -19,7 +19,7 @@ use serde_json::json;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Apply) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
     if options.worker {
@@ -30,13 +30,13 @@ pub(super) fn run(session: &Session, options: &Apply) -> Result<ExitStatus, Fail
     }
     let installation = load(session, options)?;
     if !prepare(session, &installation)? {
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     go(session, options, &installation)
 }
 
 /// Watches the run that is going on.
-pub(super) fn attach(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn attach(session: &Session) -> Result<Ending, Failure> {
     session.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
     watch(session)
 }
@@ -47,9 +47,9 @@ fn load(session: &Session, options: &Apply) -> Result<Installation, Failure> {
 }
 
 /// Inside the unit: no questions, no display.
-fn work(session: &Session, options: &Apply) -> Result<ExitStatus, Failure> {
+fn work(session: &Session, options: &Apply) -> Result<Ending, Failure> {
     let installation = load(session, options)?;
-    Ok(worker::apply(&installation, session.global.jobs, Vec::new())?.status)
+    Ok(worker::apply(&installation, session.global.jobs, Vec::new())?.ending)
 }
 
 /// Checks, shows and asks; whether there is something to do.
@@ -102,13 +102,13 @@ pub(super) fn refuse_stops(session: &Session, findings: &[Finding]) -> Result<()
         None => Ok(()),
         Some(Finding { what, next, .. }) => {
             let what = format!("this machine is not ready: {what}");
-            Err(Failure::new(what, "nothing was changed", next).with(ExitStatus::Refused))
+            Err(Failure::new(what, "nothing was changed", next).with(Ending::Refused))
         }
     }
 }
 
 /// Starts the run and watches it.
-pub(super) fn go(session: &Session, options: &Apply, installation: &Installation) -> Result<ExitStatus, Failure> {
+pub(super) fn go(session: &Session, options: &Apply, installation: &Installation) -> Result<Ending, Failure> {
     if options.foreground || !installation.facts.os.systemd {
         return foreground(session, installation);
     }
@@ -116,10 +116,10 @@ pub(super) fn go(session: &Session, options: &Apply, installation: &Installation
     if options.detach { leave(session) } else { watch(session) }
 }
 
-fn leave(session: &Session) -> Result<ExitStatus, Failure> {
+fn leave(session: &Session) -> Result<Ending, Failure> {
     session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it.");
     session.ui.document("apply", json!({"detached": true}));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// A display that also adds up.
@@ -135,14 +135,14 @@ impl Sink for Adding {
     }
 }
 
-fn foreground(session: &Session, installation: &Installation) -> Result<ExitStatus, Failure> {
+fn foreground(session: &Session, installation: &Installation) -> Result<Ending, Failure> {
     let adding = Arc::new(Adding { display: session.ui.display(), summary: Mutex::default() });
     worker::apply(installation, session.global.jobs, vec![adding.clone()])?;
     let summary = adding.summary.lock().unwrap_or_else(PoisonError::into_inner).clone();
     conclude(session, &summary)
 }
 
-fn watch(session: &Session) -> Result<ExitStatus, Failure> {
+fn watch(session: &Session) -> Result<Ending, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
         .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
@@ -154,7 +154,7 @@ fn watch(session: &Session) -> Result<ExitStatus, Failure> {
             Watched::Interrupted(_) if ask_to_stop(session).unwrap_or(false) => run::stop(&session.host)?,
             Watched::Interrupted(_) => {
                 session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it again.");
-                return Ok(ExitStatus::Interrupted);
+                return Ok(Ending::Interrupted);
             }
         }
     }
@@ -169,8 +169,8 @@ fn ask_to_stop(session: &Session) -> Result<bool, Failure> {
     Ok(Terminal::new().select("The run is going on.", &items, 0)? == Answer::Given(1))
 }
 
-fn conclude(session: &Session, summary: &Summary) -> Result<ExitStatus, Failure> {
-    let status = summary.exit_status();
+fn conclude(session: &Session, summary: &Summary) -> Result<Ending, Failure> {
+    let status = summary.ending();
     let steps =
         summary.steps.iter().map(|(id, seconds, changed)| json!({"id": id, "seconds": seconds, "changed": changed}));
     let steps: Vec<_> = steps.collect();
@@ -182,8 +182,8 @@ fn conclude(session: &Session, summary: &Summary) -> Result<ExitStatus, Failure>
         json!({"changed": summary.changed, "seconds": summary.seconds, "steps": steps, "reboots": summary.reboots}),
     );
     match status {
-        ExitStatus::Done => farewell(session, summary),
-        ExitStatus::RebootNeeded => {
+        Ending::Done => farewell(session, summary),
+        Ending::RebootNeeded => {
             session.ui.say(format!("A reboot is needed: {}.", summary.reboots.join("; ")));
             session.ui.say("The installation goes on by itself after it. Next: systemctl reboot");
         }

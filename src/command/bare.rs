@@ -4,7 +4,7 @@ use super::{Session, apply};
 use crate::action::kept;
 use crate::cli::Apply;
 use crate::config::Config;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::files;
@@ -13,7 +13,7 @@ use crate::run;
 use crate::ui::prompt::Terminal;
 use crate::wizard;
 
-pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     session.require_live()?;
     if !session.ui.is_interactive() {
         let next = "gpucloud-install init, then gpucloud-install apply --yes; --help shows more";
@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
     let config = wizard::ask(&session.ui, &Terminal::new(), &facts, earlier)?;
     let installation = Installation::new(&session.host, config)?;
     if !apply::prepare(session, &installation)? {
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     write_answers(session, &installation.config)?;
     apply::go(session, &Apply::default(), &installation)

@@ -5,7 +5,7 @@ use super::Session;
 use crate::action::Checked;
 use crate::checks;
 use crate::config::{Config, profile};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
@@ -15,7 +15,7 @@ use crate::recovery::health;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     let applied = Config::load_applied(&session.host)?.is_some();
     let installation = match Installation::load_applied(&session.host)? {
         Some(installation) => installation,
@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         session.ui.say(text::findings(&findings));
         session.ui.say(verdict(worst));
     }
-    Ok(if worst == Level::Stop { ExitStatus::Failed } else { ExitStatus::Done })
+    Ok(if worst == Level::Stop { Ending::Failed } else { Ending::Done })
 }
 
 /// Before anything was applied: today's answers; without any, those that a profile would give.

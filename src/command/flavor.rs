@@ -4,12 +4,12 @@ use super::Session;
 use crate::cli::{Cloud, Flavor, FlavorAdd, Named};
 use crate::cloud::resource::flavor::{self, Found};
 use crate::cloud::resource::{Kind, Resource, needed};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Flavor) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Flavor) -> Result<Ending, Failure> {
     match options {
         Flavor::Add(options) => add(session, options),
         Flavor::List(cloud) => list(session, cloud),
@@ -17,7 +17,7 @@ pub(super) fn run(session: &Session, options: &Flavor) -> Result<ExitStatus, Fai
     }
 }
 
-fn add(session: &Session, options: &FlavorAdd) -> Result<ExitStatus, Failure> {
+fn add(session: &Session, options: &FlavorAdd) -> Result<Ending, Failure> {
     let name = options.name.to_string();
     let wanted = flavor::Flavor {
         name: name.clone(),
@@ -38,10 +38,10 @@ fn add(session: &Session, options: &FlavorAdd) -> Result<ExitStatus, Failure> {
     })?;
     session.ui.document("flavor add", json!(made));
     session.ui.say(format!("{name} is there."));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn list(session: &Session, cloud: &Cloud) -> Result<ExitStatus, Failure> {
+fn list(session: &Session, cloud: &Cloud) -> Result<Ending, Failure> {
     let mut all = session.user_cloud(cloud)?.ask(flavor::all)?;
     all.sort_by_key(|flavor| (flavor.memory_mib, flavor.vcpus));
     session.ui.document("flavor list", json!({"flavors": all}));
@@ -54,15 +54,15 @@ fn list(session: &Session, cloud: &Cloud) -> Result<ExitStatus, Failure> {
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         session.ui.say(text::table(&["NAME", "VCPUS", "MEMORY", "DISK", "EXTRA SPECS"], &rows));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn delete(session: &Session, options: &Named) -> Result<ExitStatus, Failure> {
+fn delete(session: &Session, options: &Named) -> Result<Ending, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| needed(flavor::find(cloud, &options.name)?, Kind::Flavor, &options.name))?;
     session.consent(&format!("Remove flavor {}?", options.name), false)?;
     cloud.ask(|cloud| cloud.delete("compute", &format!("/flavors/{}", found.id)))?;
     session.ui.document("flavor delete", json!({"name": options.name, "id": found.id.as_str()}));
     session.ui.say(format!("{} is gone.", options.name));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }

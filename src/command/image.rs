@@ -4,14 +4,14 @@ use super::Session;
 use crate::cli::{Cloud, Image, ImageAdd, Named};
 use crate::cloud::resource::image::{self, Found};
 use crate::cloud::resource::{Kind, Resource, needed};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::require_root;
 use crate::resources::catalogue::{self, PUBLISHED, Source};
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Image) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Image) -> Result<Ending, Failure> {
     match options {
         Image::Add(options) => add(session, options),
         Image::List(cloud) => list(session, cloud),
@@ -19,7 +19,7 @@ pub(super) fn run(session: &Session, options: &Image) -> Result<ExitStatus, Fail
     }
 }
 
-fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
+fn add(session: &Session, options: &ImageAdd) -> Result<Ending, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     let name = options.name.to_string();
     let host = session.watched_host();
@@ -49,14 +49,14 @@ fn add(session: &Session, options: &ImageAdd) -> Result<ExitStatus, Failure> {
     })?;
     session.ui.document("image add", json!(found));
     session.ui.say(format!("{name} is there: {}.", size(&found)));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 fn size(found: &Found) -> String {
     format!("{} MiB", found.size.unwrap_or(0).div_ceil(1 << 20))
 }
 
-fn list(session: &Session, cloud: &Cloud) -> Result<ExitStatus, Failure> {
+fn list(session: &Session, cloud: &Cloud) -> Result<Ending, Failure> {
     let mut all = session.user_cloud(cloud)?.ask(image::all)?;
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let known: Vec<&str> = PUBLISHED.iter().map(|image| image.name.as_str()).collect();
@@ -68,10 +68,10 @@ fn list(session: &Session, cloud: &Cloud) -> Result<ExitStatus, Failure> {
         session.ui.say(text::table(&["NAME", "STATE", "FORMAT", "SIZE"], &rows));
         session.ui.say(format!("\nThe catalogue has: {}", known.join(", ")));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn delete(session: &Session, options: &Named) -> Result<ExitStatus, Failure> {
+fn delete(session: &Session, options: &Named) -> Result<Ending, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     // An administrator is shown every project's own, too.
     let found = cloud.ask(|cloud| match image::find_public(cloud, &options.name)? {
@@ -82,5 +82,5 @@ fn delete(session: &Session, options: &Named) -> Result<ExitStatus, Failure> {
     cloud.ask(|cloud| cloud.delete("image", &format!("/images/{}", found.id)))?;
     session.ui.document("image delete", json!({"name": options.name, "id": found.id.as_str()}));
     session.ui.say(format!("{} is gone.", options.name));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }

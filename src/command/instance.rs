@@ -7,7 +7,7 @@ use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
 use crate::cloud::resource::server::{self, Found};
 use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
 use crate::cloud::{ApiError, SharedSession};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::resources::ssh::{self, Hop};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const ACT_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(500);
 
-pub(super) fn run(session: &Session, options: &Instance) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Instance) -> Result<Ending, Failure> {
     match options {
         Instance::Launch(options) => launch(session, options),
         Instance::List(cloud) => list(session, &session.user_cloud(cloud)?),
@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, options: &Instance) -> Result<ExitStatus, F
     }
 }
 
-fn launch(session: &Session, options: &Launch) -> Result<ExitStatus, Failure> {
+fn launch(session: &Session, options: &Launch) -> Result<Ending, Failure> {
     let order = launch::Order {
         name: options.name.to_string(),
         image: options.image.clone(),
@@ -65,7 +65,7 @@ fn launch(session: &Session, options: &Launch) -> Result<ExitStatus, Failure> {
         line.push_str(&format!(", it answers SSH ({seconds:.0} s)"));
     }
     session.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {}", launched.name));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 fn document(found: &Found) -> Value {
@@ -76,7 +76,7 @@ fn document(found: &Found) -> Value {
     })
 }
 
-fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure> {
+fn list(session: &Session, cloud: &SharedSession) -> Result<Ending, Failure> {
     let mut all = cloud.ask(server::all)?;
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let documents: Vec<Value> = all.iter().map(document).collect();
@@ -92,10 +92,10 @@ fn list(session: &Session, cloud: &SharedSession) -> Result<ExitStatus, Failure>
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         session.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP"], &rows));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
+fn show(session: &Session, options: &OneInstance) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let hop = match found.status.as_str() {
@@ -112,11 +112,11 @@ fn show(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure>
         session.ui.say(text::table(&["WHAT", "VALUE"], &rows));
         session.ui.say(format!("\nSSH: {hop}"));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// The key of an instance is known by its id: another one may have had its address before.
-fn log_in(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
+fn log_in(session: &Session, options: &Ssh) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let address = found.address("floating").ok_or_else(|| {
@@ -137,7 +137,7 @@ fn log_in(session: &Session, options: &Ssh) -> Result<ExitStatus, Failure> {
     }
     let code =
         client.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&session.host)?;
-    if code == 0 { Ok(ExitStatus::Done) } else { Err(Failure::passed_on(code)) }
+    if code == 0 { Ok(Ending::Done) } else { Err(Failure::passed_on(code)) }
 }
 
 fn image_name(cloud: &crate::cloud::Session, found: &Found) -> Result<Option<String>, ApiError> {
@@ -145,7 +145,7 @@ fn image_name(cloud: &crate::cloud::Session, found: &Found) -> Result<Option<Str
     Ok(image::all(cloud)?.into_iter().find(|image| image.id.as_str() == id).and_then(|image| image.name))
 }
 
-fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> {
+fn console(session: &Session, options: &Console) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let output =
@@ -159,7 +159,7 @@ fn console(session: &Session, options: &Console) -> Result<ExitStatus, Failure> 
         session.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
         session.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// What Nova does with it: "powering-off".
@@ -182,7 +182,7 @@ fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -
     last.ok_or_else(|| Failure::bug("nothing was waited for"))
 }
 
-fn act(session: &Session, options: &OneInstance, action: &str, state: &str) -> Result<ExitStatus, Failure> {
+fn act(session: &Session, options: &OneInstance, action: &str, state: &str) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let mut found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     if found.status != state {
@@ -191,10 +191,10 @@ fn act(session: &Session, options: &OneInstance, action: &str, state: &str) -> R
     }
     session.ui.document(&format!("instance {}", action.trim_start_matches("os-")), document(&found));
     session.ui.say(format!("{} is {}.", found.name, found.status));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn resize(session: &Session, options: &Resize) -> Result<ExitStatus, Failure> {
+fn resize(session: &Session, options: &Resize) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     if found.flavor_name() != options.flavor {
@@ -216,7 +216,7 @@ fn resize(session: &Session, options: &Resize) -> Result<ExitStatus, Failure> {
     }
     session.ui.document("instance resize", document(&found));
     session.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// Waits while Nova resizes; whether it now waits for a yes. Where it cannot, the instance is as it was.
@@ -233,7 +233,7 @@ fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -
     }
 }
 
-fn delete(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failure> {
+fn delete(session: &Session, options: &OneInstance) -> Result<Ending, Failure> {
     let cloud = session.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     session.consent(&format!("End {} and lose its disk?", options.name), false)?;
@@ -253,5 +253,5 @@ fn delete(session: &Session, options: &OneInstance) -> Result<ExitStatus, Failur
         .ui
         .document("instance delete", json!({"name": found.name, "id": found.id.as_str(), "given_back": addresses}));
     session.ui.say(format!("{} is gone.", found.name));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }

@@ -2,20 +2,20 @@
 //! (`network.rs`, `pci.rs`): a new column is a field there and a cell here.
 
 use super::Session;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::{network, pci};
 use crate::failure::Failure;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     let network = network::probe(&session.host)?;
     let displays = pci::displays(&session.host)?;
     session
         .ui
         .document("inventory", json!({"nics": network.nics, "default_route": network.default_route, "gpus": displays}));
     if session.ui.is_json() {
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     let uplink = network.default_route.as_ref().map(|route| route.interface.as_str());
     // Links without a device and without an address are the business of others.
@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
         let rows: Vec<Vec<String>> = displays.iter().map(display_row).collect();
         session.ui.say(text::table(&["PCI ADDRESS", "VENDOR:DEVICE", "CLASS", "DRIVER", "NOTE"], &rows));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 fn nic_row(nic: &network::Nic, uplink: Option<&str>) -> Vec<String> {

@@ -1,11 +1,12 @@
 //! `lab`: throw-away hosts.
 
 use super::Session;
+use crate::paths;
 use crate::cli::{Lab as Verb, LabDown, LabExec, LabRestore, LabSnapshot, LabUp};
 use crate::config::values::LabName;
-use crate::config::{CloudAnswers, Config, DEFAULT_PATH};
+use crate::config::{CloudAnswers, Config};
+use crate::ending::Ending;
 use crate::engine;
-use crate::exit::ExitStatus;
 use crate::facts::{Facts, network};
 use crate::failure::Failure;
 use crate::host::command::{Command, on_path};
@@ -17,7 +18,7 @@ use crate::ui::text;
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn run(session: &Session, verb: Verb) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, verb: Verb) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
     match verb {
@@ -37,7 +38,7 @@ fn name(text: &str) -> Result<LabName, Failure> {
     text.parse().map_err(|what: String| Failure::usage(what, "for example: gpucloud-install lab up --name test1"))
 }
 
-fn up(session: &Session, options: &LabUp) -> Result<ExitStatus, Failure> {
+fn up(session: &Session, options: &LabUp) -> Result<Ending, Failure> {
     let host = &session.host;
     let lab = match known(host, options)? {
         Some(lab) => {
@@ -64,7 +65,7 @@ fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
         return Ok(Some(lab));
     }
     let what = format!("lab {} is there already, with {}", lab.name, lab.system.name());
-    Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(ExitStatus::Refused))
+    Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(Ending::Refused))
 }
 
 fn new(session: &Session, options: &LabUp) -> Result<Lab, Failure> {
@@ -90,7 +91,7 @@ fn install(session: &Session, options: &LabUp, inside: &Inside) -> Result<Config
     inside.change_answers(|answers| {
         let engine = options.engine;
         let config = match session.global.config.as_path() {
-            path if path == Path::new(DEFAULT_PATH) => answers,
+            path if path == Path::new(paths::ANSWERS) => answers,
             // What belongs to the host itself stays.
             path => Config { host: answers.host, ..Config::load(&session.host, path)? },
         };
@@ -102,7 +103,7 @@ fn install(session: &Session, options: &LabUp, inside: &Inside) -> Result<Config
     inside.answers()
 }
 
-fn farewell(session: &Session, lab: &Lab, config: Option<&Config>) -> Result<ExitStatus, Failure> {
+fn farewell(session: &Session, lab: &Lab, config: Option<&Config>) -> Result<Ending, Failure> {
     let Lab { name, address, .. } = lab;
     session.ui.document(
         "lab",
@@ -127,7 +128,7 @@ fn farewell(session: &Session, lab: &Lab, config: Option<&Config>) -> Result<Exi
     }
     session.ui.say(format!("Shell       gpucloud-install lab shell {name}"));
     session.ui.say(format!("Take down   gpucloud-install lab down {name}"));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 fn running(session: &Session, name: &str) -> Result<Lab, Failure> {
@@ -139,23 +140,23 @@ fn running(session: &Session, name: &str) -> Result<Lab, Failure> {
     Err(Failure::new(format!("lab {name} does not run"), "", next))
 }
 
-fn exec(session: &Session, options: &LabExec) -> Result<ExitStatus, Failure> {
+fn exec(session: &Session, options: &LabExec) -> Result<Ending, Failure> {
     let lab = running(session, &options.name)?;
     passed_on(Inside::new(&session.host, &lab).program(&options.command)?, session)
 }
 
-fn shell(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
+fn shell(session: &Session, name: &str) -> Result<Ending, Failure> {
     let lab = running(session, name)?;
     passed_on(Inside::new(&session.host, &lab).program(&["/bin/bash", "--login"])?, session)
 }
 
 /// Runs a program with our own terminal; its exit status becomes ours.
-fn passed_on(command: Command, session: &Session) -> Result<ExitStatus, Failure> {
+fn passed_on(command: Command, session: &Session) -> Result<Ending, Failure> {
     let code = command.interactive(&session.host)?;
-    if code == 0 { Ok(ExitStatus::Done) } else { Err(Failure::passed_on(code)) }
+    if code == 0 { Ok(Ending::Done) } else { Err(Failure::passed_on(code)) }
 }
 
-fn list(session: &Session) -> Result<ExitStatus, Failure> {
+fn list(session: &Session) -> Result<Ending, Failure> {
     let labs = Lab::all(&session.host)?;
     let state = |lab: &Lab| if nspawn::is_running(&session.host, lab.name.as_str()) { "running" } else { "stopped" };
     let rows: Vec<Vec<String>> = labs
@@ -173,7 +174,7 @@ fn list(session: &Session) -> Result<ExitStatus, Failure> {
         .collect();
     session.ui.document("lab", json!({"labs": listed, "snapshots": kept}));
     if session.ui.is_json() {
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     match rows.is_empty() {
         true => session.ui.say("No labs. gpucloud-install lab up makes one."),
@@ -182,10 +183,10 @@ fn list(session: &Session) -> Result<ExitStatus, Failure> {
     for (name, lab) in snapshots {
         session.ui.say(format!("snapshot {name}: {} at {}", lab.system.name(), lab.address));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn status(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
+fn status(session: &Session, name: &str) -> Result<Ending, Failure> {
     let lab = running(session, name)?;
     session.ui.say(format!("Lab {name}: {} at {}, running.", lab.system.name(), lab.address));
     let mut command = vec!["gpucloud-install", "status"];
@@ -195,7 +196,7 @@ fn status(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
     passed_on(Inside::new(&session.host, &lab).program(&command)?, session)
 }
 
-fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure> {
+fn save(session: &Session, options: &LabSnapshot) -> Result<Ending, Failure> {
     let host = &session.host;
     let lab = Lab::find(host, &options.name)?;
     let snapshot = name(&options.snapshot)?;
@@ -203,7 +204,7 @@ fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure>
     if files::exists(host, &dir) {
         let next = "choose another name; gpucloud-install lab list shows those taken";
         return Err(
-            Failure::new(format!("there is a snapshot called {snapshot} already"), "", next).with(ExitStatus::Refused)
+            Failure::new(format!("there is a snapshot called {snapshot} already"), "", next).with(Ending::Refused)
         );
     }
     let was_running = nspawn::is_running(host, lab.name.as_str());
@@ -216,10 +217,10 @@ fn save(session: &Session, options: &LabSnapshot) -> Result<ExitStatus, Failure>
     saved?;
     session.ui.say(format!("Saved. gpucloud-install lab restore {snapshot} NAME makes a host of it."));
     session.ui.document("lab", json!({"saved": snapshot}));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn restore(session: &Session, options: &LabRestore) -> Result<ExitStatus, Failure> {
+fn restore(session: &Session, options: &LabRestore) -> Result<Ending, Failure> {
     let host = &session.host;
     let (snapshot, new) = (name(&options.snapshot)?, name(&options.name)?);
     let lab = Lab::claim(host, || {
@@ -238,21 +239,19 @@ fn refuse_taken(host: &Host, lab: &Lab) -> Result<(), Failure> {
     for other in Lab::all(host)? {
         if other.name == lab.name {
             let what = format!("there is a lab called {} already", lab.name);
-            return Err(
-                Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(ExitStatus::Refused)
-            );
+            return Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(Ending::Refused));
         }
         if other.address == lab.address {
             let what = format!("lab {} has the snapshot's address {}", other.name, lab.address);
             return Err(
-                Failure::new(what, "", format!("gpucloud-install lab down {}", other.name)).with(ExitStatus::Refused)
+                Failure::new(what, "", format!("gpucloud-install lab down {}", other.name)).with(Ending::Refused)
             );
         }
     }
     Ok(())
 }
 
-fn reboot(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
+fn reboot(session: &Session, name: &str) -> Result<Ending, Failure> {
     let host = &session.host;
     let lab = running(session, name)?;
     session.ui.say("Shutting the host down ...");
@@ -265,10 +264,10 @@ fn reboot(session: &Session, name: &str) -> Result<ExitStatus, Failure> {
     } else {
         "The host is up; there is no complete cloud in it."
     });
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn down(session: &Session, options: &LabDown) -> Result<ExitStatus, Failure> {
+fn down(session: &Session, options: &LabDown) -> Result<Ending, Failure> {
     let host = &session.host;
     if !on_path("nsenter") {
         return Err(Failure::new("nsenter is missing", "", "apt-get install util-linux"));
@@ -295,19 +294,19 @@ fn down(session: &Session, options: &LabDown) -> Result<ExitStatus, Failure> {
         } else {
             format!("Lab {} is gone.", names.join(", "))
         });
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
-    Ok(ExitStatus::UndoIncomplete)
+    Ok(Ending::UndoIncomplete)
 }
 
 fn is_snapshot(host: &Host, text: &str) -> bool {
     name(text).is_ok_and(|name| lab::snapshot(host, &name).is_ok())
 }
 
-fn forget_snapshot(session: &Session, text: &str) -> Result<ExitStatus, Failure> {
+fn forget_snapshot(session: &Session, text: &str) -> Result<Ending, Failure> {
     session.consent(&format!("Remove snapshot {text}?"), false)?;
     files::remove_tree(&session.host, &lab::snapshot_dir(&name(text)?))?;
     session.ui.document("lab", json!({"down": [text], "failed": []}));
     session.ui.say(format!("Snapshot {text} is gone."));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }

@@ -2,8 +2,8 @@
 
 use super::Session;
 use crate::cli::{Mirror, MirrorCreate};
+use crate::ending::Ending;
 use crate::engine::devstack::mirror::{self, Order};
-use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::command::on_path;
 use crate::installation::require_root;
@@ -16,10 +16,10 @@ use std::path::Path;
 /// A mirror is taken back by removing its folder: nothing of its making outlives a boot.
 const JOURNAL: &str = "/run/gpucloud/mirror";
 
-pub(super) fn run(session: &Session, options: &Mirror) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Mirror) -> Result<Ending, Failure> {
     session.require_live()?;
     if !on_path("git") {
-        return Err(Failure::new("git is missing", "", "apt-get install git").with(ExitStatus::Refused));
+        return Err(Failure::new("git is missing", "", "apt-get install git").with(Ending::Refused));
     }
     match options {
         Mirror::Create(options) => create(session, options),
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, options: &Mirror) -> Result<ExitStatus, Fai
     }
 }
 
-fn create(session: &Session, options: &MirrorCreate) -> Result<ExitStatus, Failure> {
+fn create(session: &Session, options: &MirrorCreate) -> Result<Ending, Failure> {
     require_root(&session.host)?;
     let folder = std::path::absolute(&options.folder)
         .map_err(|error| Failure::usage(format!("{}: {error}", options.folder.display()), "name a folder"))?;
@@ -47,10 +47,10 @@ fn create(session: &Session, options: &MirrorCreate) -> Result<ExitStatus, Failu
     }
     session.ui.document("mirror create", json!({"folder": folder}));
     session.ui.say(format!("The mirror is complete. In gpucloud.toml: git_base = \"{}\"", folder.display()));
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn verify(session: &Session, folder: &Path) -> Result<ExitStatus, Failure> {
+fn verify(session: &Session, folder: &Path) -> Result<Ending, Failure> {
     let all = mirror::verify(&session.host, folder)?;
     let ok = all.iter().all(|one| one.ok);
     session.ui.document("mirror verify", json!({"ok": ok, "repositories": all}));
@@ -64,5 +64,5 @@ fn verify(session: &Session, folder: &Path) -> Result<ExitStatus, Failure> {
             .collect();
         session.ui.say(text::table(&["", "REPOSITORY", "BRANCH", "VERSION"], &rows));
     }
-    Ok(if ok { ExitStatus::Done } else { ExitStatus::Failed })
+    Ok(if ok { Ending::Done } else { Ending::Failed })
 }

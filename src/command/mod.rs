@@ -1,11 +1,12 @@
 //! One file for each subcommand: what the administrator typed becomes calls into the rooms.
 //!
 //! A new subcommand is a file here, a variant in `cli.rs` and its arm in [`run`]'s dispatch. Its exit status is one of
-//! `exit.rs`; what it prints goes through `ui/`.
+//! [`exit`]; what it prints goes through `ui/`.
 
 mod apply;
 mod bare;
 mod doctor;
+mod exit;
 mod flavor;
 mod image;
 mod init;
@@ -23,8 +24,8 @@ mod uninstall;
 use crate::cli::{Cli, Cloud, Command, Global};
 use crate::cloud::{SharedSession, clouds};
 use crate::config::EngineName;
+use crate::ending::Ending;
 use crate::engine::{Entrance, engine};
-use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::plan::Plan;
@@ -45,7 +46,7 @@ pub struct Session {
 }
 
 /// Does what was typed; returns the exit status.
-pub fn run(cli: Cli) -> ExitStatus {
+pub fn run(cli: Cli) -> u8 {
     // The shell that called may be stricter than the services that read our files.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let host = cli.global.sysroot.as_ref().map_or_else(Host::live, Host::at);
@@ -55,15 +56,15 @@ pub fn run(cli: Cli) -> ExitStatus {
         session.global.config = absolute(&session.global.config);
     }
     let (name, result) = dispatch(&session, cli.command);
-    result.unwrap_or_else(|failure| {
+    exit::status(result.unwrap_or_else(|failure| {
         if !failure.what.is_empty() {
             session.ui.failure(name, &failure);
         }
-        failure.status
-    })
+        failure.ending
+    }))
 }
 
-fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Result<ExitStatus, Failure>) {
+fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Result<Ending, Failure>) {
     match command {
         None => ("install", bare::run(session)),
         Some(Command::Init(options)) => ("init", init::run(session, &options)),

@@ -4,16 +4,18 @@
 use super::{Session, apply};
 use crate::action::file::File;
 use crate::cli::{Network, NetworkApply, NetworkProbe};
+use crate::config::Config;
 use crate::config::network::NetworkAnswers;
-use crate::config::{APPLIED_PATH, Config};
 use crate::content::Content;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::host::nft::{Family, listing};
 use crate::installation::{Installation, require_root};
 use crate::network::guard::{self, Confirmation};
-use crate::network::{TABLE, keep, live, probe, report, state};
+use crate::network::{keep, live, probe, report, state};
+use crate::paths::APPLIED;
+use crate::paths::TABLE;
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::{Plan, Step};
 use crate::run::worker::{self, Work};
@@ -21,7 +23,7 @@ use crate::ui::text;
 use serde_json::json;
 use std::time::Duration;
 
-pub(super) fn run(session: &Session, options: &Network) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Network) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
     match options {
@@ -56,7 +58,7 @@ fn no_cloud() -> Failure {
     Failure::new("there is no complete cloud here", "", "gpucloud-install installs one, its network included")
 }
 
-fn show(session: &Session) -> Result<ExitStatus, Failure> {
+fn show(session: &Session) -> Result<Ending, Failure> {
     let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let wanted = installation.network_state();
     let now = live::current(&session.host, &wanted, &installation.ours()?)?;
@@ -88,7 +90,7 @@ fn show(session: &Session) -> Result<ExitStatus, Failure> {
             session.ui.say("A change waits for a yes. Next: gpucloud-install network confirm");
         }
     }
-    Ok(if changes.is_empty() { ExitStatus::Done } else { ExitStatus::Failed })
+    Ok(if changes.is_empty() { Ending::Done } else { Ending::Failed })
 }
 
 /// Steps of the network alone, and the note of what was applied.
@@ -102,7 +104,7 @@ fn make_plan(installation: &Installation, journal: &Journal, confirmation: Confi
         }
         return without_orphans(steps, installation, journal);
     }
-    let applied = File::new(APPLIED_PATH, Content::plain(installation.config.render())).access(0o600, "root", "root");
+    let applied = File::new(APPLIED, Content::plain(installation.config.render())).access(0o600, "root", "root");
     let note = Step::new("network-applied", "Note what was applied").after(&[crate::network::steps::STEP]);
     steps.push(note.with(applied));
     without_orphans(steps, installation, journal)
@@ -115,17 +117,17 @@ fn without_orphans(steps: Vec<Step>, installation: &Installation, journal: &Jour
     Ok(plan)
 }
 
-fn plan(session: &Session) -> Result<ExitStatus, Failure> {
+fn plan(session: &Session) -> Result<Ending, Failure> {
     let installation = with_answers(session)?;
     let plan = make_plan(&installation, &installation.journal()?, Confirmation::Witnesses)?;
     session.ui.document("network plan", super::plan::document(&plan, &[]));
     if !session.ui.is_json() {
         session.ui.say(text::plan(&plan, true));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus, Failure> {
+fn apply_network(session: &Session, options: &NetworkApply) -> Result<Ending, Failure> {
     let installation = with_answers(session)?;
     let limit = options.until_confirmed.map(|seconds| Duration::from_secs(u64::from(seconds)));
     let confirmation = limit.map_or(Confirmation::Witnesses, Confirmation::Person);
@@ -134,7 +136,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     if plan.pending() == 0 {
         session.ui.document("network apply", json!({"changed": 0, "seconds": 0.0}));
         session.ui.say("Nothing to do: the network is what the answers say.");
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     apply::refuse_stops(session, &installation.network_findings()?)?;
     session.ui.say(text::plan(&plan, false));
@@ -143,25 +145,25 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<ExitStatus
     // What was seen is what is done: each action looks again before it changes anything.
     let outcome = worker::work(&installation.host, Work::apply(1, vec![session.ui.display()]), |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
-        return Err(failure.clone().with(outcome.status));
+        return Err(failure.clone().with(outcome.ending));
     }
     session.ui.document("network apply", json!({"changed": outcome.changed, "seconds": outcome.seconds}));
     session.ui.say(match limit {
         None => format!("Done: {} changes in {:.1} s.", outcome.changed, outcome.seconds),
         Some(limit) => format!("Done, for {} seconds. To keep it: gpucloud-install network confirm", limit.as_secs()),
     });
-    Ok(outcome.status)
+    Ok(outcome.ending)
 }
 
-fn revert(session: &Session) -> Result<ExitStatus, Failure> {
+fn revert(session: &Session) -> Result<Ending, Failure> {
     let waited = guard::pending(&session.host)?.is_some();
     let truth = guard::take_back(&session.host)?;
     session.ui.document("network revert", json!({"reverted": waited, "detail": truth}));
     session.ui.say(truth);
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
+fn confirm(session: &Session) -> Result<Ending, Failure> {
     // The timer's next look must find the answers that were confirmed.
     let _lock = keep::lock(&session.host)?;
     let waited = guard::confirm(&session.host)?;
@@ -170,7 +172,7 @@ fn confirm(session: &Session) -> Result<ExitStatus, Failure> {
     }
     session.ui.document("network confirm", json!({"confirmed": waited}));
     session.ui.say(if waited { "The change stays." } else { "No change of the network waits for a yes." });
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// Writes what lasts of a change that was confirmed: kernel parameters at boot, and the answers that were applied.
@@ -196,7 +198,7 @@ fn first_no(session: &Session) -> Result<Option<probe::Hop>, Failure> {
     Ok(hops.into_iter().find(|hop| hop.ok == Some(false)))
 }
 
-fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, Failure> {
+fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<Ending, Failure> {
     let it = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let from = options.from.as_deref();
     let hops = probe::hops(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?, from)?;
@@ -205,10 +207,10 @@ fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<ExitStatus, F
     if !session.ui.is_json() {
         session.ui.say(text::hops(&hops));
     }
-    Ok(if ok { ExitStatus::Done } else { ExitStatus::Failed })
+    Ok(if ok { Ending::Done } else { Ending::Failed })
 }
 
-fn write_report(session: &Session) -> Result<ExitStatus, Failure> {
+fn write_report(session: &Session) -> Result<Ending, Failure> {
     let installation = with_answers(session)?;
     let services = installation.engine.services(&installation.config);
     let (config, facts) = (&installation.config, &installation.facts.network);
@@ -216,17 +218,17 @@ fn write_report(session: &Session) -> Result<ExitStatus, Failure> {
     if !session.ui.is_json() {
         session.ui.say(report::page(config, facts, &services));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 /// What the units run: no journal, no facts but those that the state needs, and only the answers of the last complete
 /// apply.
-fn keep(session: &Session) -> Result<ExitStatus, Failure> {
+fn keep(session: &Session) -> Result<Ending, Failure> {
     let host: &Host = &session.host;
-    let Some(config) = Config::load_applied(host)? else { return Ok(ExitStatus::Done) };
+    let Some(config) = Config::load_applied(host)? else { return Ok(Ending::Done) };
     // A run that is going on is about to make it something else.
     if Journal::refuse_busy(host, DIRECTORY).is_err() {
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     let keep::Kept { changes, failed } = keep::bring_back(host, &config)?;
     for change in &changes {
@@ -234,7 +236,7 @@ fn keep(session: &Session) -> Result<ExitStatus, Failure> {
     }
     session.ui.document("network keep", json!({"changed": changes.len(), "failed": failed}));
     match failed.is_empty() {
-        true => Ok(ExitStatus::Done),
+        true => Ok(Ending::Done),
         false => Err(Failure::new("the network is not in its state", failed.join("\n"), "gpucloud-install doctor")),
     }
 }

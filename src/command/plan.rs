@@ -3,7 +3,7 @@
 use super::{Session, apply};
 use crate::action::Checked;
 use crate::cli;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::installation::Installation;
@@ -11,7 +11,7 @@ use crate::plan::{Plan, PlannedAction};
 use crate::ui::text;
 use serde_json::{Value, json};
 
-pub(super) fn run(session: &Session, options: &cli::Plan) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &cli::Plan) -> Result<Ending, Failure> {
     let installation = Installation::load(&session.host, &session.global.config)?;
     let journal = installation.journal()?;
     let findings = installation.findings(&journal)?;
@@ -21,7 +21,7 @@ pub(super) fn run(session: &Session, options: &cli::Plan) -> Result<ExitStatus, 
     if !session.ui.is_json() {
         session.ui.say(text::plan(&plan, options.diff));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
 pub(super) fn document(plan: &Plan, findings: &[Finding]) -> Value {

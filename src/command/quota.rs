@@ -5,19 +5,19 @@ use crate::cli::{Quota, QuotaSet, QuotaShow};
 use crate::cloud::resource::Resource;
 use crate::cloud::resource::quota::{self, Usage};
 use crate::cloud::session::SharedSession;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Quota) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Quota) -> Result<Ending, Failure> {
     match options {
         Quota::Show(QuotaShow { project, cloud }) => show(session, &session.admin_cloud(cloud)?, "quota show", project),
         Quota::Set(options) => set(session, options),
     }
 }
 
-fn show(session: &Session, cloud: &SharedSession, command: &str, project: &str) -> Result<ExitStatus, Failure> {
+fn show(session: &Session, cloud: &SharedSession, command: &str, project: &str) -> Result<Ending, Failure> {
     let usage = cloud.ask(|cloud| quota::usage(cloud, project))?;
     session.ui.document(command, json!({"project": project, "quota": usage}));
     if !session.ui.is_json() {
@@ -26,10 +26,10 @@ fn show(session: &Session, cloud: &SharedSession, command: &str, project: &str) 
         let rows: Vec<Vec<String>> = usage.iter().map(row).collect();
         session.ui.say(text::table(&["WHAT", "IN USE", "LIMIT"], &rows));
     }
-    Ok(ExitStatus::Done)
+    Ok(Ending::Done)
 }
 
-fn set(session: &Session, options: &QuotaSet) -> Result<ExitStatus, Failure> {
+fn set(session: &Session, options: &QuotaSet) -> Result<Ending, Failure> {
     let cloud = session.admin_cloud(&options.cloud)?;
     let offered: Vec<&str> = cloud.ask(|cloud| quota::usage(cloud, &options.project))?.iter().map(|u| u.name).collect();
     if let Some((name, _)) = options.limits.iter().find(|(name, _)| !offered.contains(&name.as_str())) {

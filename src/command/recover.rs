@@ -2,7 +2,7 @@
 //! no checks of the machine: those are `doctor`'s.
 
 use super::Session;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::{Installation, require_root};
 use crate::plan::Plan;
@@ -14,7 +14,7 @@ use serde_json::json;
 /// Nothing of it outlives a boot.
 const JOURNAL: &str = "/run/gpucloud/recover";
 
-pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
     Journal::refuse_busy(&session.host, DIRECTORY)?;
@@ -42,7 +42,7 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
     }
     let failure = outcome.and_then(|outcome| outcome.failures.into_iter().next());
     match failure.filter(|_| !healthy && !session.ui.is_json()) {
-        Some(failure) => Err(failure.with(ExitStatus::Failed)),
-        None => Ok(if healthy { ExitStatus::Done } else { ExitStatus::Failed }),
+        Some(failure) => Err(failure.with(Ending::Failed)),
+        None => Ok(if healthy { Ending::Done } else { Ending::Failed }),
     }
 }

@@ -1,7 +1,7 @@
 //! `status`: what is up, layer by layer, of the cloud that was applied last.
 
 use super::Session;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::Installation;
 use crate::recovery::health;
@@ -9,7 +9,7 @@ use crate::run;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     let Some(installation) = Installation::load_applied(&session.host)? else {
         let going = run::is_going_on(&session.host);
         let next = match (going, crate::host::systemd::is_booted(&session.host)) {
@@ -32,5 +32,5 @@ pub(super) fn run(session: &Session) -> Result<ExitStatus, Failure> {
             "The cloud is not healthy. Next: gpucloud-install doctor"
         });
     }
-    Ok(if healthy { ExitStatus::Done } else { ExitStatus::Failed })
+    Ok(if healthy { Ending::Done } else { Ending::Failed })
 }

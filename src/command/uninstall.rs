@@ -3,27 +3,29 @@
 //! The order of what is taken back, and what goes while the cloud still answers, is in `plan/undo.rs`.
 
 use super::Session;
+use crate::paths;
 use crate::cli::Uninstall;
-use crate::config::{Config, DEFAULT_PATH, EngineName, secrets};
+use crate::config::{Config, EngineName, secrets};
+use crate::ending::Ending;
 use crate::engine::{self, Engine, Holdings};
-use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::installation::{packages_of, require_root};
 use crate::plan::event::Tee;
 use crate::plan::journal::{DIRECTORY, Journal};
-use crate::plan::undo::{self, UndoReport};
-use crate::run::{self, LOGS, worker};
+use crate::plan::rollback::{self, UndoReport};
+use crate::run::{self, worker};
+use crate::undo;
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn run(session: &Session, options: &Uninstall) -> Result<ExitStatus, Failure> {
+pub(super) fn run(session: &Session, options: &Uninstall) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
     let host = masked(&session.host)?;
     if run::is_going_on(&host) {
         return Err(Failure::new("a run is going on", "", "wait for it, or watch it with: gpucloud-install apply")
-            .with(ExitStatus::Refused));
+            .with(Ending::Refused));
     }
     let journal = Journal::read(&host, DIRECTORY)?;
     refuse_holdings(&host, &journal, options)?;
@@ -58,13 +60,13 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
             Failure::new("it cannot be told whether users have something in this cloud", why, again)
         }
     };
-    Err(failure.with(ExitStatus::Refused))
+    Err(failure.with(Ending::Refused))
 }
 
 /// The engine of the cloud that stands, or of the answers when none was ever complete.
 fn engine_here(host: &Host) -> Box<dyn Engine> {
     let applied = Config::load_applied(host).ok().flatten();
-    let config = applied.or_else(|| Config::load(host, Path::new(DEFAULT_PATH)).ok());
+    let config = applied.or_else(|| Config::load(host, Path::new(paths::ANSWERS)).ok());
     engine::engine(config.map_or(EngineName::Native, |config| config.engine))
 }
 
@@ -74,11 +76,11 @@ fn take_back(session: &Session, host: &Host) -> Result<UndoReport, Failure> {
     let mut sinks = worker::records(host, "uninstall")?;
     sinks.push(session.ui.display());
     let sink = Tee(sinks);
-    let report = undo::watched(host, &mut journal, "uninstall", "Take back changes", &sink);
+    let report = rollback::watched(host, &mut journal, undo::run, ("uninstall", "Take back changes"), &sink);
     if report.failed.is_empty() {
         journal.remove()?;
         remove_secrets(host)?;
-        files::remove(host, Path::new(run::ENVIRONMENT))?;
+        files::remove(host, Path::new(paths::ENVIRONMENT))?;
         files::remove_tree(host, Path::new("/run/gpucloud"))?;
         files::remove_empty_dir(host, Path::new(DIRECTORY))?;
     }
@@ -87,7 +89,7 @@ fn take_back(session: &Session, host: &Host) -> Result<UndoReport, Failure> {
 
 /// With the copies that were kept of edited ones.
 fn remove_secrets(host: &Host) -> Result<(), Failure> {
-    let path = Path::new(secrets::PATH);
+    let path = Path::new(paths::SECRETS);
     let (dir, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default().to_string_lossy());
     for found in files::list(host, dir)?.iter().filter(|found| found.starts_with(&*name)) {
         files::remove(host, &dir.join(found))?;
@@ -96,13 +98,13 @@ fn remove_secrets(host: &Host) -> Result<(), Failure> {
 }
 
 fn purge(host: &Host) -> Result<(), Failure> {
-    files::remove(host, Path::new(DEFAULT_PATH))?;
-    files::remove_tree(host, Path::new(LOGS))?;
+    files::remove(host, Path::new(paths::ANSWERS))?;
+    files::remove_tree(host, Path::new(paths::LOGS))?;
     files::remove_empty_dir(host, Path::new("/etc/gpucloud"))?;
     Ok(())
 }
 
-fn conclude(session: &Session, report: &UndoReport) -> Result<ExitStatus, Failure> {
+fn conclude(session: &Session, report: &UndoReport) -> Result<Ending, Failure> {
     let UndoReport { undone, kept, failed } = report;
     session.ui.document("uninstall", json!({"undone": undone, "kept": kept, "failed": failed}));
     for what in kept {
@@ -113,8 +115,8 @@ fn conclude(session: &Session, report: &UndoReport) -> Result<ExitStatus, Failur
     }
     if failed.is_empty() {
         session.ui.say(format!("{undone} changes taken back."));
-        return Ok(ExitStatus::Done);
+        return Ok(Ending::Done);
     }
     session.ui.say(format!("{undone} changes taken back, {} not. Next: gpucloud-install uninstall", failed.len()));
-    Ok(ExitStatus::UndoIncomplete)
+    Ok(Ending::UndoIncomplete)
 }

@@ -10,9 +10,10 @@ pub mod rule;
 pub mod secrets;
 pub mod values;
 
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
+use crate::paths::APPLIED;
 use answers::ANSWERS;
 use devstack::{DevstackAnswers, GitBase};
 use network::NetworkAnswers;
@@ -21,11 +22,6 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use values::{HostName, InterfaceName, Region, UserName};
-
-/// Where the answers lie unless `--config` says otherwise.
-pub const DEFAULT_PATH: &str = "/etc/gpucloud/gpucloud.toml";
-/// The answers of the last complete apply: what boot units, `recover` and `status` go by.
-pub const APPLIED_PATH: &str = "/var/lib/gpucloud/applied.toml";
 
 /// How OpenStack gets onto the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -132,7 +128,7 @@ impl Config {
 
     /// The answers of the last complete apply, if there was one.
     pub fn load_applied(host: &Host) -> Result<Option<Self>, Failure> {
-        let path = Path::new(APPLIED_PATH);
+        let path = Path::new(APPLIED);
         files::read_text(host, path)?.map(|text| Self::parse(&text, path)).transpose()
     }
 
@@ -189,7 +185,7 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Failure {
         None => format!("{}, line {line}: {message}", path.display()),
     };
     let evidence = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim().to_owned();
-    Failure { evidence, ..Failure::usage(what, edit_hint(path)) }.with(ExitStatus::Usage)
+    Failure { evidence, ..Failure::usage(what, edit_hint(path)) }.with(Ending::Usage)
 }
 
 fn unknown_key(message: &str) -> Option<&str> {
@@ -253,7 +249,7 @@ pub(crate) mod tests {
             failure.what
         );
         assert_eq!(failure.evidence, "regoin = \"RegionOne\"");
-        assert_eq!(failure.status, ExitStatus::Usage);
+        assert_eq!(failure.ending, Ending::Usage);
     }
 
     #[test]

@@ -94,7 +94,7 @@ const RANGES: &[&str] = &["172.24.4.0/24", "172.24.5.0/24", "10.224.0.0/24", "19
 const TENANT_RANGES: &[&str] = &["10.254.0.0/16", "10.253.0.0/16", "172.30.0.0/16", "192.168.240.0/20"];
 
 fn free_range(facts: &Facts, offered: &[&str]) -> Result<Ipv4Net, Failure> {
-    let others = || facts.network.routes.iter().filter(|route| route.interface != crate::network::BRIDGE);
+    let others = || facts.network.routes.iter().filter(|route| route.interface != crate::paths::BRIDGE);
     let nets = offered.iter().filter_map(|text| text.parse::<Ipv4Net>().ok());
     let free = nets.into_iter().find(|net| !others().any(|route| network::overlap(&route.net, net)));
     free.ok_or_else(|| {

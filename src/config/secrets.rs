@@ -1,12 +1,11 @@
 //! Secrets: made here, kept in one 0600 file, never printed. Which there are, each engine says (`SECRETS` in its
 //! `mod.rs`); all of them are masked in whatever a program prints (`host/mod.rs`).
 
+use crate::paths::SECRETS;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use std::collections::BTreeMap;
 
-/// Where the secrets lie.
-pub const PATH: &str = "/etc/gpucloud/secrets.toml";
 /// Length of a made secret: 24 of 62 characters are 142 bits.
 const LENGTH: usize = 24;
 /// DevStack accepts letters and digits only (bug 1744985), and so they survive INI files, URLs and SQL too.
@@ -58,7 +57,7 @@ pub struct Secrets(BTreeMap<String, Secret>);
 impl Secrets {
     /// Those on the host, and new ones for the `names` that have none yet. Nothing is written: that is an action.
     pub fn load(host: &Host, names: &[&str]) -> Result<Self, Failure> {
-        let text = files::read_text(host, PATH)?.unwrap_or_default();
+        let text = files::read_text(host, SECRETS)?.unwrap_or_default();
         let mut secrets = Self::parse(&text)?;
         for name in names {
             if !secrets.0.contains_key(*name) {
@@ -73,14 +72,14 @@ impl Secrets {
             // The parser's own words would show the value.
             let start = error.span().map_or(0, |span| span.start);
             let line = text.get(..start).unwrap_or_default().lines().count().max(1);
-            let what = format!("{PATH}, line {line}, is not of the form: name = \"value\"");
+            let what = format!("{SECRETS}, line {line}, is not of the form: name = \"value\"");
             Failure::usage(what, "mend that line, or put the file back from a backup")
         })?;
         for (name, value) in &table {
             let sound = value.len() >= 8 && value.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if !sound {
-                let what = format!("{PATH}: `{name}` must have at least 8 characters, letters and digits only");
-                return Err(Failure::usage(what, format!("edit {PATH}; the value is not shown")));
+                let what = format!("{SECRETS}: `{name}` must have at least 8 characters, letters and digits only");
+                return Err(Failure::usage(what, format!("edit {SECRETS}; the value is not shown")));
             }
         }
         Ok(Self(table.into_iter().map(|(name, value)| (name, Secret(value))).collect()))
@@ -131,7 +130,7 @@ mod tests {
     fn known_secrets_stay_and_missing_ones_are_made() {
         let dir = tempfile::tempdir().unwrap();
         let host = Host::at(dir.path());
-        files::write(&host, std::path::Path::new(PATH), b"admin = \"abcdefgh1\"\n", 0o600, None).unwrap();
+        files::write(&host, std::path::Path::new(SECRETS), b"admin = \"abcdefgh1\"\n", 0o600, None).unwrap();
         let secrets = Secrets::load(&host, &["admin", "rabbit"]).unwrap();
         assert_eq!(secrets.get("admin").unwrap().expose(), "abcdefgh1");
         assert!(secrets.get("rabbit").is_some());

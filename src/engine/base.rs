@@ -8,13 +8,13 @@ use crate::action::account::{Member, SystemGroup};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::symlink::Symlink;
-use crate::action::task::{self, STAMPS, Task};
+use crate::action::task::{self, Task};
 use crate::action::unit::{Enabled, Started};
 use crate::action::{Action, ActionId, Change, Checked};
-use crate::config::{APPLIED_PATH, secrets};
 use crate::content::Content;
 use crate::failure::Failure;
 use crate::host::{Error, Host};
+use crate::paths::{APPLIED, IMAGES, SECRETS, STAMPS};
 use crate::plan::Step;
 use crate::template::Templates;
 use serde_json::json;
@@ -58,15 +58,12 @@ pub fn prepare(order: &Order) -> Result<Step, Failure> {
         .with(Directory::new("/etc/gpucloud").shared())
         .with(Directory::new(STAMPS))
         .with(Directory::new(IMAGES))
-        .with(File::new(secrets::PATH, order.secrets.render()).access(0o600, "root", "root"));
+        .with(File::new(SECRETS, order.secrets.render()).access(0o600, "root", "root"));
     for user in &order.config.host.administrators {
         step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
     }
     Ok(step)
 }
-
-/// Where images lie before they go to Glance.
-pub const IMAGES: &str = "/var/lib/gpucloud/images";
 
 /// The step behind which the cloud is complete and healthy.
 pub const LAST: &str = "finish";
@@ -96,7 +93,7 @@ pub fn finish(
         .with(task::sync("cloud"))
         .with(healthy(services.to_vec(), prober.clone()))
         .with_all(left.map(|task| Box::new(task) as Box<dyn Action>))
-        .with(File::new(APPLIED_PATH, applied).access(0o600, "root", "root")))
+        .with(File::new(APPLIED, applied).access(0o600, "root", "root")))
 }
 
 /// Waits until every service answers.

@@ -5,7 +5,7 @@ use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::host::ovs::{self, Datapath};
 use crate::host::{Host, Result};
-use crate::network::BRIDGE;
+use crate::paths::BRIDGE;
 
 /// Column, key and value of a setting (ovs-vswitchd.conf.db(5), ovn-controller(8)).
 pub type Setting = (&'static str, &'static str, String);

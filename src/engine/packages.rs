@@ -1,6 +1,6 @@
 //! Packages of the distribution that every cloud needs, in groups, and what they leave when they are purged.
 
-use crate::action::leaves::Leaves;
+use crate::action::undo::Leaves;
 use std::path::PathBuf;
 
 /// What one purpose needs: packages, and what they leave when they are purged (measured on Debian 12 and 13).

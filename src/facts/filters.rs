@@ -44,7 +44,7 @@ pub fn read(host: &Host) -> Result<Filters> {
     }
     let mut dropping = by_settings(host)?;
     // Where there is no table but ours, there is nothing to list.
-    let alone = nft::tables()?.iter().all(|table| table == crate::network::TABLE);
+    let alone = nft::tables()?.iter().all(|table| table == crate::paths::TABLE);
     let listed = if alone { Vec::new() } else { list(host) };
     for filter in in_listing(&listed) {
         if !dropping.iter().any(|known| known.owner == filter.owner && known.hook == filter.hook) {
@@ -76,7 +76,7 @@ fn objects(listed: &str) -> Vec<Value> {
 /// `ufw route allow` writes its rules here (ufw-framework(8)).
 fn opened(host: &Host) -> Result<Vec<String>> {
     let rules = files::read_text(host, "/etc/ufw/user.rules")?.unwrap_or_default();
-    let lets = |line: &str| line.starts_with("-A ufw-user-forward") && line.contains(crate::network::BRIDGE);
+    let lets = |line: &str| line.starts_with("-A ufw-user-forward") && line.contains(crate::paths::BRIDGE);
     Ok(rules.lines().any(lets).then(|| "ufw".to_owned()).into_iter().collect())
 }
 
@@ -84,7 +84,7 @@ fn opened(host: &Host) -> Result<Vec<String>> {
 fn rules_name_bridge(listed: &[Value], chain: &str) -> bool {
     let rules = listed.iter().filter_map(|object| object.get("rule"));
     let mut named = rules.filter(|rule| rule["chain"].as_str().is_some_and(|name| name.starts_with(chain)));
-    named.any(|rule| rule["expr"].to_string().contains(crate::network::BRIDGE))
+    named.any(|rule| rule["expr"].to_string().contains(crate::paths::BRIDGE))
 }
 
 /// ufw is on when its own file says so; Docker sets the policy of the forward chain to drop when it starts
@@ -117,7 +117,7 @@ fn in_listing(listed: &[Value]) -> Vec<Filter> {
     let chains = of("chain").filter(|chain| {
         chain["type"] == "filter"
             && (chain["hook"] == "forward" || chain["hook"] == "input")
-            && chain["table"] != crate::network::TABLE
+            && chain["table"] != crate::paths::TABLE
     });
     let found = chains.filter_map(|chain| {
         let (table, name) = (chain["table"].as_str()?, chain["name"].as_str()?);

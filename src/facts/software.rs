@@ -1,13 +1,9 @@
 //! Databases, queues and clouds that are here already.
 
 use crate::host::{Host, Result, files, git, packages};
+use crate::paths::{APPLIED, JOURNAL, SECRETS};
 use serde::Serialize;
 use std::path::Path;
-
-/// The answers of the last complete apply, the passwords and the journal (`config/`, `plan/journal.rs`).
-const APPLIED: &str = "/var/lib/gpucloud/applied.toml";
-const SECRETS: &str = "/etc/gpucloud/secrets.toml";
-const JOURNAL: &str = "/var/lib/gpucloud/journal.jsonl";
 
 /// What is here already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]

@@ -2,8 +2,9 @@
 //! machine, such as name servers and certificates, is in `steps.rs`.)
 
 use super::{Lab, network};
-use crate::config::{Config, DEFAULT_PATH};
-use crate::exit::ExitStatus;
+use crate::paths;
+use crate::config::Config;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, Observer, files, nspawn};
@@ -48,18 +49,18 @@ impl<'a> Inside<'a> {
 
     /// Whether there is an answer file.
     pub fn has_answers(&self) -> bool {
-        files::exists(self.host, self.real(DEFAULT_PATH))
+        files::exists(self.host, self.real(paths::ANSWERS))
     }
 
     /// The answers.
     pub fn answers(&self) -> Result<Config, Failure> {
-        Config::load(self.host, &self.real(DEFAULT_PATH))
+        Config::load(self.host, &self.real(paths::ANSWERS))
     }
 
     /// Changes the answers.
     pub fn change_answers(&self, change: impl FnOnce(Config) -> Result<Config, Failure>) -> Result<(), Failure> {
         let text = change(self.answers()?)?.render();
-        Ok(files::write(self.host, &self.real(DEFAULT_PATH), text.as_bytes(), 0o644, None)?)
+        Ok(files::write(self.host, &self.real(paths::ANSWERS), text.as_bytes(), 0o644, None)?)
     }
 
     /// Runs a program inside.
@@ -79,23 +80,24 @@ impl<'a> Inside<'a> {
         }
         let said = relay.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         let said = said.unwrap_or_else(|| Failure::new("the installation ended without a word", "", ""));
-        Err(self.told_from_inside(said, ExitStatus::from_code(u8::try_from(code).unwrap_or(1))))
+        Err(self.told_from_inside(said, u8::try_from(code).unwrap_or(1)))
     }
 
-    fn told_from_inside(&self, failure: Failure, status: ExitStatus) -> Failure {
+    fn told_from_inside(&self, failure: Failure, status: u8) -> Failure {
         let name = &self.lab.name;
         let next = match status {
-            ExitStatus::Refused | ExitStatus::Usage => {
+            // Refused, or wrong answers (README, "Exit status"): going on alone does not help.
+            2 | 3 => {
                 format!("{}; then: gpucloud-install lab up --name {name}", failure.next)
             }
             _ => format!("gpucloud-install lab up --name {name} goes on; lab shell {name} looks inside"),
         };
-        Failure { what: format!("inside lab {name}: {}", failure.what), next, ..failure }.with(status)
+        Failure { what: format!("inside lab {name}: {}", failure.what), next, ..failure }.with(Ending::Passed(status))
     }
 
     /// Waits until the cloud inside is healthy; `false` when there is no complete one.
     pub fn wait_healthy(&self) -> Result<bool, Failure> {
-        if !files::exists(self.host, self.real(crate::config::APPLIED_PATH)) {
+        if !files::exists(self.host, self.real(paths::APPLIED)) {
             return Ok(false);
         }
         let status = self.program(&["gpucloud-install", "status"])?;

@@ -2,7 +2,7 @@
 
 use super::{DIRECTORY, Lab, base, steps};
 use crate::action::ActionId;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::command::Command;
@@ -10,7 +10,8 @@ use crate::host::{Host, files};
 use crate::plan::event::{Event, Sink};
 use crate::plan::journal::{Journal, JournalError};
 use crate::plan::runner::Runner;
-use crate::plan::{Plan, Step, undo};
+use crate::plan::{Plan, Step, rollback};
+use crate::undo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,16 +64,16 @@ fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: us
     if plan.pending() == 0 {
         return Ok(());
     }
-    let runner = Runner { host, journal, sink: sink.clone(), jobs, what: "lab up".into() };
+    let runner = Runner { host, journal, take_back: crate::undo::run, sink: sink.clone(), jobs, what: "lab up".into() };
     let (outcome, _) = runner.run(plan);
-    let (status, changed, seconds) = (outcome.status.code(), outcome.changed, outcome.seconds);
-    sink.event(&Event::RunFinished { status, changed, seconds });
+    let (ending, changed, seconds) = (outcome.ending, outcome.changed, outcome.seconds);
+    sink.event(&Event::RunFinished { ending, changed, seconds });
     match outcome.failures.into_iter().next() {
         Some(failure) => {
             Err(Failure { next: failure.next.replace("gpucloud-install apply", "gpucloud-install lab up"), ..failure })
         }
-        None if outcome.status != ExitStatus::Done => {
-            Err(Failure::new("stopped", "", "gpucloud-install lab up goes on").with(outcome.status))
+        None if outcome.ending != Ending::Done => {
+            Err(Failure::new("stopped", "", "gpucloud-install lab up goes on").with(outcome.ending))
         }
         None => Ok(()),
     }
@@ -119,8 +120,8 @@ fn take_back(
 ) -> Result<Vec<Failure>, Failure> {
     let mut journal = open(host, dir, "lab down")?;
     let report = match only {
-        Some(id) => undo::some(host, &mut journal, &[id], sink),
-        None => undo::watched(host, &mut journal, "lab down", title, sink),
+        Some(id) => rollback::some(host, &mut journal, undo::run, &[id], sink),
+        None => rollback::watched(host, &mut journal, undo::run, ("lab down", title), sink),
     };
     if report.failed.is_empty() && journal.is_empty() {
         journal.remove()?;

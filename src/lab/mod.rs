@@ -15,7 +15,7 @@ pub mod network;
 pub mod steps;
 
 use crate::config::values::LabName;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::network::Network;
 use crate::failure::Failure;
 use crate::host::nspawn::Container;
@@ -91,7 +91,7 @@ impl Lab {
     pub fn find(host: &Host, name: &str) -> Result<Self, Failure> {
         let missing = || {
             Failure::new(format!("there is no lab called {name}"), "", "gpucloud-install lab list")
-                .with(ExitStatus::Refused)
+                .with(Ending::Refused)
         };
         read_note(host, &lab_dir(name))?.ok_or_else(missing)
     }
@@ -150,7 +150,7 @@ pub fn snapshots(host: &Host) -> Result<Vec<(String, Lab)>, Failure> {
 pub fn snapshot(host: &Host, name: &LabName) -> Result<Lab, Failure> {
     let missing = || {
         Failure::new(format!("there is no snapshot called {name}"), "", "gpucloud-install lab list")
-            .with(ExitStatus::Refused)
+            .with(Ending::Refused)
     };
     read_note(host, &snapshot_dir(name))?.ok_or_else(missing)
 }

@@ -2,11 +2,11 @@
 
 use super::{Lab, System, base, network};
 use crate::action::file::File;
-use crate::action::leaves::Leaves;
 use crate::action::originals::Original;
 use crate::action::packages::Packages;
 use crate::action::sysctl::Sysctl;
 use crate::action::task::Task;
+use crate::action::undo::Leaves;
 use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
 use crate::facts::{Facts, reach};

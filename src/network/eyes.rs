@@ -1,8 +1,8 @@
 //! The world as an instance sees it: a port of the external bridge in a network namespace of its own, with an address
 //! of the external network and the cloud's router.
 
-use super::BRIDGE;
 use crate::host::{Error, Host, Result, links, ovs};
+use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use nix::sched::{CloneFlags, unshare};
 use std::fs::File;

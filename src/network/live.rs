@@ -1,12 +1,12 @@
 //! The state of this kernel, and changes done to it, by the hands `links`, `nft`, `sysctl` and `ovs`.
 
 use super::state::{Bridge, Change, Proxies, State, changes};
-use super::{BRIDGE, TABLE};
 use crate::config::Config;
 use crate::host::links::{self, neighbours};
 use crate::host::nft::{self, Family, listing};
 use crate::host::ovs::{self, Datapath};
 use crate::host::{Error, Host, Result, sysctl};
+use crate::paths::{BRIDGE, TABLE};
 use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

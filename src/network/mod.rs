@@ -11,6 +11,8 @@
 //! probe     hop by hop, whether instances reach the world and the world them
 //! report    one page for the people of the campus network
 //! steps     files, units and state as steps of a plan
+//! action    the state as one reversible change
+//! adopted   rules made by hand that ours replace
 //! ```
 //!
 //! A new way to reach instances is a variant of `Access` (`config/network.rs`: the wizard, answers and texts follow),
@@ -19,6 +21,8 @@
 //! [`sysctls`]: boot, plan and undo follow. Firewalls beside ours are recognised by `facts/filters.rs`; how to open one
 //! is said by `checks/filters.rs`.
 
+pub mod action;
+pub mod adopted;
 pub mod eyes;
 pub mod guard;
 pub mod keep;
@@ -36,11 +40,6 @@ use crate::host::ovs::Datapath;
 use ipnet::Ipv4Net;
 use state::{Bridge, State};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The external bridge.
-pub const BRIDGE: &str = "br-ex";
-/// Our nftables table, of the family inet.
-pub const TABLE: &str = "gpucloud";
 
 /// The state that the answers ask for. `datapath` is what a missing bridge is made with.
 pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {

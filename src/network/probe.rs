@@ -2,9 +2,9 @@
 //! from this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at
 //! through an instance's eyes. (Why one instance does not answer SSH: `resources/ssh.rs`.)
 
+use super::eyes;
 use super::live::{self, Ours};
 use super::state::{Change, State, changes};
-use super::{BRIDGE, eyes};
 use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers};
 use crate::facts::Facts;
@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::links::neighbours;
 use crate::host::{Error, Host, Result, dns};
+use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -10,11 +10,11 @@
 //! Left out: clamping of TCP's segment size (nftnl has no expression for it). Guests learn the overlay's smaller packet
 //! size by DHCP, and path MTU discovery does the rest.
 
-use super::{BRIDGE, TABLE};
 use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers, PortMap};
 use crate::engine::service::{Scope, Service};
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Transport, Verdict};
+use crate::paths::{BRIDGE, TABLE};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

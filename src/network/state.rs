@@ -3,9 +3,9 @@
 //! Desired (from the answers), current (from the kernel), the changes between them, and what must be true afterwards
 //! (no change left) are all values. Taking changes back is making them the other way round.
 
-use super::BRIDGE;
 use crate::host::nft::Ruleset;
 use crate::host::ovs::Datapath;
+use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,10 +3,8 @@
 
 use super::guard::Confirmation;
 use super::live::Ours;
-use super::{BRIDGE, desired, sysctls};
+use super::{desired, sysctls};
 use crate::action::file::File;
-use crate::action::iptables::AdoptedMasquerades;
-use crate::action::network::NetworkState;
 use crate::action::task::Task;
 use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
@@ -16,6 +14,9 @@ use crate::engine::service::Service;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, files, systemd};
+use crate::network::action::NetworkState;
+use crate::network::adopted::AdoptedMasquerades;
+use crate::paths::BRIDGE;
 use crate::plan::{Step, StepId};
 use crate::template::{Templates, Values};
 use serde_json::json;

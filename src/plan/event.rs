@@ -5,6 +5,7 @@
 
 use super::StepId;
 use crate::action::ActionId;
+use crate::ending::Ending;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened in a run. New kinds may be added: readers of another version see [`Event::Unknown`].
@@ -95,8 +96,9 @@ pub enum Event {
     },
     /// The run ended.
     RunFinished {
-        /// Exit status of the program.
-        status: u8,
+        /// How it ended.
+        #[serde(default)]
+        ending: Ending,
         /// How many actions changed something.
         changed: usize,
         /// How long it took.

@@ -5,7 +5,7 @@
 //! is read through [`migrate`].
 
 use crate::action::{ActionId, Lifetime, Originals, Past, Undo, WhenOrphaned};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host, boot_id, files};
 use nix::fcntl::{Flock, FlockArg};
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Where the journal of an installation lies.
-pub const DIRECTORY: &str = "/var/lib/gpucloud";
+pub const DIRECTORY: &str = crate::paths::STATE;
 /// Held by a run, beside the journal.
 const LOCK: &str = "journal.lock";
 /// Version of the record format.
@@ -66,7 +66,7 @@ impl From<JournalError> for Failure {
         };
         match error {
             JournalError::Host(error) => error.into(),
-            error => Self::new(error.to_string(), "", next).with(ExitStatus::Refused),
+            error => Self::new(error.to_string(), "", next).with(Ending::Refused),
         }
     }
 }

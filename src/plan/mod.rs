@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! steps -> Plan::make (checks only) -> Runner::run (journal, events) -> Outcome
-//!                                   -> undo::everything (uninstall)
+//!                                   -> rollback::everything (uninstall)
 //! ```
 
 pub mod event;
 pub mod journal;
+pub mod rollback;
 pub mod runner;
 pub mod step;
-pub mod undo;
 
 pub use step::{Hold, Role, Step, StepId};
 

@@ -3,9 +3,10 @@
 
 use super::event::{Event, Sink, StepTitle};
 use super::journal::{Journal, JournalError, Record, State};
+use super::rollback::{self, TakeBack};
 use super::{Hold, Plan, PlannedStep, StepId};
 use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Past, Undo};
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host, Observer, boot_id};
 use std::collections::HashMap;
@@ -19,8 +20,8 @@ const LATER_POLL: Duration = Duration::from_millis(300);
 /// What became of a run.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// How the program should end.
-    pub status: ExitStatus,
+    /// How it ended.
+    pub ending: Ending,
     /// How many actions changed something.
     pub changed: usize,
     /// How long it took.
@@ -39,6 +40,8 @@ pub struct Runner<'a> {
     pub host: &'a Host,
     /// Its journal, open for writing.
     pub journal: Journal,
+    /// Runs undo records: those of orphans, and of what was only for a run.
+    pub take_back: TakeBack,
     /// Where events go.
     pub sink: Arc<dyn Sink>,
     /// How many steps at a time.
@@ -91,20 +94,20 @@ impl Runner<'_> {
     /// for the run is taken back. Returns the journal too.
     pub fn run(self, plan: Plan) -> (Outcome, Journal) {
         let started = Instant::now();
-        let Self { host, mut journal, sink, jobs, what } = self;
-        let mut failures = clean_up_run(host, &mut journal, sink.as_ref());
+        let Self { host, mut journal, take_back, sink, jobs, what } = self;
+        let mut failures = clean_up_run(host, &mut journal, take_back, sink.as_ref());
         let steps = pending_steps(plan.steps);
         announce(sink.as_ref(), &what, &steps);
         let orphans: Vec<ActionId> = plan.orphans.iter().filter(|o| o.undo.is_some()).map(|o| o.id.clone()).collect();
-        let orphaned = super::undo::some(host, &mut journal, &orphans, sink.as_ref());
+        let orphaned = rollback::some(host, &mut journal, take_back, &orphans, sink.as_ref());
         failures.extend(orphaned.failed);
         let execution = Execution::new(host, journal, sink.clone(), steps);
         execution.work(jobs);
         let (shared, mut journal) = execution.end();
         failures.extend(shared.failures);
-        failures.extend(clean_up_run(host, &mut journal, sink.as_ref()));
+        failures.extend(clean_up_run(host, &mut journal, take_back, sink.as_ref()));
         let outcome = Outcome {
-            status: status(host, &failures, &shared.reboots),
+            ending: ending(host, &failures, &shared.reboots),
             changed: shared.changed + orphaned.undone,
             seconds: started.elapsed().as_secs_f64(),
             failures,
@@ -141,22 +144,22 @@ fn announce(sink: &dyn Sink, what: &str, steps: &[PlannedStep]) {
     });
 }
 
-fn status(host: &Host, failures: &[Failure], reboots: &[String]) -> ExitStatus {
+fn ending(host: &Host, failures: &[Failure], reboots: &[String]) -> Ending {
     if !failures.is_empty() || host.go_on().is_err() {
-        ExitStatus::Midway
+        Ending::Midway
     } else if !reboots.is_empty() {
-        ExitStatus::RebootNeeded
+        Ending::RebootNeeded
     } else {
-        ExitStatus::Done
+        Ending::Done
     }
 }
 
 /// Takes back what was only for a run: at its end, or first thing in the next after a crash.
-fn clean_up_run(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> Vec<Failure> {
+fn clean_up_run(host: &Host, journal: &mut Journal, take_back: TakeBack, sink: &dyn Sink) -> Vec<Failure> {
     let left = journal.entries().filter(|(_, entry)| entry.lifetime == Lifetime::Run).map(|(id, _)| id.clone());
     let left: Vec<ActionId> = left.rev().collect();
     // A stop request must not keep us from tidying up.
-    super::undo::some(&host.unstoppable(), journal, &left, sink).failed
+    rollback::some(&host.unstoppable(), journal, take_back, &left, sink).failed
 }
 
 /// The part of a run that is shared by its threads.

@@ -1,6 +1,6 @@
 //! Downloads of images: resumed, verified against the publisher's list, pinned.
 
-use crate::engine::base::IMAGES;
+use crate::paths::IMAGES;
 use crate::host::{Error, Host, Result, files, http};
 use sha2::Digest;
 use std::io::{Read, Write};

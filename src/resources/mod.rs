@@ -14,7 +14,7 @@ pub mod launch;
 pub mod ssh;
 pub mod steps;
 
-use crate::engine::base::IMAGES;
+use crate::paths::IMAGES;
 use std::path::PathBuf;
 
 /// The file called `name` there.

@@ -6,11 +6,11 @@
 pub mod watch;
 pub mod worker;
 
-use crate::cli::CONFIG_VARIABLE;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::facts::reach;
 use crate::failure::Failure;
 use crate::host::{Host, files, systemd};
+use crate::paths::{ANSWERS_VARIABLE, ENVIRONMENT};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,14 +18,10 @@ use std::time::{Duration, Instant};
 pub const UNIT: &str = "gpucloud-run.service";
 /// The events of the present or last run since boot.
 pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
-/// What the run, and its continuation after a boot, need of the environment in which it was asked for.
-pub const ENVIRONMENT: &str = "/var/lib/gpucloud/run.environment";
 /// How long a run may take to come to a safe point.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Held while a run is being started: two terminals may ask at once.
 const START_LOCK: &str = "/run/gpucloud/start.lock";
-/// One log for each run that changed something.
-pub const LOGS: &str = "/var/log/gpucloud";
 
 /// Whether a run is going on in its unit. One that is being stopped is waited for.
 pub fn is_going_on(host: &Host) -> bool {
@@ -66,7 +62,7 @@ pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<()
     let mut words: Vec<String> = words.map(str::to_owned).to_vec();
     words.extend(may_lose.then(|| "--and-lose-all-instances".to_owned()));
     systemd::start_transient(host, UNIT, &options, &words)
-        .map_err(|error| Failure { status: ExitStatus::Failed, ..error.into() })
+        .map_err(|error| Failure { ending: Ending::Failed, ..error.into() })
 }
 
 /// What the run needs of this terminal's environment, for a file that only root may read: proxies have passwords.
@@ -75,7 +71,7 @@ fn passed_on(config: &Path) -> String {
     let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
     let names = reach::DOWNLOAD_VARIABLES.iter().chain(&["SUDO_USER"]);
     let set = names.filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-    let set = set.chain([(CONFIG_VARIABLE, config.display().to_string())]);
+    let set = set.chain([(ANSWERS_VARIABLE, config.display().to_string())]);
     set.map(|(name, value)| format!("{name}=\"{}\"\n", quoted(&value))).collect()
 }
 

@@ -1,9 +1,10 @@
 //! Watches a run: reads its events from the file, as they come, until the end.
 
-use super::{EVENTS, LOGS, UNIT};
-use crate::exit::ExitStatus;
+use super::{EVENTS, UNIT};
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, systemd};
+use crate::paths::LOGS;
 use crate::plan::event::{Event, Sink};
 use std::io::{BufRead, BufReader};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +20,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What the events of a run add up to.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// Exit status, once the run finished.
-    pub status: Option<u8>,
+    /// How it ended, once it did.
+    pub ending: Option<Ending>,
     /// How many actions changed something.
     pub changed: usize,
     /// How long it took.
@@ -40,16 +41,16 @@ impl Summary {
             Event::StepDone { step, seconds, changed } => self.steps.push((step.to_string(), *seconds, *changed)),
             Event::StepFailed { what, evidence, next, .. } => self.failures.push(Failure::new(what, evidence, next)),
             Event::RebootNeeded { why, .. } => self.reboots.push(why.clone()),
-            Event::RunFinished { status, changed, seconds } => {
-                (self.status, self.changed, self.seconds) = (Some(*status), *changed, *seconds);
+            Event::RunFinished { ending, changed, seconds } => {
+                (self.ending, self.changed, self.seconds) = (Some(*ending), *changed, *seconds);
             }
             _ => {}
         }
     }
 
-    /// The exit status: a run without an end was killed.
-    pub fn exit_status(&self) -> ExitStatus {
-        self.status.map_or(ExitStatus::Midway, ExitStatus::from_code)
+    /// How it ended: a run without an end was killed.
+    pub fn ending(&self) -> Ending {
+        self.ending.unwrap_or(Ending::Midway)
     }
 }
 
@@ -81,7 +82,7 @@ pub fn follow(host: &Host, display: &dyn Sink, interrupted: &AtomicBool) -> Resu
         if next_line(&mut reader, &mut line) {
             gone_since = None;
             take(&mut line, display, &mut summary);
-            if summary.status.is_some() {
+            if summary.ending.is_some() {
                 return Ok(Watched::Ended(summary));
             }
             continue;
@@ -116,5 +117,5 @@ fn take(line: &mut String, display: &dyn Sink, summary: &mut Summary) {
 fn killed(host: &Host) -> Failure {
     let evidence = systemd::last_lines(host, UNIT, 5);
     let next = format!("gpucloud-install apply goes on where it stopped; the log is in {LOGS}");
-    Failure::new("the run ended before it was done", evidence, next).with(ExitStatus::Midway)
+    Failure::new("the run ended before it was done", evidence, next).with(Ending::Midway)
 }

@@ -1,13 +1,14 @@
 //! The run itself: plan, journal, runner; events to a file, everything to a log.
 
-use super::{EVENTS, LOGS};
+use super::EVENTS;
 use crate::action::file::File;
 use crate::action::unit::Enabled;
 use crate::content::Content;
-use crate::exit::ExitStatus;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::installation::Installation;
+use crate::paths::LOGS;
 use crate::plan::event::{Event, Sink, Tee};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::runner::{Outcome, Runner};
@@ -61,9 +62,16 @@ pub fn work(
     let plan = make_plan(&journal)?;
     sinks.extend(records(host, what)?);
     let sink: Arc<dyn Sink> = Arc::new(Tee(sinks));
-    let runner = Runner { host, journal, sink: sink.clone(), jobs: usize::from(jobs), what: what.into() };
+    let runner = Runner {
+        host,
+        journal,
+        take_back: crate::undo::run,
+        sink: sink.clone(),
+        jobs: usize::from(jobs),
+        what: what.into(),
+    };
     let (outcome, journal) = runner.run(plan);
-    if outcome.status == ExitStatus::RebootNeeded {
+    if outcome.ending == Ending::RebootNeeded {
         continue_after_boot(host, journal, &sink)?;
     }
     finished(sink.as_ref(), &outcome);
@@ -71,8 +79,8 @@ pub fn work(
 }
 
 fn finished(sink: &dyn Sink, outcome: &Outcome) {
-    let (status, changed, seconds) = (outcome.status.code(), outcome.changed, outcome.seconds);
-    sink.event(&Event::RunFinished { status, changed, seconds });
+    let (ending, changed, seconds) = (outcome.ending, outcome.changed, outcome.seconds);
+    sink.event(&Event::RunFinished { ending, changed, seconds });
 }
 
 /// SIGTERM (from the unit), SIGINT (from the terminal) and SIGHUP (a terminal that is closed) ask to stop at the next
@@ -134,8 +142,8 @@ fn log_line(event: &Event) -> Option<String> {
             format!("[{step}] FAILED: {what}\n{evidence}\nnext: {next}")
         }
         Event::RebootNeeded { step, why } => format!("[{step}] needs a reboot: {why}"),
-        Event::RunFinished { status, changed, seconds } => {
-            format!("ends with status {status}: {changed} changes in {seconds:.1} s")
+        Event::RunFinished { ending, changed, seconds } => {
+            format!("ends {ending:?}: {changed} changes in {seconds:.1} s")
         }
         Event::Progress { .. } | Event::ActionDone { .. } | Event::Unknown => return None,
     };
@@ -152,7 +160,8 @@ fn continue_after_boot(host: &Host, journal: Journal, sink: &Arc<dyn Sink>) -> R
         .with(Enabled { unit: CONTINUE_UNIT.into() });
     let mut plan = Plan::make(vec![step], host, &journal)?;
     plan.orphans.clear();
-    let runner = Runner { host, journal, sink: sink.clone(), jobs: 1, what: "continue".into() };
+    let runner =
+        Runner { host, journal, take_back: crate::undo::run, sink: sink.clone(), jobs: 1, what: "continue".into() };
     match runner.run(plan).0.failures.into_iter().next() {
         Some(failure) => Err(failure),
         None => Ok(()),

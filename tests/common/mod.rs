@@ -4,12 +4,12 @@
 
 use gpucloud::action::file::File;
 use gpucloud::content::Content;
-use gpucloud::exit::ExitStatus;
+use gpucloud::ending::Ending;
 use gpucloud::host::Host;
 use gpucloud::plan::event::{Event, Sink};
 use gpucloud::plan::journal::{DIRECTORY, Journal};
 use gpucloud::plan::runner::{Outcome, Runner};
-use gpucloud::plan::{Plan, Step, undo};
+use gpucloud::plan::{Plan, Step, rollback};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ pub fn run(host: &Host, steps: Vec<Step>, sink: Arc<dyn Sink>) -> Outcome {
 fn try_run(host: &Host, steps: Vec<Step>, sink: Arc<dyn Sink>) -> Result<Outcome, String> {
     let journal = Journal::open(host, DIRECTORY, "apply").map_err(|e| e.to_string())?;
     let plan = Plan::make(steps, host, &journal).map_err(|e| e.to_string())?;
-    Ok(Runner { host, journal, sink, jobs: 3, what: "apply".into() }.run(plan).0)
+    Ok(Runner { host, journal, take_back: gpucloud::undo::run, sink, jobs: 3, what: "apply".into() }.run(plan).0)
 }
 
 /// Plans and runs `steps`; the first failure as an error.
@@ -89,15 +89,15 @@ pub fn apply(host: &Host, steps: Vec<Step>) -> Result<(), String> {
     let outcome = try_run(host, steps, Arc::new(Silent))?;
     match outcome.failures.first() {
         Some(failure) => Err(failure.what.clone()),
-        None if outcome.status == ExitStatus::Done => Ok(()),
-        None => Err(format!("{:?}", outcome.status)),
+        None if outcome.ending == Ending::Done => Ok(()),
+        None => Err(format!("{:?}", outcome.ending)),
     }
 }
 
 /// Takes everything back.
 pub fn undo_all(host: &Host) -> Result<(), String> {
     let mut journal = Journal::open(host, DIRECTORY, "uninstall").map_err(|e| e.to_string())?;
-    let report = undo::everything(host, &mut journal, &Silent);
+    let report = rollback::everything(host, &mut journal, gpucloud::undo::run, &Silent);
     match report.failed.first() {
         Some(failure) => Err(failure.what.clone()),
         None => Ok(()),

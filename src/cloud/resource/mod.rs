@@ -24,72 +24,16 @@ pub mod volume;
 pub use super::id::Id;
 use super::id::encode;
 use super::{ApiError, Session};
+pub use crate::action::undo::ResourceKind as Kind;
 use crate::host::Host;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// What stands in the description, a property or the metadata of what we made.
 pub const MARK: &str = "made by gpucloud-install";
 /// The property of an image, and the key in a server's metadata, that has it.
 pub const MARK_KEY: &str = "gpucloud";
-
-/// A kind of resource, those that others need first: they are removed in the opposite order. Journals of older releases
-/// name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A project with its user and the user's role.
-    Project,
-    /// What a project may use.
-    Quota,
-    /// A disk image.
-    Image,
-    /// A size of instances.
-    Flavor,
-    /// A network with its subnet.
-    Network,
-    /// A router with its gateway and interfaces.
-    Router,
-    /// Rules for what may reach an instance.
-    SecurityGroup,
-    /// A public key.
-    KeyPair,
-    /// A disk of its own.
-    Volume,
-    /// An instance's place in a network.
-    Port,
-    /// An instance.
-    Server,
-    /// A floating address at a port.
-    FloatingIp,
-}
-
-impl Kind {
-    /// As it stands in ids and messages: "security-group".
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Project => "project",
-            Kind::Quota => "quota",
-            Kind::Image => "image",
-            Kind::Flavor => "flavor",
-            Kind::Network => "network",
-            Kind::Router => "router",
-            Kind::SecurityGroup => "security-group",
-            Kind::KeyPair => "key-pair",
-            Kind::Port => "port",
-            Kind::Server => "instance",
-            Kind::FloatingIp => "floating-ip",
-            Kind::Volume => "volume",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.as_str().replace('-', " "))
-    }
-}
 
 /// What a look at the cloud says of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

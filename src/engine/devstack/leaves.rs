@@ -1,7 +1,7 @@
 //! What stack.sh leaves on a machine beside packages, one path a line (what packages leave: `engine/packages.rs`), and
 //! saving it before it is destroyed.
 
-use crate::action::leaves::Leaves;
+use crate::action::undo::Leaves;
 use crate::engine::packages;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files, systemd};

@@ -4,10 +4,10 @@
 use super::{Recipe, stack};
 use crate::action::file::File;
 use crate::action::task::Task;
-use crate::action::unstack::{ACCOUNT, HOME};
 use crate::action::{ActionId, Checked};
 use crate::config::devstack::Extra;
 use crate::content::Content;
+use crate::engine::devstack::unstack::{ACCOUNT, HOME};
 use crate::failure::Failure;
 use crate::host::git::{self, Clone, WorkTree};
 use crate::host::{Host, files};

@@ -2,14 +2,15 @@
 //! the next apply attaches to it again.
 
 use super::{DATABASES, LOG, OUTPUT, SUMMARY, failures, leaves, progress};
-use crate::action::leaves::Leaves;
+use crate::paths;
+use crate::action::undo::Leaves;
+use crate::action::undo::Stacked;
 use crate::action::undo::Undo;
-use crate::action::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, Stacked, UNIT};
 use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
+use crate::engine::devstack::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, UNIT};
 use crate::engine::{Holdings, holdings};
 use crate::finding::Finding;
 use crate::host::{Error, Host, Result, files, packages, systemd};
-use crate::run;
 use ipnet::Ipv4Net;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
@@ -64,7 +65,7 @@ impl StackRun {
             format!("--setenv=USER={ACCOUNT}"),
             format!("--setenv=LOGNAME={ACCOUNT}"),
             // Proxies, as the run itself has them; they may hold passwords.
-            format!("--property=EnvironmentFile=-{}", run::ENVIRONMENT),
+            format!("--property=EnvironmentFile=-{}", paths::ENVIRONMENT),
             // bash echoes passwords before it has a log of its own, and DevStack prints one at its end.
             format!("--property=StandardOutput=append:{OUTPUT}"),
             "--property=StandardError=inherit".into(),

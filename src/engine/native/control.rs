@@ -4,7 +4,7 @@ use super::Recipe;
 use super::foundation::secret;
 use super::services::APIS;
 use crate::action::file::File;
-use crate::action::identity::{Catalogued, ServiceUser};
+use crate::cloud::catalog::{Catalogued, ServiceUser};
 use crate::cloud::identity::CatalogService;
 use crate::failure::Failure;
 use crate::plan::Step;

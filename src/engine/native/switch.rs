@@ -8,7 +8,7 @@ use crate::action::{ActionId, Checked};
 use crate::engine::openvswitch::{self, Setting};
 use crate::host::Host;
 use crate::host::command::Command;
-use crate::network::BRIDGE;
+use crate::paths::BRIDGE;
 use crate::plan::{Hold, Step};
 use std::time::Duration;
 

@@ -1,14 +1,18 @@
-//! Takes changes back: backwards, going on after an error, each result in the journal.
+//! Takes changes back: backwards, going on after an error, each result in the journal. How one record is run comes from
+//! above ([`TakeBack`]; `undo/`): this room knows of no kind of change.
 
 use super::StepId;
 use super::event::{Event, Sink, StepTitle};
 use super::journal::{Journal, Record};
-use crate::action::{ActionId, Undo, Undone};
-use crate::exit::ExitStatus;
+use crate::action::{ActionId, Originals, Past, Undo, Undone};
+use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::host::{Host, command::Command, systemd};
+use crate::host::{self, Host, command::Command, systemd};
 use std::cmp::Reverse;
 use std::time::Instant;
+
+/// Runs one undo record: `undo::run`.
+pub type TakeBack = fn(&Undo, &Host, &Past, &Originals) -> host::Result<Undone>;
 
 /// What became of an undo.
 #[derive(Debug, Clone, Default)]
@@ -27,34 +31,40 @@ pub fn step() -> StepId {
 }
 
 /// [`everything`], told as a run of one step called `title`.
-pub fn watched(host: &Host, journal: &mut Journal, what: &str, title: &str, sink: &dyn Sink) -> UndoReport {
+pub fn watched(
+    host: &Host,
+    journal: &mut Journal,
+    take_back: TakeBack,
+    (what, title): (&str, &str),
+    sink: &dyn Sink,
+) -> UndoReport {
     let started = Instant::now();
     let title = StepTitle { step: step(), title: title.to_owned() };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     sink.event(&Event::RunStarted { what: what.to_owned(), version, steps: vec![title] });
     sink.event(&Event::StepStarted { step: step() });
-    let report = everything(host, journal, sink);
+    let report = everything(host, journal, take_back, sink);
     let seconds = started.elapsed().as_secs_f64();
     if report.failed.is_empty() {
         sink.event(&Event::StepDone { step: step(), seconds, changed: report.undone });
     }
-    let status = if report.failed.is_empty() { ExitStatus::Done } else { ExitStatus::UndoIncomplete };
-    sink.event(&Event::RunFinished { status: status.code(), changed: report.undone, seconds });
+    let ending = if report.failed.is_empty() { Ending::Done } else { Ending::UndoIncomplete };
+    sink.event(&Event::RunFinished { ending, changed: report.undone, seconds });
     report
 }
 
 /// Takes everything back that the journal knows, the last change first.
-pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoReport {
+pub fn everything(host: &Host, journal: &mut Journal, take_back: TakeBack, sink: &dyn Sink) -> UndoReport {
     let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.resource().is_some());
     let all = journal.entries().map(|(id, _)| id.clone()).rev();
     let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
     // While the cloud still answers.
-    let mut report = some(host, journal, &first, sink);
+    let mut report = some(host, journal, take_back, &first, sink);
     if host.go_on().is_err() {
         return report;
     }
     stop_units(host, journal, sink);
-    let behind = some(host, journal, &rest, sink);
+    let behind = some(host, journal, take_back, &rest, sink);
     report.undone += behind.undone;
     report.kept.extend(behind.kept);
     report.failed.extend(behind.failed);
@@ -63,7 +73,7 @@ pub fn everything(host: &Host, journal: &mut Journal, sink: &dyn Sink) -> UndoRe
 
 /// Takes these changes back, in this order; resources of the cloud first, those that use others before these: a network
 /// that was corrected later than its router stands behind it in the journal.
-pub fn some(host: &Host, journal: &mut Journal, ids: &[ActionId], sink: &dyn Sink) -> UndoReport {
+pub fn some(host: &Host, journal: &mut Journal, take_back: TakeBack, ids: &[ActionId], sink: &dyn Sink) -> UndoReport {
     let mut report = UndoReport::default();
     let mut ids = ids.to_vec();
     ids.sort_by_key(|id| {
@@ -75,7 +85,7 @@ pub fn some(host: &Host, journal: &mut Journal, ids: &[ActionId], sink: &dyn Sin
             report.failed.push(crate::host::Error::Stopped.into());
             break;
         }
-        one(host, journal, id, sink, &mut report);
+        one(host, journal, take_back, id, sink, &mut report);
         sink.event(&Event::Progress {
             step: step(),
             done: n as u64 + 1,
@@ -86,11 +96,18 @@ pub fn some(host: &Host, journal: &mut Journal, ids: &[ActionId], sink: &dyn Sin
     report
 }
 
-fn one(host: &Host, journal: &mut Journal, id: &ActionId, sink: &dyn Sink, report: &mut UndoReport) {
+fn one(
+    host: &Host,
+    journal: &mut Journal,
+    take_back: TakeBack,
+    id: &ActionId,
+    sink: &dyn Sink,
+    report: &mut UndoReport,
+) {
     let past = journal.past(id);
     let Some(undo) = past.undo.clone() else { return };
     sink.event(&Event::ActionStarted { step: step(), action: id.clone(), text: undo.describe() });
-    let record = match undo.run(host, &past, &journal.originals()) {
+    let record = match take_back(&undo, host, &past, &journal.originals()) {
         Ok(Undone::Restored) => Record::Undone { id: id.clone() },
         Ok(Undone::Kept(why)) => {
             sink.event(&Event::Warning { step: step(), text: why.clone() });

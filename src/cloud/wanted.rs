@@ -1,7 +1,7 @@
 //! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away; which
 //! kinds stay when they are no longer declared: `when_orphaned`.
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
+use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
 use crate::cloud::resource::{self, Kind, Look, Removed, Resource};
 use crate::cloud::{ApiError, SharedSession};
 use crate::cloud::{clouds, refusal};
@@ -87,7 +87,7 @@ impl Action for Wanted {
 }
 
 /// Takes back what we made. A cloud whose Keystone has no database any more took it along.
-pub(super) fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str, content: Option<&str>) -> Result<Undone> {
+pub fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str, content: Option<&str>) -> Result<Undone> {
     let removed = clouds::session(host, &[cloud])
         .map_err(|failure| Error::protocol(format!("log in as {cloud}"), failure))
         .and_then(|session| Ok(session.ask(|session| resource::remove(session, kind, name, content))?));

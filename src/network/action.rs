@@ -1,17 +1,17 @@
 //! The declared state of the network: forwarding, bridge address, proxy ARP, nftables table. One change, because it is
 //! guarded as one: what could cut this machine off is taken back unless somebody still answers.
 
-use super::{Action, ActionId, Applied, Change, Checked, Originals, Past, Undo};
+use crate::action::undo::NetworkOriginal;
+use crate::action::{Action, ActionId, Applied, Change, Checked, Originals, Past, Undo};
 use crate::facts::network::Network;
 use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
+use crate::paths::TABLE;
 use crate::network::guard::{self, Confirmation};
 use crate::network::live::{self, Ours};
-use crate::network::state::{Bridge, Proxies, State, beyond, changes};
-use crate::network::{BRIDGE, TABLE};
-use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::network::state::{Bridge, State, beyond, changes};
+use crate::paths::BRIDGE;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bring the network into a state.
@@ -24,19 +24,6 @@ pub struct NetworkState {
     pub facts: Network,
     /// Who says yes.
     pub confirmation: Confirmation,
-}
-
-/// What was there before us, and what of ours is to go.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NetworkOriginal {
-    /// Kernel parameters: dotted name and value.
-    pub sysctls: BTreeMap<String, String>,
-    /// Addresses for which ARP came to be answered, by link.
-    pub proxies: Proxies,
-    /// Links that became ports of the bridge.
-    pub ports: BTreeSet<String>,
-    /// Addresses that the bridge got.
-    pub addresses: BTreeSet<Ipv4Net>,
 }
 
 impl NetworkState {
@@ -113,7 +100,7 @@ impl Action for NetworkState {
 }
 
 /// Puts the network back: rules last, so that nothing is open meanwhile.
-pub(super) fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
+pub fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
     guard::forget(host)?;
     let links = links::links()?;
     let exists = |name: &str| links.iter().any(|link| link.name == name);

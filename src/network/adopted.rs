@@ -1,7 +1,7 @@
 //! NAT rules that somebody typed, or DevStack made, for what our own table does now: taken out while we are here, put
 //! back by uninstall.
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, iptables};
 use ipnet::Ipv4Net;
 
@@ -80,7 +80,7 @@ impl Action for AdoptedMasquerades {
 }
 
 /// Puts rules back, as often as they were there.
-pub(super) fn restore(host: &Host, table: &str, rules: &[String]) -> Result<()> {
+pub fn restore(host: &Host, table: &str, rules: &[String]) -> Result<()> {
     let here = iptables::masquerades(host);
     for (n, rule) in rules.iter().enumerate() {
         let wanted = rules.iter().take(n + 1).filter(|other| *other == rule).count();

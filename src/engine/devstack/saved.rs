@@ -1,7 +1,7 @@
 //! Files that another program edits, in two parts around it: what was there before, and how it left them. `uninstall` puts
 //! the former back, and keeps what somebody has edited since.
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, files};
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,13 +1,12 @@
 //! Taking back what stack.sh made. unstack.sh stops services and destroys guests; it leaves units, stray workers,
 //! databases, packages, rules of iptables and a disabled ovn-central behind.
 
-use super::Undone;
-use super::leaves::{self, Leaves};
+use crate::action::Undone;
+use crate::action::leaves;
+use crate::action::undo::Stacked;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files, iptables, ovs, systemd, users};
-use crate::network::BRIDGE;
-use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
+use crate::paths::BRIDGE;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,15 +28,6 @@ const LIMIT: Duration = Duration::from_secs(900);
 
 /// Where DevStack puts its units.
 const UNITS: &str = "/etc/systemd/system";
-
-/// What stack.sh made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stacked {
-    /// The cloud's external network, for which it masquerades.
-    pub range: Ipv4Net,
-    /// What it leaves that was not there before.
-    pub leaves: Leaves,
-}
 
 /// Packages that a stack.sh which has ended brought; `None` where none has.
 pub fn packages_added(host: &Host) -> Result<Option<Vec<String>>> {

@@ -1,7 +1,7 @@
 //! Keystone's service users, services and endpoints. They go with Keystone's database: nothing to take back.
 
-use super::task::stamp_path;
-use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use crate::action::task::stamp_path;
+use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
 use crate::cloud::identity::{self, CatalogService};
 use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;

@@ -1,0 +1,30 @@
+//! Names of ours that more than one room knows: where our files lie on a host, and what is ours in its kernel. What only
+//! one room writes and reads stands in that room.
+
+/// The answers, where `--config` names no other file.
+pub const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
+/// The variable that names another file with answers.
+pub const ANSWERS_VARIABLE: &str = "GPUCLOUD_CONFIG";
+/// Generated passwords and keys, 0600.
+pub const SECRETS: &str = "/etc/gpucloud/secrets.toml";
+/// Journal, and what runs note for those after them.
+pub const STATE: &str = "/var/lib/gpucloud";
+/// What was changed, and what was there before.
+pub const JOURNAL: &str = "/var/lib/gpucloud/journal.jsonl";
+/// The answers of the last complete apply, 0600.
+pub const APPLIED: &str = "/var/lib/gpucloud/applied.toml";
+/// Where tasks without a trace of their own note that they were done, and for which version.
+pub const STAMPS: &str = "/var/lib/gpucloud/stamps";
+/// Where images lie before they go to Glance.
+pub const IMAGES: &str = "/var/lib/gpucloud/images";
+/// What a run, and its continuation after a boot, take along of the environment in which it was asked for, 0600.
+pub const ENVIRONMENT: &str = "/var/lib/gpucloud/run.environment";
+/// What a boot takes away with it.
+pub const RUNTIME: &str = "/run/gpucloud";
+/// One log for each run that changed something.
+pub const LOGS: &str = "/var/log/gpucloud";
+
+/// The external bridge of Open vSwitch.
+pub const BRIDGE: &str = "br-ex";
+/// Our nftables table, of the family inet.
+pub const TABLE: &str = "gpucloud";
