@@ -55,7 +55,7 @@ else
     echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
 fi
 begin "unit tests and interrupted runs"
-cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test hands --test lock --test network --test fetch
+cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch
 if [ "${1:-}" = --fast ]; then
     print_times
     exit

@@ -4,7 +4,6 @@
 //! [`Installation::plan`] is the one place where the steps of the rooms meet: a room that changes the machine beside
 //! the engine gives its steps there.
 
-use crate::paths;
 use crate::action::Undo;
 use crate::checks::{self, Subject};
 use crate::cloud::SharedSession;
@@ -22,6 +21,7 @@ use crate::finding::Finding;
 use crate::host::{Host, users};
 use crate::network::guard::Confirmation;
 use crate::network::{self, live::Ours, state::State};
+use crate::paths;
 use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step, StepId};
 use crate::resources;

@@ -239,8 +239,15 @@ fn independent_steps_run_side_by_side_and_one_job_keeps_plan_order() {
     };
     let journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
     let plan = Plan::make(steps(&order), &host, &journal).unwrap();
-    let runner =
-        gpucloud::plan::runner::Runner { host: &host, journal, sink: Arc::new(Silent), jobs: 1, what: "apply".into() };
+    let runner = gpucloud::plan::runner::Runner {
+        host: &host,
+        journal,
+        take_back: gpucloud::undo::run,
+        take_back: gpucloud::undo::run,
+        sink: Arc::new(Silent),
+        jobs: 1,
+        what: "apply".into(),
+    };
     runner.run(plan);
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
 }

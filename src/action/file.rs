@@ -191,6 +191,7 @@ impl Action for File {
 
 #[cfg(test)]
 mod tests {
+    use super::super::originals::Original;
     use super::*;
 
     fn trial() -> (tempfile::TempDir, Host, Originals) {
@@ -207,8 +208,14 @@ mod tests {
         let undo = file.prepare(&host, &originals).unwrap();
         file.apply(&host, &Past::default()).unwrap();
         assert_eq!(file.check(&host, &Past::default()).unwrap(), Checked::Done);
-        undo.run(&host, &Past::default(), &originals).unwrap();
-        assert!(!files::exists(&host, "/etc"));
+        assert_eq!(
+            undo,
+            Undo::Path {
+                path: "/etc/x/y.conf".into(),
+                original: Original::Absent,
+                made: vec!["/etc".into(), "/etc/x".into()]
+            }
+        );
     }
 
     #[test]

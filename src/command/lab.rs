@@ -1,7 +1,6 @@
 //! `lab`: throw-away hosts.
 
 use super::Session;
-use crate::paths;
 use crate::cli::{Lab as Verb, LabDown, LabExec, LabRestore, LabSnapshot, LabUp};
 use crate::config::values::LabName;
 use crate::config::{CloudAnswers, Config};
@@ -14,6 +13,7 @@ use crate::host::{Host, files, nspawn};
 use crate::installation::require_root;
 use crate::lab::inside::Inside;
 use crate::lab::{self, Lab, System, base, keeper};
+use crate::paths;
 use crate::ui::text;
 use serde_json::json;
 use std::path::Path;

@@ -3,7 +3,6 @@
 //! The order of what is taken back, and what goes while the cloud still answers, is in `plan/undo.rs`.
 
 use super::Session;
-use crate::paths;
 use crate::cli::Uninstall;
 use crate::config::{Config, EngineName, secrets};
 use crate::ending::Ending;
@@ -11,6 +10,7 @@ use crate::engine::{self, Engine, Holdings};
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::installation::{packages_of, require_root};
+use crate::paths;
 use crate::plan::event::Tee;
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::rollback::{self, UndoReport};

@@ -1,9 +1,9 @@
 //! Secrets: made here, kept in one 0600 file, never printed. Which there are, each engine says (`SECRETS` in its
 //! `mod.rs`); all of them are masked in whatever a program prints (`host/mod.rs`).
 
-use crate::paths::SECRETS;
 use crate::failure::Failure;
 use crate::host::{Host, files};
+use crate::paths::SECRETS;
 use std::collections::BTreeMap;
 
 /// Length of a made secret: 24 of 62 characters are 142 bits.

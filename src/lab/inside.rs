@@ -2,12 +2,12 @@
 //! machine, such as name servers and certificates, is in `steps.rs`.)
 
 use super::{Lab, network};
-use crate::paths;
 use crate::config::Config;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, Observer, files, nspawn};
+use crate::paths;
 use crate::plan::event::{Event, Sink};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,11 +6,11 @@ use crate::action::{Action, ActionId, Applied, Change, Checked, Originals, Past,
 use crate::facts::network::Network;
 use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
-use crate::paths::TABLE;
 use crate::network::guard::{self, Confirmation};
 use crate::network::live::{self, Ours};
 use crate::network::state::{Bridge, State, beyond, changes};
 use crate::paths::BRIDGE;
+use crate::paths::TABLE;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 

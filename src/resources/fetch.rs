@@ -1,7 +1,7 @@
 //! Downloads of images: resumed, verified against the publisher's list, pinned.
 
-use crate::paths::IMAGES;
 use crate::host::{Error, Host, Result, files, http};
+use crate::paths::IMAGES;
 use sha2::Digest;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -26,8 +26,8 @@ use super::id::encode;
 use super::{ApiError, Session};
 pub use crate::action::undo::ResourceKind as Kind;
 use crate::host::Host;
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What stands in the description, a property or the metadata of what we made.

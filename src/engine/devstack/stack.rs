@@ -2,7 +2,6 @@
 //! the next apply attaches to it again.
 
 use super::{DATABASES, LOG, OUTPUT, SUMMARY, failures, leaves, progress};
-use crate::paths;
 use crate::action::undo::Leaves;
 use crate::action::undo::Stacked;
 use crate::action::undo::Undo;
@@ -11,6 +10,7 @@ use crate::engine::devstack::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, UNIT
 use crate::engine::{Holdings, holdings};
 use crate::finding::Finding;
 use crate::host::{Error, Host, Result, files, packages, systemd};
+use crate::paths;
 use ipnet::Ipv4Net;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
