@@ -4,6 +4,7 @@
 
 use gpucloud::action::file::File;
 use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use gpucloud::command::exit;
 use gpucloud::content::Content;
 use gpucloud::host::command::Command;
 use gpucloud::host::{Host, Result, boot_id, files};
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Step::new("behind", "Behind it").after(&["one"]).with(file("/var/lib/reboot-test/behind")),
         Step::new("beside", "Beside it").with(file("/var/lib/reboot-test/beside")),
     ];
-    let outcome = worker::work(&host, Work::apply(1, Vec::new()), |journal| Ok(Plan::make(steps, &host, journal)?));
-    ExitCode::from(outcome.map_or_else(|failure| failure.ending.code(), |outcome| outcome.ending.code()))
+    let outcome =
+        worker::work(&host, Work::lasting("apply", 1, Vec::new()), |journal| Ok(Plan::make(steps, &host, journal)?));
+    ExitCode::from(exit::status(outcome.map_or_else(|failure| failure.ending, |outcome| outcome.ending)))
 }

@@ -243,7 +243,6 @@ fn independent_steps_run_side_by_side_and_one_job_keeps_plan_order() {
         host: &host,
         journal,
         take_back: gpucloud::undo::run,
-        take_back: gpucloud::undo::run,
         sink: Arc::new(Silent),
         jobs: 1,
         what: "apply".into(),
@@ -361,4 +360,105 @@ fn what_is_only_for_the_run_is_left_out_when_nobody_needs_it() {
     assert_eq!(text(&host, "/usr/sbin/policy-rc.d"), None);
     let journal = Journal::read(&host, DIRECTORY).unwrap();
     assert_eq!(Plan::make(steps(), &host, &journal).unwrap().pending(), 0);
+}
+
+#[test]
+fn a_panic_fails_its_step_and_the_run_ends() {
+    let (_dir, host) = host();
+    let needed = |_: &Host| Ok(Checked::needed("do it"));
+    let broken = Task::new(ActionId::new("task", "broken"), "Break", needed, |_: &Host| panic!("out of cheese"));
+    let steps = vec![
+        Step::new("broken", "Broken").with(broken),
+        Step::new("behind", "Behind").after(&["broken"]).with(file("/etc/behind", "x")),
+        Step::new("beside", "Beside").with(file("/etc/beside", "x")),
+    ];
+    let (send, ended) = std::sync::mpsc::channel();
+    let thread_host = host.clone();
+    std::thread::spawn(move || send.send(run(&thread_host, steps, Arc::new(Silent))));
+    let outcome = ended.recv_timeout(std::time::Duration::from_secs(20)).expect("the run hangs");
+    assert_eq!(outcome.ending, Ending::Midway);
+    assert!(outcome.failures[0].what.contains("out of cheese"), "{:?}", outcome.failures);
+    assert_eq!(text(&host, "/etc/behind"), None);
+}
+
+/// Work after which the look says only "later": the API went away meanwhile.
+#[test]
+fn an_effect_that_cannot_be_seen_is_not_taken_for_done() {
+    let (_dir, host) = host();
+    let seen = AtomicUsize::new(0);
+    let look = move |_: &Host| {
+        Ok(match seen.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Checked::needed("make it"),
+            _ => Checked::Later("when the cloud answers".into()),
+        })
+    };
+    let task = Task::new(ActionId::new("task", "made"), "Make it", look, |_: &Host| Ok(()));
+    let outcome = run(&host, vec![Step::new("s", "s").with(task)], Arc::new(Silent));
+    assert_eq!(outcome.ending, Ending::Midway);
+    assert!(outcome.failures[0].what.contains("cannot be seen"), "{:?}", outcome.failures);
+}
+
+/// What a program made is known by what was there when it ended.
+fn made_by_a_program() -> Vec<Step> {
+    let path = Path::new("/etc/made");
+    let done = move |host: &Host| Ok(Checked::done_if(files::exists(host, path), "make it"));
+    let make = move |host: &Host| files::write(host, path, b"made\n", 0o600, None);
+    let undo = Undo::Path { path: path.into(), original: gpucloud::action::originals::Original::Absent, made: vec![] };
+    let task = Task::new(ActionId::new("task", "made"), "Make it", done, make).undone_by(undo);
+    vec![Step::new("s", "s").with(task)]
+}
+
+#[test]
+fn what_a_program_made_goes_and_what_somebody_put_in_its_place_stays() {
+    let (_dir, host) = host();
+    let before = Tree::of(&host);
+    apply(&host, made_by_a_program()).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(Tree::of(&host), before);
+    apply(&host, made_by_a_program()).unwrap();
+    files::write(&host, Path::new("/etc/made"), b"my own\n", 0o600, None).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(text(&host, "/etc/made.gpucloud-kept").as_deref(), Some("my own\n"), "what was put there is lost");
+}
+
+#[test]
+fn what_was_left_by_a_change_that_nobody_finished_counts_as_edited() {
+    let (_dir, host) = host();
+    let mut journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
+    let undo =
+        Undo::Path { path: "/etc/made".into(), original: gpucloud::action::originals::Original::Absent, made: vec![] };
+    let (lifetime, when_orphaned) = (gpucloud::action::Lifetime::Installed, gpucloud::action::WhenOrphaned::Undo);
+    let id = ActionId::new("task", "made");
+    journal.append(&[Record::Intent { id, undo, lifetime, when_orphaned, fingerprint: None }], true).unwrap();
+    drop(journal);
+    files::write(&host, Path::new("/etc/made"), b"whose?\n", 0o644, None).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(text(&host, "/etc/made.gpucloud-kept").as_deref(), Some("whose?\n"));
+}
+
+/// stack.sh edits files in place: two actions around it remember what was there and how it was left.
+fn around_a_program() -> Vec<Step> {
+    use gpucloud::engine::devstack::saved::{LeftBehind, Saved};
+    let path = Path::new("/etc/there");
+    let done = move |host: &Host| Ok(Checked::done_if(text(host, "/etc/there").unwrap().contains("stack"), "run"));
+    let edit = move |host: &Host| files::write(host, path, b"theirs\nstack\n", 0o644, None);
+    vec![
+        Step::new("before", "b").with(Saved { path: path.into(), by: "stack.sh" }),
+        Step::new("stack", "s").after(&["before"]).with(Task::new(ActionId::new("task", "stack"), "Stack", done, edit)),
+        Step::new("behind", "l").after(&["stack"]).with(LeftBehind::new(path)),
+    ]
+}
+
+#[test]
+fn what_another_program_edited_is_put_back_and_later_edits_are_kept() {
+    let (_dir, host) = host();
+    let before = Tree::of(&host);
+    apply(&host, around_a_program()).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(Tree::of(&host), before, "a copy was made of what nobody edited");
+    apply(&host, around_a_program()).unwrap();
+    files::write(&host, Path::new("/etc/there"), b"theirs\nstack\nmine\n", 0o644, None).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(text(&host, "/etc/there").as_deref(), Some("theirs\n"));
+    assert_eq!(text(&host, "/etc/there.gpucloud-kept").as_deref(), Some("theirs\nstack\nmine\n"), "the edit is lost");
 }

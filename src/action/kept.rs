@@ -36,10 +36,12 @@ pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<Pa
     Ok(name)
 }
 
-/// Whether a file that we wrote was changed by somebody else since.
+/// Whether a file that we wrote was changed by somebody else since. Where it is not known how we left it, it was: better
+/// one copy too many than an edit that is lost.
 pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
     let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
-    if past.fingerprints.is_empty() {
+    if past.undo.is_none() {
+        // Never begun: what is there is the original, and is remembered as such.
         return Ok(false);
     }
     let original = if let Some(Undo::Path { original, .. }) = &past.undo { Some(original) } else { None };

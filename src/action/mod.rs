@@ -198,6 +198,11 @@ pub trait Action: Send + Sync {
         None
     }
 
+    /// The same of what is there once it is done, where only that can tell: of what a program made.
+    fn left(&self, _host: &Host) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Does it. Must be safe to repeat after having been killed anywhere inside.
     fn apply(&self, host: &Host, past: &Past) -> Result<Applied>;
 

@@ -235,6 +235,12 @@ impl Action for Task {
         Ok(self.undo.clone())
     }
 
+    /// What it made at the path that its undo removes.
+    fn left(&self, host: &Host) -> Result<Option<String>> {
+        let Some(path) = self.undo.place() else { return Ok(None) };
+        Ok(files::read(host, path)?.map(|content| files::hash(&content)))
+    }
+
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
         (self.work)(host)
     }

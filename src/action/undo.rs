@@ -175,6 +175,14 @@ impl Undo {
         if let Undo::Path { path, .. } = self { Some(path) } else { None }
     }
 
+    /// The file or link that it is about: what we left there tells whether somebody has edited it since.
+    pub fn place(&self) -> Option<&Path> {
+        match self {
+            Undo::Path { path, .. } | Undo::Edits { path } => Some(path),
+            _ => None,
+        }
+    }
+
     /// The kind of the resource that it removes, through the cloud's APIs and so before the cloud stops.
     pub fn resource(&self) -> Option<ResourceKind> {
         match self {

@@ -1,8 +1,10 @@
 //! systemd units: enabled at boot, and running with their present configuration.
 //!
-//! Whether a running unit is stale follows from state, not from being told: at its start the hash of its inputs is
-//! noted in `/run`. A run that was killed between writing a file and restarting its unit is followed by one that
-//! restarts it.
+//! Whether a running unit is stale follows from state, not from being told: at its start the hash of its inputs, its
+//! unit file among them, is noted in `/run`. A run that was killed between writing a file and restarting its unit is
+//! followed by one that restarts it. systemd's own `NeedDaemonReload` says nothing of a unit: since version 255 it is
+//! yes for every unit from the moment that any other was enabled without a reload (systemd pull request 29347,
+//! `unit_file_state_outdated`).
 
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
 use crate::host::{Error, Host, Result, files, systemd};
@@ -164,9 +166,6 @@ impl Started {
         if self.only_up {
             return Ok(false);
         }
-        if status.needs_reload {
-            return Ok(true);
-        }
         match files::read_text(host, self.note())? {
             Some(noted) => Ok(noted != inputs_hash(host, &self.inputs)?),
             None => Ok(changed_since_start(host, &self.inputs, status)),
@@ -264,13 +263,14 @@ impl Action for Started {
         let mut status = systemd::unit(host, &self.unit)?;
         if status.needs_reload || status.load != "loaded" {
             systemd::daemon_reload(host)?;
+            status = systemd::unit(host, &self.unit)?;
         }
         let stale = status.is_active() && self.stale(host, &status)?;
         if !status.is_active() && status.active != "activating" {
             if status.active == "failed" {
                 systemd::reset_failed(host, &self.unit)?;
             }
-            systemd::start(host, &[&self.unit]).map_err(|e| self.explain(host, e))?;
+            systemd::start(host, &self.unit).map_err(|e| self.explain(host, e))?;
         } else if stale {
             systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
         }

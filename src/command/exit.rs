@@ -4,7 +4,7 @@
 use crate::ending::Ending;
 
 /// The number with which the program exits.
-pub(super) fn status(ending: Ending) -> u8 {
+pub fn status(ending: Ending) -> u8 {
     match ending {
         Ending::Done => 0,
         Ending::Failed => 1,

@@ -6,7 +6,7 @@
 mod apply;
 mod bare;
 mod doctor;
-mod exit;
+pub mod exit;
 mod flavor;
 mod image;
 mod init;

@@ -143,7 +143,8 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<Ending, Fa
     session.consent("Go ahead?", true)?;
     let _lock = keep::lock(&session.host)?;
     // What was seen is what is done: each action looks again before it changes anything.
-    let outcome = worker::work(&installation.host, Work::apply(1, vec![session.ui.display()]), |_| Ok(plan))?;
+    let outcome =
+        worker::work(&installation.host, Work::lasting("network", 1, vec![session.ui.display()]), |_| Ok(plan))?;
     if let Some(failure) = outcome.failures.first() {
         return Err(failure.clone().with(outcome.ending));
     }
@@ -178,7 +179,7 @@ fn confirm(session: &Session) -> Result<Ending, Failure> {
 /// Writes what lasts of a change that was confirmed: kernel parameters at boot, and the answers that were applied.
 fn note_confirmed(session: &Session) -> Result<(), Failure> {
     let installation = with_answers(session)?;
-    let work = Work::apply(1, vec![session.ui.display()]);
+    let work = Work::lasting("network", 1, vec![session.ui.display()]);
     let outcome =
         worker::work(&installation.host, work, |journal| make_plan(&installation, journal, Confirmation::Witnesses))?;
     outcome.failures.into_iter().next().map_or(Ok(()), Err)

@@ -17,7 +17,8 @@ const JOURNAL: &str = "/run/gpucloud/recover";
 pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     session.require_live()?;
     require_root(&session.host)?;
-    Journal::refuse_busy(&session.host, DIRECTORY)?;
+    // Until its end: a run that began meanwhile would stop what is being started.
+    let _no_run = Journal::keep_runs_away(&session.host, DIRECTORY)?;
     let Some(installation) = Installation::load_applied(&session.host)? else {
         let next = "gpucloud-install installs one, or goes on where an installation stopped";
         return Err(Failure::new("there is no complete cloud here", "", next));

@@ -3,10 +3,11 @@
 //! The order of what is taken back, and what goes while the cloud still answers, is in `plan/undo.rs`.
 
 use super::Session;
+use crate::action::Undo;
 use crate::cli::Uninstall;
 use crate::config::{Config, EngineName, secrets};
 use crate::ending::Ending;
-use crate::engine::{self, Engine, Holdings};
+use crate::engine::{self, Engine, Holdings, devstack};
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::installation::{packages_of, require_root};
@@ -33,7 +34,7 @@ pub(super) fn run(session: &Session, options: &Uninstall) -> Result<Ending, Fail
         let changes = journal.entries().count();
         session.consent(&format!("Take back {changes} changes, and lose the cloud?"), false)?;
     }
-    let report = take_back(session, &host)?;
+    let report = take_back(session, &host, options)?;
     if report.failed.is_empty() && options.purge {
         purge(&host)?;
     }
@@ -45,43 +46,64 @@ fn masked(host: &Host) -> Result<Host, Failure> {
     Ok(host.masking(secrets::Secrets::load(host, &[])?.values()))
 }
 
+/// Refuses where users have something in what goes, or where that cannot be told.
 fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Result<(), Failure> {
-    if options.and_lose_all_instances {
+    if options.and_lose_all_instances || !carries_data(journal) {
         return Ok(());
     }
     let again = "gpucloud-install uninstall --and-lose-all-instances destroys it";
-    // An uninstall that was killed may have taken away what could have told.
-    let begun_before = journal.runs().last().is_some_and(|what| what == "uninstall");
-    let failure = match engine_here(host).holdings(host, &packages_of(host, journal)?) {
-        Holdings::Nothing => return Ok(()),
-        Holdings::Unknown(_) if begun_before => return Ok(()),
-        Holdings::Some(what) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),
-        Holdings::Unknown(why) => {
+    let packages = packages_of(host, journal)?;
+    let failure = match engines_here(host).iter().map(|engine| engine.holdings(host, &packages)).reduce(Holdings::with)
+    {
+        None | Some(Holdings::Nothing) => return Ok(()),
+        Some(Holdings::Some(what)) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),
+        Some(Holdings::Unknown(why)) => {
             Failure::new("it cannot be told whether users have something in this cloud", why, again)
         }
     };
     Err(failure.with(Ending::Refused))
 }
 
-/// The engine of the cloud that stands, or of the answers when none was ever complete.
-fn engine_here(host: &Host) -> Box<dyn Engine> {
-    let applied = Config::load_applied(host).ok().flatten();
-    let config = applied.or_else(|| Config::load(host, Path::new(paths::ANSWERS)).ok());
-    engine::engine(config.map_or(EngineName::Native, |config| config.engine))
+/// Whether something that users may have filled is still to be taken back: databases, the server that they lie on, what
+/// stack.sh made, its clones. An uninstall that went on behind them must not wait for what could have told.
+fn carries_data(journal: &Journal) -> bool {
+    journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref()).any(|undo| match undo {
+        Undo::Database { .. } | Undo::Devstack(_) => true,
+        Undo::Packages { added, .. } => added.iter().any(|name| name == "mariadb-server"),
+        Undo::Directory { path, .. } => path == Path::new(devstack::unstack::HOME),
+        _ => false,
+    })
 }
 
-fn take_back(session: &Session, host: &Host) -> Result<UndoReport, Failure> {
+/// The engine of the cloud that stands, or of the answers when none was ever complete; every one where neither can be
+/// read.
+fn engines_here(host: &Host) -> Vec<Box<dyn Engine>> {
+    let readable = match Config::load_applied(host) {
+        Ok(Some(applied)) => Some(applied),
+        Ok(None) => Config::load(host, Path::new(paths::ANSWERS)).ok(),
+        Err(_) => None,
+    };
+    let names = readable.map_or_else(|| EngineName::ALL.to_vec(), |config| vec![config.engine]);
+    names.into_iter().map(engine::engine).collect()
+}
+
+/// Takes everything back. What users have is asked for once more with the journal's lock in hand, and again when only
+/// our own resources are gone: a person may think for an hour before a yes, and users go on meanwhile.
+fn take_back(session: &Session, host: &Host, options: &Uninstall) -> Result<UndoReport, Failure> {
     worker::stop_on_signal(host)?;
     let mut journal = Journal::open(host, DIRECTORY, "uninstall")?;
+    refuse_holdings(host, &journal, options)?;
     let mut sinks = worker::records(host, "uninstall")?;
     sinks.push(session.ui.display());
     let sink = Tee(sinks);
-    let report = rollback::watched(host, &mut journal, undo::run, ("uninstall", "Take back changes"), &sink);
+    let last_look = |journal: &Journal| refuse_holdings(host, journal, options);
+    let title = ("uninstall", "Take back changes");
+    let report = rollback::watched(host, &mut journal, undo::run, title, &last_look, &sink);
     if report.failed.is_empty() {
         journal.remove()?;
         remove_secrets(host)?;
         files::remove(host, Path::new(paths::ENVIRONMENT))?;
-        files::remove_tree(host, Path::new("/run/gpucloud"))?;
+        files::remove_tree(host, Path::new(paths::RUNTIME))?;
         files::remove_empty_dir(host, Path::new(DIRECTORY))?;
     }
     Ok(report)

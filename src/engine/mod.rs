@@ -37,6 +37,16 @@ pub enum Holdings {
 }
 
 impl Holdings {
+    /// What two engines say together.
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Holdings::Unknown(why), _) | (_, Holdings::Unknown(why)) => Holdings::Unknown(why),
+            (Holdings::Nothing, other) => other,
+            (one, Holdings::Nothing) => one,
+            (one, Holdings::Some(more)) => one.and(more),
+        }
+    }
+
     /// These too.
     pub fn and(self, more: Vec<String>) -> Self {
         match self {

@@ -123,7 +123,7 @@ pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<
     write_temporary(&temporary, content, mode, owner).map_err(io("write", path))?;
     host.write_point()?;
     fs::rename(&temporary, &real).map_err(io("replace", path))?;
-    sync_parent(&real).map_err(io("sync the directory of", path))?;
+    sync_directory_of(&real).map_err(io("sync the directory of", path))?;
     host.write_point()
 }
 
@@ -164,7 +164,12 @@ fn fill_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) 
     Ok(file)
 }
 
-fn sync_parent(real: &Path) -> std::io::Result<()> {
+/// Brings the name of `path` onto the disk: a new file may be synced, and its name lost by a power cut.
+pub fn sync_parent(host: &Host, path: &Path) -> Result<()> {
+    sync_directory_of(&host.real(path)).map_err(io("sync the directory of", path))
+}
+
+fn sync_directory_of(real: &Path) -> std::io::Result<()> {
     match real.parent() {
         Some(parent) => fs::File::open(parent)?.sync_all(),
         None => Ok(()),

@@ -2,7 +2,8 @@
 
 use super::command::Command;
 use super::{Host, Result, files};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// How long one clone may take without an end.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -41,12 +42,43 @@ impl WorkTree {
         Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
     }
 
-    /// Whether files that belong to the repository were edited; those `but` do not count.
-    pub fn is_edited(&self, host: &Host, but: &[&str]) -> Result<bool> {
+    /// What somebody has in it that no clone would bring back: "edited files", "files of their own", "commits".
+    /// Files `but` do not count, nor those that lay there untracked before `since`.
+    ///
+    /// # Errors
+    /// Git cannot tell: that is not "nothing".
+    pub fn own_work(&self, host: &Host, but: &[&str], since: SystemTime) -> Result<Vec<&'static str>> {
+        let mut found = Vec::new();
+        if !self.edited(host, but)?.is_empty() {
+            found.push("edited files");
+        }
+        if self.untracked(host)?.iter().any(|path| modified(host, path).is_none_or(|time| time > since)) {
+            found.push("files of their own");
+        }
+        if !self.commits_of_nobody_else(host)?.is_empty() {
+            found.push("commits");
+        }
+        Ok(found)
+    }
+
+    fn edited(&self, host: &Host, but: &[&str]) -> Result<String> {
         let but = but.iter().map(|path| format!(":!{path}"));
-        let status = self.git().args(["status", "--porcelain", "--untracked-files=no", "--", "."]).args(but);
-        let status = status.quiet().output(host)?;
-        Ok(!status.stdout.is_empty())
+        self.git().args(["status", "--porcelain", "--untracked-files=no", "--", "."]).args(but).quiet().read(host)
+    }
+
+    fn untracked(&self, host: &Host) -> Result<Vec<PathBuf>> {
+        let names = self.git().args(["ls-files", "--others", "--exclude-standard", "-z"]).quiet().read(host)?;
+        Ok(names.split_terminator('\0').map(|name| self.directory.join(name)).collect())
+    }
+
+    /// On a branch, checked out, or stashed: reachable, but not from what was fetched.
+    fn commits_of_nobody_else(&self, host: &Host) -> Result<String> {
+        let mut fetched = vec!["--not", "--remotes", "--tags"];
+        if files::exists(host, self.directory.join(".git/FETCH_HEAD")) {
+            fetched.push("FETCH_HEAD");
+        }
+        let listed = self.git().args(["rev-list", "--max-count=1", "--all", "HEAD"]).args(fetched);
+        listed.quiet().read(host)
     }
 
     fn git(&self) -> Command {
@@ -188,7 +220,69 @@ impl Bare {
     }
 }
 
+fn modified(host: &Host, path: &Path) -> Option<SystemTime> {
+    std::fs::symlink_metadata(host.real(path)).and_then(|meta| meta.modified()).ok()
+}
+
 /// Of stable branches the last part is enough; master's last tag may be a thousand commits away.
 fn depth(branch: &str) -> Option<String> {
     branch.starts_with("stable/").then(|| format!("--depth={DEPTH}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clone whose origin has one commit; `None` where this user may not become another account.
+    fn clone() -> Option<(tempfile::TempDir, WorkTree)> {
+        if !crate::host::users::is_root() {
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| {
+            let git =
+                Command::new("git").args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args.iter().copied());
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null").quiet().run(&Host::live()).unwrap();
+        };
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        run(&["init", "--quiet", "--initial-branch=main", &path("origin")]);
+        std::fs::write(dir.path().join("origin/file"), "theirs").unwrap();
+        run(&["-C", &path("origin"), "add", "."]);
+        run(&["-C", &path("origin"), "commit", "--quiet", "--message=one"]);
+        run(&["clone", "--quiet", &path("origin"), &path("tree")]);
+        run(&["-C", &path("tree"), "config", "user.email", "a@b"]);
+        run(&["-C", &path("tree"), "config", "user.name", "a"]);
+        let tree = WorkTree { account: "root".into(), home: path(""), directory: dir.path().join("tree") };
+        Some((dir, tree))
+    }
+
+    fn work(tree: &WorkTree, since: SystemTime) -> Vec<&'static str> {
+        tree.own_work(&Host::live(), &[], since).unwrap()
+    }
+
+    #[test]
+    fn edits_new_files_commits_and_stashes_are_somebodys_work() {
+        let Some((_dir, tree)) = clone() else { return };
+        let git = |args: &[&str]| tree.git().args(args.iter().copied()).quiet().run(&Host::live()).unwrap();
+        let early = SystemTime::UNIX_EPOCH;
+        assert!(work(&tree, early).is_empty());
+        std::fs::write(tree.directory.join("file"), "mine").unwrap();
+        assert_eq!(work(&tree, early), ["edited files"]);
+        git(&["stash", "--quiet"]);
+        assert_eq!(work(&tree, early), ["commits"]);
+        git(&["stash", "drop", "--quiet"]);
+        std::fs::write(tree.directory.join("new"), "mine").unwrap();
+        assert_eq!(work(&tree, early), ["files of their own"]);
+        assert!(work(&tree, SystemTime::now() + Duration::from_secs(60)).is_empty(), "stack.sh's own files count");
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message=two"]);
+        assert_eq!(work(&tree, early), ["commits"]);
+    }
+
+    #[test]
+    fn what_git_cannot_tell_is_not_nothing() {
+        let Some((_dir, tree)) = clone() else { return };
+        std::fs::write(tree.directory.join(".git/index"), "torn").unwrap();
+        assert!(tree.own_work(&Host::live(), &[], SystemTime::UNIX_EPOCH).is_err());
+    }
 }

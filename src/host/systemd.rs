@@ -1,10 +1,16 @@
 //! systemd: what it says of a unit, and the verbs we need of it.
 //!
-//! Only `systemctl show` properties are parsed (stable `KEY=value` lines), no human output.
+//! Only `systemctl show` properties are parsed (stable `KEY=value` lines), no human output. What makes systemd look at
+//! its unit files (enable, disable, mask, reload) is done one at a time: `enable` is two calls, a change of links and a
+//! reload, and another thread would see what lies between.
 
 use super::command::Command;
 use super::{Error, Host, Result};
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Held while unit files are changed or read.
+static UNIT_FILES: Mutex<()> = Mutex::new(());
 
 /// What systemd says of a unit.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -77,34 +83,58 @@ fn systemctl() -> Command {
     Command::new("systemctl").arg("--no-ask-password")
 }
 
+/// One of those that change or read unit files.
+fn with_unit_files(host: &Host, command: &Command) -> Result<()> {
+    let _alone = UNIT_FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    command.run(host)
+}
+
 /// Makes systemd read unit files again.
 pub fn daemon_reload(host: &Host) -> Result<()> {
-    systemctl().arg("daemon-reload").run(host)
+    with_unit_files(host, &systemctl().arg("daemon-reload"))
 }
 
 /// Enables a unit at boot.
 pub fn enable(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["enable", "--quiet", unit]).run(host)
+    with_unit_files(host, &systemctl().args(["enable", "--quiet", unit]))
 }
 
 /// Takes the mask off a unit.
 pub fn unmask(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["unmask", "--quiet", unit]).run(host)
+    with_unit_files(host, &systemctl().args(["unmask", "--quiet", unit]))
 }
 
 /// Disables a unit at boot.
 pub fn disable(host: &Host, unit: &str) -> Result<()> {
-    systemctl().args(["disable", "--quiet", unit]).run(host)
+    with_unit_files(host, &systemctl().args(["disable", "--quiet", unit]))
 }
 
-/// Starts units and waits for them.
-pub fn start(host: &Host, units: &[&str]) -> Result<()> {
-    loaded(host, systemctl().arg("start").args(units.iter().copied()))
+/// Starts a unit and waits for it.
+pub fn start(host: &Host, unit: &str) -> Result<()> {
+    beside_triggered(host, unit, || loaded(host, systemctl().args(["start", unit])))
 }
 
 /// Restarts a unit and waits for it.
 pub fn restart(host: &Host, unit: &str) -> Result<()> {
-    loaded(host, systemctl().args(["restart", unit]))
+    beside_triggered(host, unit, || loaded(host, systemctl().args(["restart", unit])))
+}
+
+/// A socket is not started while its service runs ("Socket service ... already active, refusing"): the service is
+/// stopped meanwhile. Guests outlive a stop of libvirtd.
+fn beside_triggered(host: &Host, unit: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if !unit.ends_with(".socket") {
+        return work();
+    }
+    let triggered = systemctl().args(["show", "--property=Triggers", "--value", unit]).read(host)?;
+    let services: Vec<&str> = triggered.split_whitespace().collect();
+    let running: Vec<&str> = services
+        .iter()
+        .zip(status(host, &services)?)
+        .filter_map(|(service, status)| status.is_active().then_some(*service))
+        .collect();
+    running.iter().try_for_each(|service| stop(host, service))?;
+    work()?;
+    running.iter().try_for_each(|service| start(host, service))
 }
 
 /// `command`, once more where another step's reload came between a file of the unit and this command: systemd then

@@ -121,7 +121,7 @@ fn take_back(
     let mut journal = open(host, dir, "lab down")?;
     let report = match only {
         Some(id) => rollback::some(host, &mut journal, undo::run, &[id], sink),
-        None => rollback::watched(host, &mut journal, undo::run, ("lab down", title), sink),
+        None => rollback::watched(host, &mut journal, undo::run, ("lab down", title), &|_| Ok(()), sink),
     };
     if report.failed.is_empty() && journal.is_empty() {
         journal.remove()?;

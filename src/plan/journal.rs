@@ -2,23 +2,24 @@
 //!
 //! JSON lines, appended; intents are on the disk before their change begins. A torn last line (power cut) is dropped.
 //! Contents lie as blobs beside it, never inside. A journal of a newer schema is refused and left alone; an older one
-//! is read through [`migrate`].
+//! is brought forward line by line (`record.rs`). Who may write is in `lock.rs`.
+
+mod lock;
+mod record;
+
+pub use lock::JournalLock;
+pub use record::{Entry, Record, SCHEMA, State};
 
 use crate::action::{ActionId, Lifetime, Originals, Past, Undo, WhenOrphaned};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host, boot_id, files};
-use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
+use record::migrate;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Where the journal of an installation lies.
 pub const DIRECTORY: &str = crate::paths::STATE;
-/// Held by a run, beside the journal.
-const LOCK: &str = "journal.lock";
-/// Version of the record format.
-pub const SCHEMA: u32 = 1;
 
 /// What can go wrong with a journal.
 #[derive(Debug, thiserror::Error)]
@@ -71,103 +72,6 @@ impl From<JournalError> for Failure {
     }
 }
 
-/// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "record")]
-pub enum Record {
-    /// A run began.
-    Run {
-        /// Format of the lines that follow.
-        schema: u32,
-        /// Release that writes.
-        version: String,
-        /// The kernel's id of this boot.
-        boot_id: String,
-        /// When, RFC 3339.
-        at: String,
-        /// "apply" or "uninstall".
-        what: String,
-    },
-    /// An action is about to change something.
-    Intent {
-        /// Which.
-        id: ActionId,
-        /// How to take it back.
-        undo: Undo,
-        /// Who takes it back.
-        lifetime: Lifetime,
-        /// What if it is no longer wanted.
-        when_orphaned: WhenOrphaned,
-        /// What will be there.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        fingerprint: Option<String>,
-    },
-    /// It did.
-    Done {
-        /// Which.
-        id: ActionId,
-    },
-    /// It did, and takes effect with the next boot.
-    AwaitsBoot {
-        /// Which.
-        id: ActionId,
-        /// The boot in which it was done.
-        boot_id: String,
-    },
-    /// It could not.
-    Failed {
-        /// Which.
-        id: ActionId,
-        /// Why.
-        why: String,
-    },
-    /// It was taken back.
-    Undone {
-        /// Which.
-        id: ActionId,
-    },
-    /// It was taken back as far as possible.
-    Kept {
-        /// Which.
-        id: ActionId,
-        /// What stays.
-        why: String,
-    },
-}
-
-/// How far an action is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Begun; perhaps done.
-    Intended,
-    /// Done.
-    Done,
-    /// Waits for a boot other than this one.
-    AwaitsBoot(String),
-    /// Failed.
-    Failed(String),
-}
-
-/// What the journal knows of an action that is not undone.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Undo record and fingerprints.
-    pub past: Past,
-    /// Who takes it back.
-    pub lifetime: Lifetime,
-    /// What if it is no longer wanted.
-    pub when_orphaned: WhenOrphaned,
-    /// How far it is.
-    pub state: State,
-}
-
-impl Entry {
-    /// What taking it back means.
-    pub fn describe_undo(&self) -> String {
-        self.past.undo.as_ref().map_or_else(String::new, Undo::describe)
-    }
-}
-
 /// The journal, read into memory; open for writing when it holds the lock.
 pub struct Journal {
     host: Host,
@@ -175,7 +79,10 @@ pub struct Journal {
     order: Vec<ActionId>,
     entries: HashMap<ActionId, Entry>,
     runs: Vec<String>,
-    lock: Option<Flock<std::fs::File>>,
+    /// What was left at each path, also by changes that are taken back.
+    left_at: HashMap<PathBuf, Vec<String>>,
+    schema: u64,
+    lock: Option<JournalLock>,
 }
 
 impl Journal {
@@ -187,6 +94,8 @@ impl Journal {
             order: Vec::new(),
             entries: HashMap::new(),
             runs: Vec::new(),
+            left_at: HashMap::new(),
+            schema: 0,
             lock: None,
         };
         let bytes = files::read(host, &journal.path())?.unwrap_or_default();
@@ -201,21 +110,34 @@ impl Journal {
         if !files::exists(host, &dir) {
             files::make_dir(host, &dir, 0o755, None)?;
         }
-        let lock = lock(host, &dir.join(LOCK))?;
+        let lock = JournalLock::exclusive(host, &dir)?;
         let mut journal = Self::read(host, dir)?;
         journal.lock = Some(lock);
         journal.drop_torn_line()?;
         let at = jiff::Timestamp::now().to_string();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let run = Record::Run { schema: SCHEMA, version, boot_id: boot_id(host), at, what: what.to_owned() };
-        journal.append(&[run], false)?;
+        let is_new = !files::exists(host, &journal.path());
+        journal.append(&[run], is_new)?;
+        if is_new {
+            // Records that are on the disk, of a file whose name is not, would be lost with it.
+            files::sync_parent(host, &journal.path())?;
+        }
         Ok(journal)
+    }
+
+    /// Keeps runs away from the journal in `dir` until it is dropped; `None` where there is no journal.
+    ///
+    /// # Errors
+    /// A run is at work.
+    pub fn keep_runs_away(host: &Host, dir: impl AsRef<Path>) -> Result<Option<JournalLock>, JournalError> {
+        let dir = dir.as_ref();
+        if files::exists(host, dir) { JournalLock::shared(host, dir).map(Some) } else { Ok(None) }
     }
 
     /// Fails while a run works on the journal in `dir`.
     pub fn refuse_busy(host: &Host, dir: impl AsRef<Path>) -> Result<(), JournalError> {
-        let path = dir.as_ref().join(LOCK);
-        if files::exists(host, &path) { try_lock(host, &path).map(drop) } else { Ok(()) }
+        Self::keep_runs_away(host, dir).map(drop)
     }
 
     /// The journal's file.
@@ -228,9 +150,17 @@ impl Journal {
         Originals::new(&self.host, self.dir.join("blobs"))
     }
 
-    /// What is known of an action.
+    /// What is known of an action. What was left at its path counts whoever left it: a program that we ran may have
+    /// edited what another change of ours remembers.
     pub fn past(&self, id: &ActionId) -> Past {
-        self.entries.get(id).map(|entry| entry.past.clone()).unwrap_or_default()
+        let mut past = self.entries.get(id).map(|entry| entry.past.clone()).unwrap_or_default();
+        let left = past.undo.as_ref().and_then(Undo::place).and_then(|path| self.left_at.get(path));
+        for fingerprint in
+            left.into_iter().flatten().filter(|left| !past.fingerprints.contains(left)).collect::<Vec<_>>()
+        {
+            past.fingerprints.push(fingerprint.clone());
+        }
+        past
     }
 
     /// Whether an intent says nothing new: what takes the change back, and what we leave, stand there already.
@@ -277,12 +207,17 @@ impl Journal {
         Ok(())
     }
 
+    /// Waits until everything that was written is on the disk.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        Ok(files::append(&self.host, &self.path(), b"", true)?)
+    }
+
     /// Removes journal and blobs: the end of an uninstall.
     pub fn remove(self) -> Result<(), JournalError> {
         // A journal without its blobs could restore nothing.
         files::remove(&self.host, &self.path())?;
         files::remove_tree(&self.host, &self.dir.join("blobs"))?;
-        files::remove(&self.host, &self.dir.join(LOCK))?;
+        files::remove(&self.host, &self.dir.join("journal.lock"))?;
         Ok(())
     }
 
@@ -290,10 +225,12 @@ impl Journal {
         let text = String::from_utf8_lossy(bytes);
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for (n, line) in whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let damaged = |cause: String| JournalError::Damaged { path: self.path(), line: n + 1, cause };
+            let path = self.path();
+            let damaged = |cause: String| JournalError::Damaged { path: path.clone(), line: n + 1, cause };
             let value: serde_json::Value = serde_json::from_str(line).map_err(|e| damaged(e.to_string()))?;
             self.refuse_newer(&value)?;
-            let record = serde_json::from_value(migrate(value)).map_err(|e| damaged(e.to_string()))?;
+            self.schema = value.get("schema").and_then(serde_json::Value::as_u64).unwrap_or(self.schema);
+            let record = serde_json::from_value(migrate(value, self.schema)).map_err(|e| damaged(e.to_string()))?;
             self.fold(record);
         }
         Ok(())
@@ -316,7 +253,7 @@ impl Journal {
             Record::Intent { id, undo, lifetime, when_orphaned, fingerprint } => {
                 self.fold_intent(id, undo, lifetime, when_orphaned, fingerprint);
             }
-            Record::Done { id } => self.set_state(&id, State::Done),
+            Record::Done { id, fingerprint } => self.fold_done(&id, fingerprint),
             Record::AwaitsBoot { id, boot_id } => self.set_state(&id, State::AwaitsBoot(boot_id)),
             Record::Failed { id, why } => self.set_state(&id, State::Failed(why)),
             Record::Undone { id } | Record::Kept { id, .. } => {
@@ -334,14 +271,27 @@ impl Journal {
         when_orphaned: WhenOrphaned,
         fingerprint: Option<String>,
     ) {
-        let mut past = self.past(&id);
+        let mut past = self.entries.get(&id).map(|entry| entry.past.clone()).unwrap_or_default();
         past.undo = Some(undo);
-        if let Some(fingerprint) = fingerprint.filter(|new| !past.fingerprints.contains(new)) {
-            past.fingerprints.push(fingerprint);
-        }
         let entry = Entry { past, lifetime, when_orphaned, state: State::Intended };
         if self.entries.insert(id.clone(), entry).is_none() {
-            self.order.push(id);
+            self.order.push(id.clone());
+        }
+        self.note_left(&id, fingerprint);
+    }
+
+    fn fold_done(&mut self, id: &ActionId, fingerprint: Option<String>) {
+        self.set_state(id, State::Done);
+        self.note_left(id, fingerprint);
+    }
+
+    fn note_left(&mut self, id: &ActionId, fingerprint: Option<String>) {
+        let (Some(entry), Some(fingerprint)) = (self.entries.get_mut(id), fingerprint) else { return };
+        if let Some(path) = entry.past.undo.as_ref().and_then(Undo::place) {
+            self.left_at.entry(path.to_owned()).or_default().push(fingerprint.clone());
+        }
+        if !entry.past.fingerprints.contains(&fingerprint) {
+            entry.past.fingerprints.push(fingerprint);
         }
     }
 
@@ -359,30 +309,6 @@ impl Journal {
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         Ok(files::truncate(&self.host, &self.path(), whole as u64)?)
     }
-}
-
-/// Brings a record of an older schema forward, one frozen function a version. Schema 1 is the first.
-fn migrate(value: serde_json::Value) -> serde_json::Value {
-    value
-}
-
-fn lock(host: &Host, path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
-    use std::io::Write;
-    let mut lock = try_lock(host, path)?;
-    let _ = lock.set_len(0).and_then(|()| write!(lock, "process {}", std::process::id()));
-    Ok(lock)
-}
-
-fn try_lock(host: &Host, path: &Path) -> Result<Flock<std::fs::File>, JournalError> {
-    let real = host.real(path);
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.create(true).truncate(false).read(true).write(true).open(&real);
-    let file = file.map_err(|source| host::Error::Io { doing: "open", path: path.to_owned(), source })?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| JournalError::Busy { holder: holder(&real) })
-}
-
-fn holder(lock: &Path) -> Option<String> {
-    std::fs::read_to_string(lock).ok().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

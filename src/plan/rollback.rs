@@ -14,6 +14,9 @@ use std::time::Instant;
 /// Runs one undo record: `undo::run`.
 pub type TakeBack = fn(&Undo, &Host, &Past, &Originals) -> host::Result<Undone>;
 
+/// Asked when only what is made through the cloud's APIs is gone, and nothing is stopped yet: an error ends it there.
+pub type LastLook<'a> = &'a dyn Fn(&Journal) -> Result<(), Failure>;
+
 /// What became of an undo.
 #[derive(Debug, Clone, Default)]
 pub struct UndoReport {
@@ -36,6 +39,7 @@ pub fn watched(
     journal: &mut Journal,
     take_back: TakeBack,
     (what, title): (&str, &str),
+    last_look: LastLook,
     sink: &dyn Sink,
 ) -> UndoReport {
     let started = Instant::now();
@@ -43,7 +47,7 @@ pub fn watched(
     let version = env!("CARGO_PKG_VERSION").to_owned();
     sink.event(&Event::RunStarted { what: what.to_owned(), version, steps: vec![title] });
     sink.event(&Event::StepStarted { step: step() });
-    let report = everything(host, journal, take_back, sink);
+    let report = everything(host, journal, take_back, last_look, sink);
     let seconds = started.elapsed().as_secs_f64();
     if report.failed.is_empty() {
         sink.event(&Event::StepDone { step: step(), seconds, changed: report.undone });
@@ -53,14 +57,24 @@ pub fn watched(
     report
 }
 
-/// Takes everything back that the journal knows, the last change first.
-pub fn everything(host: &Host, journal: &mut Journal, take_back: TakeBack, sink: &dyn Sink) -> UndoReport {
+/// Takes everything back that the journal knows, the last change first; what was made through the cloud's APIs before
+/// all else, while they answer.
+pub fn everything(
+    host: &Host,
+    journal: &mut Journal,
+    take_back: TakeBack,
+    last_look: LastLook,
+    sink: &dyn Sink,
+) -> UndoReport {
     let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.resource().is_some());
     let all = journal.entries().map(|(id, _)| id.clone()).rev();
     let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
-    // While the cloud still answers.
     let mut report = some(host, journal, take_back, &first, sink);
     if host.go_on().is_err() {
+        return report;
+    }
+    if let Err(failure) = last_look(journal) {
+        report.failed.push(failure);
         return report;
     }
     stop_units(host, journal, sink);
@@ -92,6 +106,12 @@ pub fn some(host: &Host, journal: &mut Journal, take_back: TakeBack, ids: &[Acti
             total: ids.len() as u64,
             text: "changes".into(),
         });
+    }
+    // Taken back and not noted, a change would be taken back again, from what somebody has put there since.
+    if report.undone > 0
+        && let Err(error) = journal.sync()
+    {
+        report.failed.push(error.into());
     }
     report
 }

@@ -1,21 +1,19 @@
 //! Runs a plan: ready steps in plan order on some threads, the journal ahead of every change, every change looked at
 //! again afterwards.
 
+mod actions;
+
 use super::event::{Event, Sink, StepTitle};
-use super::journal::{Journal, JournalError, Record, State};
+use super::journal::{Journal, JournalError};
 use super::rollback::{self, TakeBack};
 use super::{Hold, Plan, PlannedStep, StepId};
-use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Past, Undo};
+use crate::action::{ActionId, Lifetime};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::host::{self, Host, Observer, boot_id};
+use crate::host::{self, Host};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long an action waits for what the steps before it should have brought.
-const LATER_LIMIT: Duration = Duration::from_secs(90);
-const LATER_POLL: Duration = Duration::from_millis(300);
+use std::time::Instant;
 
 /// What became of a run.
 #[derive(Debug, Clone)]
@@ -239,7 +237,7 @@ impl<'a> Execution<'a> {
         let step = &self.steps[i].step;
         let started = Instant::now();
         self.sink.event(&Event::StepStarted { step: step.id.clone() });
-        let (changed, end) = self.do_actions(&self.steps[i]);
+        let (changed, end) = self.do_actions_or_die(&self.steps[i]);
         let seconds = started.elapsed().as_secs_f64();
         self.tell_end(&step.id, seconds, changed, &end);
         let mut shared = locked(&self.shared);
@@ -265,178 +263,5 @@ impl<'a> Execution<'a> {
                 Event::StepFailed { step, what, evidence, next }
             }
         });
-    }
-
-    /// Does the actions in their order, path-like ones in groups that share one sync of the journal.
-    fn do_actions(&self, planned: &PlannedStep) -> (usize, Option<StepEnd>) {
-        let id = planned.step.id.clone();
-        let observer = StepObserver { sink: self.sink.clone(), step: id.clone() };
-        let host = self.host.observed(Arc::new(observer));
-        // All of them: what was done when the plan was made may be undone by what the run did meanwhile.
-        let actions: Vec<&dyn Action> = planned.step.actions.iter().map(AsRef::as_ref).collect();
-        let mut changed = 0;
-        for group in actions.chunk_by(|a, b| a.is_quick() && b.is_quick()) {
-            if let Err(end) = self.do_group(&host, &id, group, &mut changed) {
-                return (changed, Some(end));
-            }
-        }
-        (changed, None)
-    }
-
-    fn do_group(&self, host: &Host, step: &StepId, group: &[&dyn Action], changed: &mut usize) -> Result<(), StepEnd> {
-        let mut needed = Vec::new();
-        let mut intents = Vec::new();
-        for action in group {
-            if !self.is_needed(host, *action)? {
-                continue;
-            }
-            intents.extend(self.intent(host, *action)?);
-            needed.push(*action);
-        }
-        self.append_intents(&intents)?;
-        for action in needed {
-            host.go_on()?;
-            let event = Event::ActionStarted { step: step.clone(), action: action.id(), text: action.describe() };
-            self.sink.event(&event);
-            if self.do_one(host, action)? {
-                *changed += 1;
-                self.sink.event(&Event::ActionDone { step: step.clone(), action: action.id() });
-            }
-        }
-        Ok(())
-    }
-
-    /// On the disk before the change, unless the journal knows all of it already.
-    fn append_intents(&self, intents: &[Record]) -> Result<(), StepEnd> {
-        let mut journal = locked(&self.journal);
-        let sync = intents.iter().any(|intent| !journal.knows(intent));
-        Ok(journal.append(intents, sync)?)
-    }
-
-    fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
-        let id = action.id();
-        let past = locked(&self.journal).past(&id);
-        match patient_check(host, action, &past)? {
-            Checked::Done => Ok(false),
-            Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
-            Checked::Later(why) => Err(StepEnd::Failed(Failure::new(
-                format!("{}: {why}", action.describe()),
-                "",
-                "gpucloud-install apply tries again; gpucloud-install doctor looks for the cause",
-            ))),
-            Checked::Blocked(finding) => {
-                Err(StepEnd::Failed(Failure::new(finding.what.clone(), finding.evidence.clone(), finding.next.clone())))
-            }
-        }
-    }
-
-    /// What still wants a reboot after one has failed: never a second.
-    fn refuse_second_boot(&self, host: &Host, id: &ActionId) -> Result<(), StepEnd> {
-        let state = locked(&self.journal).entry(id).map(|entry| entry.state.clone());
-        match state {
-            Some(State::AwaitsBoot(boot)) if boot == boot_id(host) => {
-                Err(StepEnd::Reboot(format!("{id} takes effect with the next boot")))
-            }
-            Some(State::AwaitsBoot(_)) => Err(StepEnd::Failed(Failure::new(
-                format!("{id} still has no effect after the reboot"),
-                "",
-                "gpucloud-install doctor looks for the cause; it is not tried with a second reboot",
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    fn intent(&self, host: &Host, action: &dyn Action) -> Result<Option<Record>, StepEnd> {
-        let id = action.id();
-        if action.lifetime() == Lifetime::Runtime {
-            return Ok(None);
-        }
-        let (past, originals) = {
-            let journal = locked(&self.journal);
-            (journal.past(&id), journal.originals())
-        };
-        let undo: Undo = match &past.undo {
-            Some(earlier) => action.prepare_again(host, earlier)?,
-            None => action.prepare(host, &originals)?,
-        };
-        let (lifetime, when_orphaned) = (action.lifetime(), action.when_orphaned());
-        Ok(Some(Record::Intent { id, undo, lifetime, when_orphaned, fingerprint: action.fingerprint() }))
-    }
-
-    /// Returns whether something was changed.
-    fn do_one(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
-        let id = action.id();
-        let past = locked(&self.journal).past(&id);
-        let applied = action.apply(host, &past).map_err(|e| self.note_failure(action, e))?;
-        match applied {
-            Applied::Done => {}
-            Applied::Warned(text) => host.warn(&text),
-            Applied::Skipped(why) => {
-                host.warn(&format!("{} left out: {why}", action.describe()));
-                return Ok(false);
-            }
-            Applied::RebootNeeded(why) => {
-                self.note(action, Record::AwaitsBoot { id, boot_id: boot_id(host) }, true)?;
-                return Err(StepEnd::Reboot(why));
-            }
-        }
-        if let Checked::Needed(change) = action.check(host, &past)? {
-            let what = format!("{} had no effect: still to do: {}", action.describe(), change.summary);
-            return Err(StepEnd::Failed(Failure::new(what, change.diff.unwrap_or_default(), crate::failure::hint(""))));
-        }
-        self.note(action, Record::Done { id }, false)?;
-        Ok(true)
-    }
-
-    fn note(&self, action: &dyn Action, record: Record, sync: bool) -> Result<(), StepEnd> {
-        if action.lifetime() == Lifetime::Runtime {
-            return Ok(());
-        }
-        Ok(locked(&self.journal).append(&[record], sync)?)
-    }
-
-    fn note_failure(&self, action: &dyn Action, error: host::Error) -> StepEnd {
-        let stopped = matches!(error, host::Error::Stopped);
-        let failure = Failure::from(error);
-        if !stopped {
-            let _ = self.note(action, Record::Failed { id: action.id(), why: failure.what.clone() }, false);
-        }
-        StepEnd::Failed(Failure { what: format!("{}: {}", action.describe(), failure.what), ..failure })
-    }
-}
-
-/// What an action waits for is there once the steps before it are done, or shortly after: a service that was restarted
-/// may refuse for a moment.
-fn patient_check(host: &Host, action: &dyn Action, past: &Past) -> host::Result<Checked> {
-    let limit = if host.is_live() { LATER_LIMIT } else { Duration::ZERO };
-    let started = Instant::now();
-    loop {
-        let checked = action.check(host, past)?;
-        let Checked::Later(why) = &checked else { return Ok(checked) };
-        if started.elapsed() >= limit {
-            return Ok(checked);
-        }
-        host.go_on()?;
-        host.progress(started.elapsed().as_secs(), limit.as_secs(), &format!("s waiting: {why}"));
-        std::thread::sleep(LATER_POLL);
-    }
-}
-
-struct StepObserver {
-    sink: Arc<dyn Sink>,
-    step: StepId,
-}
-
-impl Observer for StepObserver {
-    fn line(&self, text: &str) {
-        self.sink.event(&Event::Line { step: self.step.clone(), text: text.to_owned() });
-    }
-
-    fn progress(&self, done: u64, total: u64, what: &str) {
-        self.sink.event(&Event::Progress { step: self.step.clone(), done, total, text: what.to_owned() });
-    }
-
-    fn warning(&self, text: &str) {
-        self.sink.event(&Event::Warning { step: self.step.clone(), text: text.to_owned() });
     }
 }

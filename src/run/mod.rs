@@ -11,13 +11,22 @@ use crate::facts::reach;
 use crate::failure::Failure;
 use crate::host::{Host, files, systemd};
 use crate::paths::{ANSWERS_VARIABLE, ENVIRONMENT};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The unit in which a run works.
 pub const UNIT: &str = "gpucloud-run.service";
-/// The events of the present or last run since boot.
+/// The events of the present or last `apply` since boot.
 pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
+
+/// Where the events of a run of `what` go: each has a file of its own, or who watches one would be told of another.
+fn events_of(what: &str) -> PathBuf {
+    if what == "apply" {
+        EVENTS.into()
+    } else {
+        format!("/run/gpucloud/{}-events.jsonl", what.replace(' ', "-")).into()
+    }
+}
 /// How long a run may take to come to a safe point.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Held while a run is being started: two terminals may ask at once.
@@ -78,4 +87,17 @@ fn passed_on(config: &Path) -> String {
 /// Asks a run to stop at the next safe point.
 pub fn stop(host: &Host) -> Result<(), Failure> {
     Ok(systemd::stop(host, UNIT)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_watches_an_apply_is_not_told_of_anything_else() {
+        assert_eq!(events_of("apply"), Path::new(EVENTS));
+        let others = ["uninstall", "recover", "mirror", "network", "lab up"].map(events_of);
+        assert!(others.iter().all(|path| path != Path::new(EVENTS)));
+        assert_eq!(others.iter().collect::<std::collections::HashSet<_>>().len(), others.len());
+    }
 }

@@ -1,6 +1,5 @@
 //! The run itself: plan, journal, runner; events to a file, everything to a log.
 
-use super::EVENTS;
 use crate::action::file::File;
 use crate::action::unit::Enabled;
 use crate::content::Content;
@@ -25,7 +24,7 @@ const CONTINUE_UNIT: &str = "gpucloud-continue.service";
 /// # Errors
 /// As [`work`].
 pub fn apply(installation: &Installation, jobs: u16, extra: Vec<Arc<dyn Sink>>) -> Result<Outcome, Failure> {
-    work(&installation.host, Work::apply(jobs, extra), |journal| installation.plan(journal))
+    work(&installation.host, Work::lasting("apply", jobs, extra), |journal| installation.plan(journal))
 }
 
 /// How a run is done.
@@ -41,9 +40,9 @@ pub struct Work {
 }
 
 impl Work {
-    /// One that changes the machine for good.
-    pub fn apply(jobs: u16, sinks: Vec<Arc<dyn Sink>>) -> Self {
-        Self { what: "apply", journal: DIRECTORY, jobs, sinks }
+    /// One of `what` that changes the machine for good.
+    pub fn lasting(what: &'static str, jobs: u16, sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Self { what, journal: DIRECTORY, jobs, sinks }
     }
 }
 
@@ -96,7 +95,7 @@ pub fn stop_on_signal(host: &Host) -> Result<(), Failure> {
 
 /// The file that terminals watch, and the log.
 pub fn records(host: &Host, what: &str) -> Result<Vec<Arc<dyn Sink>>, Failure> {
-    let events = Record::create(host, Path::new(EVENTS), false)?;
+    let events = Record::create(host, &super::events_of(what), false)?;
     let stamp = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
     let log = Record::create(host, &Path::new(LOGS).join(format!("{what}-{stamp}.log")), true)?;
     Ok(vec![Arc::new(events), Arc::new(log)])

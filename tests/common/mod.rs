@@ -97,7 +97,7 @@ pub fn apply(host: &Host, steps: Vec<Step>) -> Result<(), String> {
 /// Takes everything back.
 pub fn undo_all(host: &Host) -> Result<(), String> {
     let mut journal = Journal::open(host, DIRECTORY, "uninstall").map_err(|e| e.to_string())?;
-    let report = rollback::everything(host, &mut journal, gpucloud::undo::run, &Silent);
+    let report = rollback::everything(host, &mut journal, gpucloud::undo::run, &|_| Ok(()), &Silent);
     match report.failed.first() {
         Some(failure) => Err(failure.what.clone()),
         None => Ok(()),

@@ -86,7 +86,7 @@ pub fn save_away(host: &Host) -> Result<()> {
     files::make_parents(host, &directory)?;
     files::make_dir(host, &directory, 0o700, None)?;
     // Where it does not start, what cannot be dumped is not destroyed either.
-    systemd::start(host, &["mariadb.service"])?;
+    systemd::start(host, "mariadb.service")?;
     let dump = format!("--result-file={}", directory.join("databases.sql").display());
     Command::new("mariadb-dump").args(["--all-databases", "--single-transaction", &dump]).run(host)?;
     let archive = format!("--file={}", directory.join("configuration.tar.gz").display());

@@ -18,7 +18,7 @@ pub mod mirror;
 mod prepare;
 mod progress;
 mod repositories;
-mod saved;
+pub mod saved;
 pub mod services;
 mod settings;
 pub mod stack;
@@ -140,9 +140,9 @@ impl Engine for Devstack {
     fn holdings(&self, host: &Host, our_packages: &[String]) -> Holdings {
         let held = holdings::of_databases(host, our_packages, DATABASES);
         // Its clones are there to be worked on.
-        match repositories::edited(host) {
-            Ok(edited) if edited.is_empty() => held,
-            Ok(edited) => held.and(edited),
+        match repositories::worked_in(host) {
+            Ok(work) if work.is_empty() => held,
+            Ok(work) => held.and(work),
             Err(error) => Holdings::Unknown(error.to_string()),
         }
     }

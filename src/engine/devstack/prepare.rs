@@ -12,7 +12,7 @@ use crate::action::undo::Leaves;
 use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::engine::base::ADMIN_GROUP;
-use crate::engine::devstack::saved::{Left, Saved};
+use crate::engine::devstack::saved::{LeftBehind, Saved};
 use crate::engine::devstack::unstack::{ACCOUNT, HOME, SWITCH_UNIT};
 use crate::engine::openvswitch;
 use crate::engine::packages::NETWORK;
@@ -112,7 +112,7 @@ pub(super) const CLOSED: &str = "closed";
 pub(super) fn close() -> Step {
     let mut step = Step::new(CLOSED, "Close what stack.sh left open").after(&[super::STEP]).with(closed());
     for path in EDITED {
-        step = step.with(Left::new(*path));
+        step = step.with(LeftBehind::new(*path));
     }
     step
 }

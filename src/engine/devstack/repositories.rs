@@ -106,13 +106,15 @@ fn short(commit: &str) -> &str {
 /// What stack.sh itself writes anew in the clones: it leaves out what it installs from source.
 const STACK_SH_EDITS: &[&str] = &["upper-constraints.txt"];
 
-/// Clones in which files were edited, in words.
-pub(super) fn edited(host: &Host) -> crate::host::Result<Vec<String>> {
+/// Clones in which somebody has worked, in words. Files that stack.sh itself has put there do not count.
+pub(super) fn worked_in(host: &Host) -> crate::host::Result<Vec<String>> {
+    let since = stack::completed_at(host);
     let mut found = Vec::new();
     for name in files::list(host, HOME)? {
         let tree = tree(&name);
-        if tree.head(host)?.is_some() && tree.is_edited(host, STACK_SH_EDITS)? {
-            found.push(format!("edited files in {}", tree.directory.display()));
+        if tree.head(host)?.is_some() {
+            let work = tree.own_work(host, STACK_SH_EDITS, since)?;
+            found.extend(work.iter().map(|what| format!("{what} in {}", tree.directory.display())));
         }
     }
     Ok(found)

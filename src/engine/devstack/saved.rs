@@ -4,7 +4,6 @@
 use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
 use crate::host::{Host, Result, files};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 /// Remember what is at a path, before.
 #[derive(Debug, Clone)]
@@ -42,19 +41,18 @@ impl Action for Saved {
 }
 
 /// Remember how the other program left a file, behind it: taken back before [`Saved`] is.
-pub struct Left {
+pub struct LeftBehind {
     path: PathBuf,
-    fingerprint: OnceLock<String>,
 }
 
-impl Left {
+impl LeftBehind {
     /// The file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), fingerprint: OnceLock::new() }
+        Self { path: path.into() }
     }
 }
 
-impl Action for Left {
+impl Action for LeftBehind {
     fn id(&self) -> ActionId {
         ActionId::new("left", self.path.display())
     }
@@ -71,14 +69,11 @@ impl Action for Left {
         Ok(Undo::Edits { path: self.path.clone() })
     }
 
-    fn fingerprint(&self) -> Option<String> {
-        self.fingerprint.get().cloned()
+    fn left(&self, host: &Host) -> Result<Option<String>> {
+        Ok(files::read(host, &self.path)?.map(|content| files::hash(&content)))
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        if let Some(content) = files::read(host, &self.path)? {
-            self.fingerprint.get_or_init(|| files::hash(&content));
-        }
+    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
         Ok(Applied::Done)
     }
 }

@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
 /// It completed here: its logs may be removed by anybody.
@@ -108,6 +109,12 @@ impl StackRun {
 /// Whether stack.sh has completed here once.
 pub fn has_completed(host: &Host) -> bool {
     files::exists(host, COMPLETE)
+}
+
+/// When stack.sh ended; now, where it never did: what lies in the clones by then is its own.
+pub(super) fn completed_at(host: &Host) -> SystemTime {
+    let meta = std::fs::metadata(host.real(COMPLETE));
+    meta.and_then(|meta| meta.modified()).unwrap_or_else(|_| SystemTime::now())
 }
 
 /// Whether stack.sh runs now.

@@ -63,7 +63,7 @@ pub fn run(host: &Host, stacked: &Stacked) -> Result<Undone> {
     }
     // unstack.sh stops it, and what others made there is taken back behind this.
     if systemd::unit(host, SWITCH_UNIT)?.load == "loaded" {
-        systemd::start(host, &[SWITCH_UNIT])?;
+        systemd::start(host, SWITCH_UNIT)?;
     }
     for bridge in [BRIDGE, "br-int"].iter().filter(|name| leaves.links.iter().any(|link| link == *name)) {
         if ovs::is_running(host) {
