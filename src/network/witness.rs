@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// How long what answered before may stay silent after a change: links and ARP need a moment.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// Between two rounds of questions.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Where routers that drop pings may answer: DNS and their own pages. A refusal is an answer.
 const ROUTER_PORTS: [u16; 3] = [53, 80, 443];
 /// Nobody listens there (RFC 863); a way to it is looked up, nothing is sent.
@@ -111,20 +113,33 @@ pub struct Surroundings {
     pub has_people: bool,
 }
 
-/// Looks around, before a change.
+/// Looks around, before a change. Where nobody answers although there is a way out, patiently: behind a boot, links and
+/// routers need their time.
 pub fn look_around(host: &Host, network: &Network) -> Surroundings {
     let people = listeners::people(host).unwrap_or_else(|error| {
         host.warn(&format!("it cannot be told who is logged in from elsewhere, so somebody is: {error}"));
         listeners::People { addresses: Vec::new(), others: true }
     });
+    let elsewhere: Vec<IpAddr> = people.addresses.into_iter().filter(|address| !address.is_loopback()).collect();
+    let (has_way_out, has_people) = (network.default_route.is_some(), people.others || !elsewhere.is_empty());
+    let end = Instant::now() + SILENCE_LIMIT;
+    loop {
+        let witnesses = one_way_each(answering(everybody(network, &elsewhere)));
+        if !witnesses.is_empty() || !has_way_out || Instant::now() >= end {
+            return Surroundings { witnesses, has_way_out, has_people };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Whoever there is a way to.
+fn everybody(network: &Network, people: &[IpAddr]) -> Vec<Witness> {
     let mut all = of_gateway(network);
     let servers = network.name_servers.iter().copied().map(IpAddr::V4);
     all.extend(servers.filter_map(|server| Witness::new("the name server", server, Question::Dns)));
-    let elsewhere = people.addresses.iter().filter(|address| !address.is_loopback());
     let role = "where somebody is logged in from,";
-    all.extend(elsewhere.clone().filter_map(|address| Witness::new(role, *address, Question::Ping)));
-    let has_people = people.others || elsewhere.count() > 0;
-    Surroundings { witnesses: one_way_each(answering(all)), has_way_out: network.default_route.is_some(), has_people }
+    all.extend(people.iter().filter_map(|address| Witness::new(role, *address, Question::Ping)));
+    all
 }
 
 /// Each way in which a gateway may answer: many drop pings.
@@ -169,6 +184,7 @@ pub fn silent(before: &[Witness]) -> Vec<String> {
         if missing.is_empty() || Instant::now() >= end {
             return missing;
         }
+        std::thread::sleep(PAUSE);
     }
 }
 
