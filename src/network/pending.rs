@@ -12,8 +12,8 @@
 use super::live::Ownership;
 use super::state::{Change, NetworkState};
 use super::witness::Witness;
-use crate::paths::APPLIED;
 use crate::host::{Error, Host, Result, files};
+use crate::paths::APPLIED;
 use nix::fcntl::Flock;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
