@@ -150,3 +150,32 @@ pub fn verify(host: &Host, desired: &NetworkState, owned: &Ownership) -> Result<
         Some(left) => Err(Error::protocol("bring the network into its state", format!("still to do: {left}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::undo::NetworkOriginal;
+    use crate::action::{ActionId, Lifetime, WhenOrphaned};
+    use crate::config::tests::sample;
+    use crate::plan::journal::Record;
+
+    #[test]
+    fn what_a_run_brought_in_is_owned_by_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let mut journal = Journal::open(&host, "/j", "apply").unwrap();
+        let ports = BTreeSet::from(["eno2".to_owned()]);
+        let intent = Record::Intent {
+            id: ActionId::new("network", "state"),
+            undo: Undo::Network(NetworkOriginal { ports, ..NetworkOriginal::default() }),
+            lifetime: Lifetime::Installed,
+            when_orphaned: WhenOrphaned::Undo,
+            fingerprint: None,
+        };
+        journal.append(&[intent], true).unwrap();
+        let mut owned = Ownership::of(&sample(), None);
+        assert!(owned.links.is_empty(), "the answers make no link a port");
+        owned.extend_by(&Journal::read(&host, "/j").unwrap());
+        assert_eq!(owned.links.into_iter().collect::<Vec<_>>(), ["eno2"]);
+    }
+}

@@ -88,9 +88,11 @@ impl Records {
         self.read(&self.pending_path())
     }
 
-    /// The state that a run has brought about, as long as no other answers were noted.
+    /// The state that a run has brought about, as long as no other answers were noted. One that another release wrote,
+    /// and this one cannot read, counts for nothing.
     pub fn standing(&self) -> Result<Option<Standing>> {
-        let Some(Pending { standing, .. }) = self.read(&self.standing_path())? else { return Ok(None) };
+        let read = self.read(&self.standing_path()).inspect_err(|error| self.host.warn(&error.to_string()));
+        let Ok(Some(Pending { standing, .. })) = read else { return Ok(None) };
         let noted = noted_answers(&self.host)?;
         Ok(Some(standing).filter(|standing| standing.instead_of == noted))
     }

@@ -209,6 +209,14 @@ mod tests {
     }
 
     #[test]
+    fn people_who_cannot_be_told_are_somebody() {
+        let dir = tempfile::tempdir().unwrap();
+        // A file that cannot be read.
+        std::fs::create_dir_all(dir.path().join("run/systemd/sessions/3")).unwrap();
+        assert!(look_around(&Host::at(dir.path()), &Network::default()).has_people);
+    }
+
+    #[test]
     fn a_witness_whose_address_became_our_own_is_silent() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let question = Question::Tcp(listener.local_addr().unwrap().port());

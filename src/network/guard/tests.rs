@@ -178,4 +178,7 @@ fn a_state_stands_until_other_answers_are_noted() {
     let applied = Path::new(crate::paths::APPLIED);
     files::write(&machine.host(), applied, b"answers", 0o600, None).unwrap();
     assert_eq!(guard.records.standing().unwrap(), None);
+    let unknown = Path::new(DIRECTORY).join("standing.json");
+    files::write(&machine.host(), &unknown, b"{}", 0o600, None).unwrap();
+    assert_eq!(guard.records.standing().unwrap(), None, "what cannot be read counts for nothing");
 }
