@@ -105,6 +105,7 @@ impl Guard {
             let truth = self.take_back_now(&pending)?;
             return Err(Error::protocol("change the network", format!("{error}; {truth}")));
         }
+        self.must_still_wait(&pending)?;
         // Whoever says yes needs it.
         drop(lock);
         match consent {
@@ -128,9 +129,7 @@ impl Guard {
     fn ask_witnesses(&self, mine: &Pending) -> Result<()> {
         let silent = witness::silent(&mine.witnesses);
         let lock = self.records.lock()?;
-        if self.records.pending()?.as_ref() != Some(mine) {
-            return self.is_lost(mine);
-        }
+        self.must_still_wait(mine)?;
         if silent.is_empty() {
             return self.say_yes(&lock);
         }
@@ -140,7 +139,10 @@ impl Guard {
     }
 
     /// What this run did late, behind whoever took it back, must not stay.
-    fn is_lost(&self, mine: &Pending) -> Result<()> {
+    fn must_still_wait(&self, mine: &Pending) -> Result<()> {
+        if self.records.pending()?.as_ref() == Some(mine) {
+            return Ok(());
+        }
         let truth = self.take_back_now(mine)?;
         Err(Error::protocol("change the network", format!("it took too long, and was taken back meanwhile; {truth}")))
     }
