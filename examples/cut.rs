@@ -8,9 +8,10 @@ use gpucloud::engine::engine;
 use gpucloud::facts::{network, os};
 use gpucloud::host::Host;
 use gpucloud::host::nft::Policy;
+use gpucloud::network::consent::Confirmation;
 use gpucloud::network::desired;
-use gpucloud::network::guard::{Confirmation, bring_about};
-use gpucloud::network::live::Ours;
+use gpucloud::network::guard::Guard;
+use gpucloud::network::live::Ownership;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ fn cut(how: &str) -> ExitCode {
     }
     let confirmation =
         if how == "witnessed" { Confirmation::Witnesses } else { Confirmation::Person(Duration::from_secs(8)) };
-    let done = bring_about(&host, &wanted, &Ours::of(&config, None), &facts, confirmation);
+    let done = Guard::of(&host).bring_about(&wanted, &Ownership::of(&config, None), &facts, confirmation);
     // The test reads how it went, and kills what waits here.
     let text = done.map_or_else(|error| error.to_string(), |changes| format!("{} changes", changes.len()));
     let _ = std::fs::write("/root/cut.result", text);

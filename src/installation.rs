@@ -19,8 +19,9 @@ use crate::facts::{Facts, listeners, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
-use crate::network::guard::Confirmation;
-use crate::network::{self, live::Ours, state::State};
+use crate::network::consent::Confirmation;
+use crate::network::live::Ownership;
+use crate::network::{self, state::NetworkState};
 use crate::paths;
 use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step, StepId};
@@ -112,30 +113,24 @@ impl Installation {
     /// The network's part of the plan; its state waits for the steps `after`.
     pub fn network_steps(&self, after: &[&str], confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
         let services = self.engine.services(&self.config);
-        network::steps::steps(&self.order(), &services, after, self.ours()?, confirmation)
+        network::steps::steps(&self.order(), &services, after, self.ownership()?, confirmation)
     }
 
     /// What of the network is ours to change.
-    pub fn ours(&self) -> Result<Ours, Failure> {
-        let mut ours = Ours::of(&self.config, Config::load_applied(&self.host)?.as_ref());
-        // What a run that was cut off brought in.
-        for (_, entry) in self.journal()?.entries() {
-            if let Some(Undo::Network(original)) = &entry.past.undo {
-                ours.links.extend(original.ports.iter().cloned());
-                ours.addresses.extend(&original.addresses);
-            }
-        }
-        Ok(ours)
+    pub fn ownership(&self) -> Result<Ownership, Failure> {
+        let mut owned = Ownership::of(&self.config, Config::load_applied(&self.host)?.as_ref());
+        owned.extend_by(&self.journal()?);
+        Ok(owned)
     }
 
     /// What of the network's part the answers decide, without the units that keep it.
     pub fn network_state_steps(&self, confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
         let services = self.engine.services(&self.config);
-        network::steps::of_state(&self.order(), &services, self.ours()?, confirmation)
+        network::steps::of_state(&self.order(), &services, self.ownership()?, confirmation)
     }
 
     /// The state of the network that the answers ask for.
-    pub fn network_state(&self) -> State {
+    pub fn network_state(&self) -> NetworkState {
         network::desired(&self.config, &self.engine.services(&self.config), self.facts.os.datapath())
     }
 

@@ -32,7 +32,7 @@ pub enum Network {
 /// Options of `network apply`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A change that could cut this machine off is taken back unless everybody who answered before\nstill answers.\n\nExamples:\n  sudo gpucloud-install network apply\n  sudo gpucloud-install network apply --until-confirmed 120"
+    after_help = "A change that could cut this machine off is taken back unless everybody who answered before\nstill answers. Where nobody did who could tell, it waits two minutes for `network confirm`.\n\nExamples:\n  sudo gpucloud-install network apply\n  sudo gpucloud-install network apply --until-confirmed 120"
 )]
 pub struct NetworkApply {
     /// Take the change back after so many seconds, unless somebody types `network confirm`

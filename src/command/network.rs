@@ -12,7 +12,8 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::host::nft::{Family, listing};
 use crate::installation::{Installation, require_root};
-use crate::network::guard::{self, Confirmation};
+use crate::network::consent::Confirmation;
+use crate::network::guard::Guard;
 use crate::network::{keep, live, probe, report, state};
 use crate::paths::APPLIED;
 use crate::paths::TABLE;
@@ -61,11 +62,11 @@ fn no_cloud() -> Failure {
 fn show(session: &Session) -> Result<Ending, Failure> {
     let installation = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let wanted = installation.network_state();
-    let now = live::current(&session.host, &wanted, &installation.ours()?)?;
+    let now = live::current(&session.host, &wanted, &installation.ownership()?)?;
     let changes: Vec<String> = state::changes(&now, &wanted).iter().map(ToString::to_string).collect();
     let counts = listing::read(&session.host, Family::Inet, TABLE)?.map(|loaded| loaded.counts).unwrap_or_default();
     let ports = installation.open_ports();
-    let pending = guard::pending(&session.host)?.is_some();
+    let pending = Guard::of(&session.host).records().pending()?.is_some();
     session.ui.document(
         "network show",
         json!({
@@ -141,7 +142,6 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<Ending, Fa
     apply::refuse_stops(session, &installation.network_findings()?)?;
     session.ui.say(text::plan(&plan, false));
     session.consent("Go ahead?", true)?;
-    let _lock = keep::lock(&session.host)?;
     // What was seen is what is done: each action looks again before it changes anything.
     let outcome =
         worker::work(&installation.host, Work::lasting("network", 1, vec![session.ui.display()]), |_| Ok(plan))?;
@@ -157,20 +157,21 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<Ending, Fa
 }
 
 fn revert(session: &Session) -> Result<Ending, Failure> {
-    let waited = guard::pending(&session.host)?.is_some();
-    let truth = guard::take_back(&session.host)?;
+    let guard = Guard::of(&session.host);
+    let waited = guard.records().pending()?.is_some();
+    let truth = guard.take_back()?;
     session.ui.document("network revert", json!({"reverted": waited, "detail": truth}));
     session.ui.say(truth);
     Ok(Ending::Done)
 }
 
 fn confirm(session: &Session) -> Result<Ending, Failure> {
-    // The timer's next look must find the answers that were confirmed.
-    let _lock = keep::lock(&session.host)?;
-    let waited = guard::confirm(&session.host)?;
-    if waited {
+    let confirmed = Guard::of(&session.host).confirm()?;
+    // A run that waits for the yes goes on, and notes its answers at its own end.
+    if confirmed.as_ref().is_some_and(|pending| !pending.awaited) {
         note_confirmed(session)?;
     }
+    let waited = confirmed.is_some();
     session.ui.document("network confirm", json!({"confirmed": waited}));
     session.ui.say(if waited { "The change stays." } else { "No change of the network waits for a yes." });
     Ok(Ending::Done)
@@ -195,14 +196,14 @@ pub(super) fn with_first_hop(session: &Session, failure: Failure) -> Failure {
 
 fn first_no(session: &Session) -> Result<Option<probe::Hop>, Failure> {
     let Some(it) = Installation::load_applied(&session.host)? else { return Ok(None) };
-    let hops = probe::on_this_machine(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?)?;
+    let hops = probe::on_this_machine(&session.host, &it.config, &it.facts, &it.network_state(), &it.ownership()?)?;
     Ok(hops.into_iter().find(|hop| hop.ok == Some(false)))
 }
 
 fn probe_hops(session: &Session, options: &NetworkProbe) -> Result<Ending, Failure> {
     let it = Installation::load_applied(&session.host)?.ok_or_else(no_cloud)?;
     let from = options.from.as_deref();
-    let hops = probe::hops(&session.host, &it.config, &it.facts, &it.network_state(), &it.ours()?, from)?;
+    let hops = probe::hops(&session.host, &it.config, &it.facts, &it.network_state(), &it.ownership()?, from)?;
     let ok = hops.iter().all(|hop| hop.ok != Some(false));
     session.ui.document("network probe", json!({"ok": ok, "hops": hops}));
     if !session.ui.is_json() {
@@ -222,15 +223,10 @@ fn write_report(session: &Session) -> Result<Ending, Failure> {
     Ok(Ending::Done)
 }
 
-/// What the units run: no journal, no facts but those that the state needs, and only the answers of the last complete
-/// apply.
+/// What the units run: no facts but those that the state needs, and only the answers of the last complete apply.
 fn keep(session: &Session) -> Result<Ending, Failure> {
     let host: &Host = &session.host;
     let Some(config) = Config::load_applied(host)? else { return Ok(Ending::Done) };
-    // A run that is going on is about to make it something else.
-    if Journal::refuse_busy(host, DIRECTORY).is_err() {
-        return Ok(Ending::Done);
-    }
     let keep::Kept { changes, failed } = keep::bring_back(host, &config)?;
     for change in &changes {
         session.ui.say(format!("brought back: {change}"));

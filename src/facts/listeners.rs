@@ -2,9 +2,9 @@
 
 use crate::host::{Error, Host, Result, files};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
-use procfs::ProcResult;
 use procfs::net::{self, TcpState};
 use procfs::process::{self, FDTarget};
+use procfs::{ProcError, ProcResult};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -33,12 +33,10 @@ pub fn on_ports(host: &Host, ports: &BTreeSet<u16>) -> Result<Vec<Listener>> {
     if ports.is_empty() {
         return Ok(Vec::new());
     }
-    let broken = |error| Error::protocol("list TCP sockets", error);
-    let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
     let wanted =
         |socket: &net::TcpNetEntry| socket.state == TcpState::Listen && ports.contains(&socket.local_address.port());
-    let listening: Vec<_> = sockets.filter(wanted).collect();
-    let owners = socket_owners().map_err(broken)?;
+    let listening: Vec<_> = tcp_sockets()?.into_iter().filter(wanted).collect();
+    let owners = socket_owners().map_err(|error| Error::protocol("list the sockets of processes", error))?;
     let owned = listening.iter().map(|socket| listener(host, socket.local_address, owners.get(&socket.inode).copied()));
     Ok(owned.collect())
 }
@@ -59,29 +57,55 @@ const SSH: u16 = 22;
 /// What systemd-logind knows of sessions, one file each; sd-login(3) reads the same files.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// Where people are logged in from, each once: by systemd-logind, or, where that knows nobody, who is connected to SSH's
-/// port. (A list of connections makes the kernel walk through its whole table: only where somebody can be there.)
-pub fn people(host: &Host) -> Result<Vec<IpAddr>> {
-    let logged_in = sessions(host)?;
-    if !logged_in.is_empty() || !is_taken(SSH) {
-        return Ok(logged_in);
-    }
-    let broken = |error| Error::protocol("list TCP sockets", error);
-    let sockets = net::tcp().map_err(broken)?.into_iter().chain(net::tcp6().unwrap_or_default());
-    let here = sockets.filter(|s| s.state == TcpState::Established && s.local_address.port() == SSH);
-    // An IPv4 connection to a socket of both families has a mapped address.
-    let clients: BTreeSet<IpAddr> = here.map(|socket| socket.remote_address.ip().to_canonical()).collect();
-    Ok(clients.into_iter().collect())
+/// Who is logged in from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct People {
+    /// From where, each once.
+    pub addresses: Vec<IpAddr>,
+    /// Whether there are others, of whom it is not known from where.
+    pub others: bool,
 }
 
-fn sessions(host: &Host) -> Result<Vec<IpAddr>> {
-    let mut found = BTreeSet::new();
+/// Who is logged in from elsewhere: by systemd-logind, or, where that knows nobody, who is connected to SSH's port.
+/// (A list of connections makes the kernel walk through its whole table: only where somebody can be there.)
+pub fn people(host: &Host) -> Result<People> {
+    let logged_in = sessions(host)?;
+    if logged_in != People::default() || !is_taken(SSH) {
+        return Ok(logged_in);
+    }
+    let here = tcp_sockets()?.into_iter().filter(|s| s.state == TcpState::Established && s.local_address.port() == SSH);
+    // An IPv4 connection to a socket of both families has a mapped address.
+    let clients: BTreeSet<IpAddr> = here.map(|socket| socket.remote_address.ip().to_canonical()).collect();
+    Ok(People { addresses: clients.into_iter().collect(), others: false })
+}
+
+fn sessions(host: &Host) -> Result<People> {
+    let (mut found, mut others) = (BTreeSet::new(), false);
     // Beside each file may lie a pipe, `NAME.ref`, which would never end.
     for name in files::list(host, SESSIONS)?.iter().filter(|name| !name.contains('.')) {
-        let text = files::read_text(host, Path::new(SESSIONS).join(name)).ok().flatten().unwrap_or_default();
-        found.extend(text.lines().filter_map(|line| line.strip_prefix("REMOTE_HOST=")?.parse::<IpAddr>().ok()));
+        // One that has ended meanwhile is gone.
+        let text = files::read_text(host, Path::new(SESSIONS).join(name))?.unwrap_or_default();
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+        // sshd may be told to give names instead of addresses (sshd_config(5), "UseDNS").
+        match value("REMOTE_HOST=").map(str::parse) {
+            Some(Ok(address)) => _ = found.insert(address),
+            Some(Err(_)) => others = true,
+            None => others |= value("REMOTE=") == Some("1"),
+        }
     }
-    Ok(found.into_iter().collect())
+    Ok(People { addresses: found.into_iter().collect(), others })
+}
+
+/// Of both families; a kernel without IPv6 has no list of its own.
+fn tcp_sockets() -> Result<Vec<net::TcpNetEntry>> {
+    let broken = |error| Error::protocol("list TCP sockets", error);
+    let mut sockets = net::tcp().map_err(broken)?;
+    match net::tcp6() {
+        Ok(more) => sockets.extend(more),
+        Err(ProcError::NotFound(_)) => {}
+        Err(error) => return Err(broken(error)),
+    }
+    Ok(sockets)
 }
 
 fn listener(host: &Host, socket: SocketAddr, pid: Option<i32>) -> Listener {
@@ -135,8 +159,13 @@ mod tests {
         session("3", "UID=0\nREMOTE=1\nREMOTE_HOST=192.0.2.7\nSERVICE=sshd\n");
         session("5", "UID=1000\nREMOTE=1\nREMOTE_HOST=2001:db8::7\n");
         session("7", "UID=0\nREMOTE=0\nTTY=tty1\n");
-        let people: Vec<String> = people(&host).unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(people, ["192.0.2.7", "2001:db8::7"]);
+        let expected = ["192.0.2.7", "2001:db8::7"].map(|address| address.parse().unwrap()).to_vec();
+        assert_eq!(people(&host).unwrap(), People { addresses: expected.clone(), others: false });
+        session("9", "UID=1000\nREMOTE=1\nREMOTE_HOST=laptop.example.org\n");
+        assert_eq!(people(&host).unwrap(), People { addresses: expected, others: true });
+        // What cannot be read is not nobody.
+        std::fs::create_dir(dir.path().join("run/systemd/sessions/11")).unwrap();
+        assert!(people(&host).is_err());
     }
 
     #[test]

@@ -5,15 +5,19 @@
 
 use super::users::{self, Owner};
 use super::{Error, Host, Result};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Names the temporary file beside the one that is written; left-overs of a power cut are recognised by it.
 const TEMPORARY_SUFFIX: &str = ".gpucloud-new";
+/// How often a lock is tried that another process has.
+const LOCK_POLL: Duration = Duration::from_millis(20);
 /// Names a directory that is being removed.
 const DOOMED_SUFFIX: &str = ".gpucloud-removed";
 
@@ -347,6 +351,27 @@ pub fn lock(host: &Host, path: &Path) -> Result<Flock<fs::File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("lock", path)(errno.into()))
 }
 
+/// The same, for at most `limit`; `what` says what is waited for.
+///
+/// # Errors
+/// [`Error::TimedOut`] naming `what`; a stop request ends the wait.
+pub fn lock_within(host: &Host, path: &Path, what: &str, limit: Duration) -> Result<Flock<fs::File>> {
+    make_parents(host, path)?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(host.real(path));
+    let (mut file, mut locked) = (Some(file.map_err(io("open", path))?), None);
+    host.wait_until(what, limit, LOCK_POLL, || {
+        let Some(open) = file.take() else { return Ok(locked.is_some()) };
+        match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => locked = Some(lock),
+            Err((open, Errno::EWOULDBLOCK)) => file = Some(open),
+            Err((_, errno)) => return Err(io("lock", path)(errno.into())),
+        }
+        Ok(locked.is_some())
+    })?;
+    locked.ok_or_else(|| Error::TimedOut { what: what.to_owned(), seconds: limit.as_secs() })
+}
+
 /// The owner called `user:group` on this host; `None` in a directory that only stands for a host.
 pub fn owner(host: &Host, user: &str, group: &str) -> Result<Option<Owner>> {
     if host.is_live() { users::owner(user, group).map(Some) } else { Ok(None) }
@@ -366,6 +391,19 @@ mod tests {
         assert_eq!(read(&host, path).unwrap().unwrap(), b"two");
         assert_eq!(status(&host, path).unwrap().unwrap().mode, 0o600);
         assert_eq!(list(&host, "/etc/a").unwrap(), ["b.conf"]);
+    }
+
+    #[test]
+    fn a_lock_that_another_has_is_waited_for_in_vain_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let path = Path::new("/run/lock");
+        let tried = || lock_within(&host, path, "the end of the other", Duration::from_millis(100));
+        let first = tried().unwrap();
+        let error = tried().unwrap_err();
+        assert_eq!(error.to_string(), "the end of the other did not happen within 0 s");
+        drop(first);
+        tried().unwrap();
     }
 
     #[test]

@@ -7,13 +7,14 @@
 //! - No other table is written. An `accept` here cannot overrule another table's drop.
 //! - What is loaded is read back by `nft -j` ([`listing`]): nftnl 0.9 lists table names only.
 //!
-//! A new match or verdict is a variant here, with its arm in `kernel` (as netlink), `text` (as nft prints it) and
+//! A new match or verdict is a variant here, with its arm in `kernel` (as netlink messages; `socket` sends them), `text` (as nft prints it) and
 //! `listing` (as `nft -j` lists it).
 //!
 //! Everything acts on the network namespace of the calling thread.
 
 mod kernel;
 pub mod listing;
+mod socket;
 mod text;
 
 use std::io;
@@ -58,6 +59,12 @@ pub enum NftError {
         what: String,
         /// The kernel's error.
         source: io::Error,
+    },
+    /// The kernel's answer did not come.
+    #[error("nftables should {what}: the kernel did not answer in time")]
+    Silent {
+        /// What was asked for.
+        what: String,
     },
 }
 
@@ -211,18 +218,18 @@ pub fn delete(family: Family, table: &str) -> Result<(), NftError> {
 
 /// The names of all tables of all families, sorted, each once.
 pub fn tables() -> Result<Vec<String>, NftError> {
-    kernel::table_names(None)
+    socket::table_names(None)
 }
 
 /// Whether a table of this family and name is loaded.
 pub fn table_exists(family: Family, table: &str) -> Result<bool, NftError> {
-    Ok(kernel::table_names(Some(family))?.iter().any(|name| name == table))
+    Ok(socket::table_names(Some(family))?.iter().any(|name| name == table))
 }
 
 /// The number of the kernel's present ruleset: every change of any table, by anybody, makes it another one. Counters do
 /// not.
 pub fn generation() -> Result<u32, NftError> {
-    kernel::generation()
+    socket::generation()
 }
 
 impl Ruleset {

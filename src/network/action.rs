@@ -6,29 +6,29 @@ use crate::action::{Action, ActionId, Applied, Change, Checked, Originals, Past,
 use crate::facts::network::Network;
 use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
-use crate::network::guard::{self, Confirmation};
-use crate::network::live::{self, Ours};
-use crate::network::state::{Bridge, State, beyond, changes};
-use crate::paths::BRIDGE;
-use crate::paths::TABLE;
+use crate::network::consent::Confirmation;
+use crate::network::guard::Guard;
+use crate::network::live::{self, Ownership};
+use crate::network::state::{Bridge, NetworkState, beyond, changes};
+use crate::paths::{BRIDGE, TABLE};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bring the network into a state.
-pub struct NetworkState {
+pub struct DeclaredNetwork {
     /// The state.
-    pub desired: State,
+    pub desired: NetworkState,
     /// What may be changed on the way there.
-    pub ours: Ours,
+    pub owned: Ownership,
     /// The machine's network, for who is asked whether it is still reachable.
     pub facts: Network,
     /// Who says yes.
     pub confirmation: Confirmation,
 }
 
-impl NetworkState {
+impl DeclaredNetwork {
     fn original(&self, host: &Host) -> Result<NetworkOriginal> {
-        let now = live::current(host, &self.desired, &self.ours)?;
+        let now = live::current(host, &self.desired, &self.owned)?;
         let bridge = self.desired.bridge.clone();
         let parts = |bridge: Option<Bridge>| {
             bridge.map(|b| (b.addresses, b.ports.into_keys().collect::<BTreeSet<_>>())).unwrap_or_default()
@@ -43,7 +43,7 @@ impl NetworkState {
     }
 }
 
-impl Action for NetworkState {
+impl Action for DeclaredNetwork {
     fn id(&self) -> ActionId {
         ActionId::new("network", "state")
     }
@@ -61,10 +61,10 @@ impl Action for NetworkState {
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
-        if self.confirmation == Confirmation::Witnesses && guard::pending(host)?.is_some() {
+        if self.confirmation == Confirmation::Witnesses && Guard::of(host).records().pending()?.is_some() {
             return Ok(Checked::needed("take back the change that nobody confirmed, before anything else"));
         }
-        let now = live::current(host, &self.desired, &self.ours)?;
+        let now = live::current(host, &self.desired, &self.owned)?;
         let changes = changes(&now, &self.desired);
         if changes.is_empty() {
             return Ok(Checked::Done);
@@ -94,14 +94,16 @@ impl Action for NetworkState {
     }
 
     fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
-        guard::bring_about(host, &self.desired, &self.ours, &self.facts, self.confirmation)?;
+        Guard::of(host).bring_about(&self.desired, &self.owned, &self.facts, self.confirmation)?;
         Ok(Applied::Done)
     }
 }
 
 /// Puts the network back: rules last, so that nothing is open meanwhile.
 pub fn restore(host: &Host, original: &NetworkOriginal) -> Result<()> {
-    guard::forget(host)?;
+    let guard = Guard::of(host);
+    let lock = guard.records().lock()?;
+    guard.forget(&lock)?;
     let links = links::links()?;
     let exists = |name: &str| links.iter().any(|link| link.name == name);
     for port in &original.ports {

@@ -1,17 +1,28 @@
-//! Keeping the state: what is missing of it is brought back, by the answers of the last complete apply, without journal
-//! and without facts but those that the state needs.
+//! Keeping the state: what is missing of it is brought back, without facts but those that the state needs. Wanted is what
+//! the last complete apply says; and behind a run that has brought about another state and not noted its answers yet,
+//! that state, until the next boot.
+//!
+//! Open vSwitch keeps ports on the disk, so those of a change that nobody confirmed survive a boot. The first look of each
+//! boot therefore asks the journal, too, which ports were ever made by us, and takes out what is not wanted.
 
-use super::live::{self, Ours};
-use super::state::{Change, State, changes};
-use super::{desired, guard};
+use super::desired;
+use super::guard::Guard;
+use super::live::{self, Ownership};
+use super::pending::Records;
+use super::state::{Change, NetworkState, changes};
 use crate::config::Config;
 use crate::engine;
 use crate::facts::os;
-use crate::host::{Host, Result, files};
+use crate::host::{Host, Result, files, ovs};
+use crate::paths::APPLIED;
+use crate::plan::journal::{DIRECTORY, Journal};
 use std::path::Path;
 
+/// There once a look of this boot has taken out of the bridge what an unconfirmed change left in it.
+const SETTLED: &str = "/run/gpucloud/network/ports-settled";
+
 /// What was done.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Kept {
     /// What was missing.
     pub changes: Vec<Change>,
@@ -19,24 +30,19 @@ pub struct Kept {
     pub failed: Vec<String>,
 }
 
-fn wanted(host: &Host, config: &Config) -> Result<State> {
+/// What the network should be, and what of it may be changed.
+fn wanted(host: &Host, records: &Records, config: &Config) -> Result<(NetworkState, Ownership)> {
+    if let Some(standing) = records.standing()? {
+        return Ok((standing.state, standing.owned));
+    }
     let services = engine::engine(config.engine).services(config);
-    Ok(desired(config, &services, os::read(host)?.datapath()))
+    Ok((desired(config, &services, os::read(host)?.datapath()), Ownership::of(config, None)))
 }
 
 /// What is missing.
 pub fn missing(host: &Host, config: &Config) -> Result<Vec<Change>> {
-    let wanted = wanted(host, config)?;
-    Ok(changes(&live::current(host, &wanted, &Ours::of(config, None))?, &wanted))
-}
-
-/// Held while the network is brought into its state.
-const LOCK: &str = "/run/gpucloud/network/lock";
-
-/// One at a time, and no look of the timer in between.
-pub fn lock(host: &Host) -> Result<impl Drop + use<>> {
-    files::make_parents(host, Path::new(LOCK))?;
-    files::lock(host, Path::new(LOCK))
+    let (wanted, owned) = wanted(host, Guard::of(host).records(), config)?;
+    Ok(changes(&live::current(host, &wanted, &owned)?, &wanted))
 }
 
 /// Brings it back: each for itself, since a link that is gone must not keep the rules away.
@@ -44,20 +50,43 @@ pub fn lock(host: &Host) -> Result<impl Drop + use<>> {
 /// A change that waits for a yes is left alone, and one that nobody can confirm any more is taken back first.
 ///
 /// # Errors
-/// The state cannot be read, or is not as wanted although everything could be done.
+/// Another change does not end; the state cannot be read, or is not as wanted although everything could be done.
 pub fn bring_back(host: &Host, config: &Config) -> Result<Kept> {
-    let _lock = lock(host)?;
-    if guard::pending(host)?.is_some() {
-        if guard::is_armed(host)? {
-            return Ok(Kept { changes: Vec::new(), failed: Vec::new() });
-        }
-        host.warn(&guard::take_back(host)?);
+    let guard = Guard::of(host);
+    let lock = guard.records().lock()?;
+    // An uninstall may have ended while we waited.
+    if !files::exists(host, APPLIED) || guard.waits(&lock)? {
+        return Ok(Kept::default());
     }
-    let (wanted, ours) = (wanted(host, config)?, Ours::of(config, None));
-    let changes = changes(&live::current(host, &wanted, &ours)?, &wanted);
+    let (wanted, owned) = wanted(host, guard.records(), config)?;
+    if files::exists(host, SETTLED) {
+        return bring_back_owned(host, &wanted, &owned);
+    }
+    settle_ports(host, &wanted, owned)
+}
+
+fn bring_back_owned(host: &Host, wanted: &NetworkState, owned: &Ownership) -> Result<Kept> {
+    let changes = changes(&live::current(host, wanted, owned)?, wanted);
     let failed = live::apply_all(host, &changes);
     if failed.is_empty() && !changes.is_empty() {
-        live::verify(host, &wanted, &ours)?;
+        live::verify(host, wanted, owned)?;
     }
     Ok(Kept { changes, failed })
+}
+
+/// The first look of a boot. A journal that cannot be read keeps nothing else from its work.
+fn settle_ports(host: &Host, wanted: &NetworkState, mut owned: Ownership) -> Result<Kept> {
+    let unread = match Journal::read(host, DIRECTORY) {
+        Ok(journal) => {
+            owned.extend_by(&journal);
+            None
+        }
+        Err(error) => Some(format!("which ports of the bridge were ours cannot be told: {error}")),
+    };
+    let mut kept = bring_back_owned(host, wanted, &owned)?;
+    kept.failed.extend(unread);
+    if kept.failed.is_empty() && ovs::is_running(host) {
+        files::write_volatile(host, Path::new(SETTLED), b"", 0o600)?;
+    }
+    Ok(kept)
 }

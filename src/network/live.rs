@@ -1,13 +1,16 @@
 //! The state of this kernel, and changes done to it, by the hands `links`, `nft`, `sysctl` and `ovs`.
 
-use super::state::{Bridge, Change, Proxies, State, changes};
+use super::state::{Bridge, Change, NetworkState, Proxies, changes};
+use crate::action::Undo;
 use crate::config::Config;
 use crate::host::links::{self, neighbours};
 use crate::host::nft::{self, Family, listing};
 use crate::host::ovs::{self, Datapath};
 use crate::host::{Error, Host, Result, sysctl};
 use crate::paths::{BRIDGE, TABLE};
+use crate::plan::journal::Journal;
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -15,9 +18,9 @@ use std::time::Duration;
 /// How long Open vSwitch may take to show a bridge that it made as a link.
 const LINK_LIMIT: Duration = Duration::from_secs(20);
 
-/// What of the kernel's state is ours to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ours {
+/// What of the kernel's state is the cloud's, and so may be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
     /// The cloud's external network: answers to ARP for its addresses.
     pub range: Ipv4Net,
     /// Links that these answers, or those before them, call the way to the world: only there ARP is answered.
@@ -28,7 +31,7 @@ pub struct Ours {
     pub addresses: BTreeSet<Ipv4Net>,
 }
 
-impl Ours {
+impl Ownership {
     /// By the answers, and those of the last complete apply.
     pub fn of(config: &Config, applied: Option<&Config>) -> Self {
         let configs = || std::iter::once(config).chain(applied);
@@ -37,33 +40,49 @@ impl Ours {
         let uplinks = configs().map(|config| config.host.interface.as_str().to_owned()).collect();
         Self { range: config.network.range, uplinks, links: links.collect(), addresses }
     }
+
+    /// And by what runs brought in that never came to their end.
+    pub fn extend_by(&mut self, journal: &Journal) {
+        for (_, entry) in journal.entries() {
+            if let Some(Undo::Network(original)) = &entry.past.undo {
+                self.links.extend(original.ports.iter().cloned());
+                self.addresses.extend(&original.addresses);
+            }
+        }
+    }
 }
 
-/// What this kernel has of the things that `desired` speaks of, as far as they are `ours`.
-pub fn current(host: &Host, desired: &State, ours: &Ours) -> Result<State> {
+/// What this kernel has of the things that `desired` speaks of, as far as they are `owned`.
+pub fn current(host: &Host, desired: &NetworkState, owned: &Ownership) -> Result<NetworkState> {
     let mut parameters = BTreeMap::new();
     for key in desired.sysctls.keys() {
         parameters.insert(key.clone(), sysctl::read(host, key)?);
     }
     let links = links::links()?;
     let mut proxies = Proxies::new();
-    for uplink in ours.uplinks.iter().filter(|uplink| links.iter().any(|link| link.name == **uplink)) {
+    for uplink in owned.uplinks.iter().filter(|uplink| links.iter().any(|link| link.name == **uplink)) {
         let mut answered: BTreeSet<Ipv4Addr> = neighbours::proxies(uplink)?.into_iter().collect();
-        answered.retain(|address| ours.range.contains(address));
+        answered.retain(|address| owned.range.contains(address));
         if !answered.is_empty() {
             proxies.insert(uplink.clone(), answered);
         }
     }
     let bridge = links.iter().find(|link| link.name == BRIDGE);
-    Ok(State {
+    Ok(NetworkState {
         sysctls: parameters,
-        bridge: bridge.map(|link| read_bridge(host, link, &links, desired, ours)).transpose()?,
+        bridge: bridge.map(|link| read_bridge(host, link, &links, desired, owned)).transpose()?,
         proxies,
         table: listing::ruleset(host, Family::Inet, TABLE)?,
     })
 }
 
-fn read_bridge(host: &Host, link: &links::Link, links: &[links::Link], desired: &State, ours: &Ours) -> Result<Bridge> {
+fn read_bridge(
+    host: &Host,
+    link: &links::Link,
+    links: &[links::Link],
+    desired: &NetworkState,
+    owned: &Ownership,
+) -> Result<Bridge> {
     let own = links::addresses()?.into_iter().filter(|address| address.link == link.index);
     let nets = own.filter_map(|found| match found.address {
         IpAddr::V4(address) => Ipv4Net::new(address, found.prefix_len).ok(),
@@ -72,14 +91,14 @@ fn read_bridge(host: &Host, link: &links::Link, links: &[links::Link], desired: 
     let wanted = desired.bridge.as_ref();
     // Asking Open vSwitch costs a process: only where a link is to be its port, or may be one of ours.
     let is_up = |name: &str| links.iter().any(|link| link.name == name && link.up);
-    let mut ports = if ours.links.is_empty() { Vec::new() } else { ovs::links_of(host, BRIDGE)? };
-    ports.retain(|port| ours.links.contains(port));
+    let mut ports = if owned.links.is_empty() { Vec::new() } else { ovs::links_of(host, BRIDGE)? };
+    ports.retain(|port| owned.links.contains(port));
     let wanted_address = |net: &Ipv4Net| wanted.is_some_and(|bridge| bridge.addresses.contains(net));
     Ok(Bridge {
         datapath: wanted.map_or(Datapath::System, |bridge| bridge.datapath),
         up: link.up,
         // One that an administrator gave it is not ours to take.
-        addresses: nets.filter(|net| ours.addresses.contains(net) || wanted_address(net)).collect(),
+        addresses: nets.filter(|net| owned.addresses.contains(net) || wanted_address(net)).collect(),
         ports: ports.into_iter().map(|port| (port.clone(), is_up(&port))).collect(),
     })
 }
@@ -125,9 +144,38 @@ fn make_bridge(host: &Host, datapath: Datapath) -> Result<()> {
 }
 
 /// Fails unless this kernel is as `desired`.
-pub fn verify(host: &Host, desired: &State, ours: &Ours) -> Result<()> {
-    match changes(&current(host, desired, ours)?, desired).first() {
+pub fn verify(host: &Host, desired: &NetworkState, owned: &Ownership) -> Result<()> {
+    match changes(&current(host, desired, owned)?, desired).first() {
         None => Ok(()),
         Some(left) => Err(Error::protocol("bring the network into its state", format!("still to do: {left}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::undo::NetworkOriginal;
+    use crate::action::{ActionId, Lifetime, WhenOrphaned};
+    use crate::config::tests::sample;
+    use crate::plan::journal::Record;
+
+    #[test]
+    fn what_a_run_brought_in_is_owned_by_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let mut journal = Journal::open(&host, "/j", "apply").unwrap();
+        let ports = BTreeSet::from(["eno2".to_owned()]);
+        let intent = Record::Intent {
+            id: ActionId::new("network", "state"),
+            undo: Undo::Network(NetworkOriginal { ports, ..NetworkOriginal::default() }),
+            lifetime: Lifetime::Installed,
+            when_orphaned: WhenOrphaned::Undo,
+            fingerprint: None,
+        };
+        journal.append(&[intent], true).unwrap();
+        let mut owned = Ownership::of(&sample(), None);
+        assert!(owned.links.is_empty(), "the answers make no link a port");
+        owned.extend_by(&Journal::read(&host, "/j").unwrap());
+        assert_eq!(owned.links.into_iter().collect::<Vec<_>>(), ["eno2"]);
     }
 }

@@ -2,17 +2,21 @@
 //! which ports of the cloud are open to whom. A declared state, the same at every boot.
 //!
 //! ```text
-//! state     the state as a value; the changes from one to another (pure)
-//! rules     the nftables table (pure)
-//! live      the state of this kernel, and changes done to it
-//! keep      what is missing of the state is brought back
-//! guard     a change that could cut this machine off is taken back unless it is confirmed in time
-//! eyes      the world as an instance sees it
-//! probe     hop by hop, whether instances reach the world and the world them
-//! report    one page for the people of the campus network
-//! steps     files, units and state as steps of a plan
-//! action    the state as one reversible change
-//! adopted   rules made by hand that ours replace
+//! state       the state as a value; the changes from one to another (pure)
+//! rules       the nftables table (pure)
+//! live        the state of this kernel, and changes done to it
+//! keep        what is missing of the state is brought back
+//! guard       a change that could cut this machine off is taken back unless it is confirmed in time
+//! consent     whose yes a change needs (pure)
+//! witness     who can tell whether this machine is still reachable
+//! pending     what is written down of a change that waits for a yes, and the lock
+//! timer       what takes such a change back whatever becomes of this program
+//! probe_port  a port of the bridge in a namespace, as instances have one
+//! probe       hop by hop, whether instances reach the world and the world them
+//! report      one page for the people of the campus network
+//! steps       files, units and state as steps of a plan
+//! action      the state as one reversible change
+//! adopted     rules made by hand that ours replace
 //! ```
 //!
 //! A new way to reach instances is a variant of `Access` (`config/network.rs`: the wizard, answers and texts follow),
@@ -23,32 +27,36 @@
 
 pub mod action;
 pub mod adopted;
-pub mod eyes;
+pub mod consent;
 pub mod guard;
 pub mod keep;
 pub mod live;
+pub mod pending;
 pub mod probe;
+pub mod probe_port;
 pub mod report;
 pub mod rules;
 pub mod state;
 pub mod steps;
+pub mod timer;
+pub mod witness;
 
 use crate::config::Config;
 use crate::config::network::Access;
 use crate::engine::service::Service;
 use crate::host::ovs::Datapath;
 use ipnet::Ipv4Net;
-use state::{Bridge, State};
+use state::{Bridge, NetworkState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The state that the answers ask for. `datapath` is what a missing bridge is made with.
-pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> State {
+pub fn desired(config: &Config, services: &[Service], datapath: Datapath) -> NetworkState {
     let network = &config.network;
     let proxies = match network.access {
         Access::ProxyArp => [(config.host.interface.as_str().to_owned(), proxied(config))].into(),
         Access::Nat | Access::Routed | Access::Bridged => BTreeMap::new(),
     };
-    State {
+    NetworkState {
         sysctls: sysctls(config).into_iter().map(|(key, value)| (key, Some(value))).collect(),
         bridge: Some(Bridge {
             datapath,

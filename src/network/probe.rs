@@ -1,10 +1,10 @@
 //! Hop by hop, whether instances reach the world, and the world them; each with the reason where it does not. A ping
 //! from this machine to a floating address proves nothing about forwarding or NAT, so the outward hops are looked at
-//! through an instance's eyes. (Why one instance does not answer SSH: `resources/ssh.rs`.)
+//! by way of a port like an instance's. (Why one instance does not answer SSH: `resources/ssh.rs`.)
 
-use super::eyes;
-use super::live::{self, Ours};
-use super::state::{Change, State, changes};
+use super::live::{self, Ownership};
+use super::probe_port;
+use super::state::{Change, NetworkState, changes};
 use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers};
 use crate::facts::Facts;
@@ -51,20 +51,26 @@ pub fn hops(
     host: &Host,
     config: &Config,
     facts: &Facts,
-    desired: &State,
-    ours: &Ours,
+    desired: &NetworkState,
+    owned: &Ownership,
     from: Option<&str>,
 ) -> Result<Vec<Hop>> {
-    let mut hops = on_this_machine(host, config, facts, desired, ours)?;
+    let mut hops = on_this_machine(host, config, facts, desired, owned)?;
     hops.extend(outward(host, &config.network, facts));
     hops.push(inward(host, &config.network, from));
     Ok(hops)
 }
 
 /// The hops that this machine itself is; sends nothing, changes nothing.
-pub fn on_this_machine(host: &Host, config: &Config, facts: &Facts, desired: &State, ours: &Ours) -> Result<Vec<Hop>> {
+pub fn on_this_machine(
+    host: &Host,
+    config: &Config,
+    facts: &Facts,
+    desired: &NetworkState,
+    owned: &Ownership,
+) -> Result<Vec<Hop>> {
     let network = &config.network;
-    let left = &changes(&live::current(host, desired, ours)?, desired);
+    let left = &changes(&live::current(host, desired, owned)?, desired);
     let mut hops = vec![
         hop("forwarding", state_hop(left, |change| matches!(change, Change::Sysctl { .. }), "packets are forwarded")),
         hop(
@@ -94,7 +100,7 @@ fn state_hop(left: &[Change], is_it: impl Fn(&Change) -> bool, otherwise: &str) 
     }
 }
 
-fn addresses(desired: &State) -> String {
+fn addresses(desired: &NetworkState) -> String {
     let own = desired.bridge.iter().flat_map(|bridge| &bridge.addresses).map(Ipv4Net::to_string);
     match own.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => format!("{BRIDGE} needs none"),
@@ -136,7 +142,7 @@ fn outward(host: &Host, network: &NetworkAnswers, facts: &Facts) -> Vec<Hop> {
     let Some(address) = free_address(network) else { return all_not_tried("network.pool leaves no address free") };
     let address = Ipv4Net::new(address, network.range.prefix_len()).unwrap_or_else(|_| Ipv4Net::from(address));
     let upstream = facts.network.default_route.as_ref().and_then(|route| route.gateway);
-    let seen = eyes::look(host, address, network.gateway, || {
+    let seen = probe_port::with_port(host, address, network.gateway, || {
         let answered = |what: String, result: std::result::Result<(), String>| {
             result
                 .map(|()| format!("{what} answers an instance"))

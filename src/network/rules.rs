@@ -21,6 +21,8 @@ use std::net::Ipv4Addr;
 
 /// Addresses of metadata services, among others (RFC 3927).
 const LINK_LOCAL: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
+/// How administrators reach this machine.
+const SSH: u16 = 22;
 /// What a packet for one of the cloud's ports goes through.
 const ADMITTED: &str = "admitted";
 /// What a packet for a port goes through that only this machine needs.
@@ -45,6 +47,29 @@ pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
 /// The ports that other machines could reach, with whose they are and what for.
 pub fn open_ports(services: &[Service]) -> BTreeMap<u16, (&'static str, &'static str)> {
     ports(services, Scope::Host)
+}
+
+/// Whether `table` decides on nothing of this machine's own traffic but TCP and UDP ports that it names, SSH's not among
+/// them: such a table cuts nobody off. What is forwarded is not this machine's own.
+pub fn concerns_only_ports(table: &Ruleset) -> bool {
+    let own = |chain: &&Chain| chain.base.is_some_and(|base| base.hook != Hook::Forward);
+    table.chains.iter().filter(own).all(|chain| {
+        let open = chain.base.is_some_and(|base| base.policy == Policy::Accept);
+        open && chain.rules.iter().all(|rule| is_let_through(rule) || names_a_port(rule))
+    })
+}
+
+/// A translated sender changes no packet of this machine's own address.
+fn is_let_through(rule: &Rule) -> bool {
+    match &rule.verdict {
+        Verdict::Accept => true,
+        Verdict::Masquerade => rule.matches.iter().any(|found| matches!(found, Match::SourceNet(_))),
+        Verdict::Drop | Verdict::Dnat(..) | Verdict::Jump(_) => false,
+    }
+}
+
+fn names_a_port(rule: &Rule) -> bool {
+    rule.matches.iter().any(|found| matches!(found, Match::DestinationPort(_, port) if *port != SSH))
 }
 
 fn ports(services: &[Service], scope: Scope) -> BTreeMap<u16, (&'static str, &'static str)> {
@@ -176,6 +201,34 @@ mod tests {
                 config.network.port_maps.clear();
             }
             insta::assert_snapshot!(access.name(), ruleset(&config, &Native.services(&config)).to_string());
+        }
+    }
+
+    #[test]
+    fn our_own_tables_concern_only_ports_and_others_do_not() {
+        let config = sample();
+        let table = || ruleset(&config, &Native.services(&config));
+        for access in Access::ALL {
+            let mut config = sample();
+            config.network.access = access;
+            assert!(concerns_only_ports(&ruleset(&config, &Native.services(&config))), "{access:?}");
+        }
+        type Edit = fn(&mut Chain);
+        let edits: [(&str, Edit); 4] = [
+            ("policy", |chain| {
+                chain.base = base(ChainKind::Filter, Hook::Input, 0).map(|b| Base { policy: Policy::Drop, ..b })
+            }),
+            ("drop", |chain| chain.rules.push(counted("all", Vec::new(), Verdict::Drop))),
+            ("jump", |chain| chain.rules.push(counted("all", Vec::new(), Verdict::Jump(ADMITTED.into())))),
+            ("ssh", |chain| {
+                let to_ssh = vec![Match::DestinationPort(Transport::Tcp, SSH)];
+                chain.rules.push(counted("ssh", to_ssh, Verdict::Jump(ADMITTED.into())));
+            }),
+        ];
+        for (name, edit) in edits {
+            let mut table = table();
+            edit(table.chains.iter_mut().find(|chain| chain.name == "input").unwrap());
+            assert!(!concerns_only_ports(&table), "{name}");
         }
     }
 

@@ -16,7 +16,7 @@ pub type Proxies = BTreeMap<String, BTreeSet<Ipv4Addr>>;
 
 /// The parts of a machine's network that are ours.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct State {
+pub struct NetworkState {
     /// Kernel parameters: dotted name and value; `None` where this kernel has no such parameter.
     pub sysctls: BTreeMap<String, Option<String>>,
     /// The external bridge; `None` where it is missing.
@@ -93,7 +93,7 @@ pub enum Change {
 
 /// What leads from `current` to `desired`, in the order in which it must be done: rules come before the addresses that
 /// they guard, and go after them.
-pub fn changes(current: &State, desired: &State) -> Vec<Change> {
+pub fn changes(current: &NetworkState, desired: &NetworkState) -> Vec<Change> {
     let table = (current.table != desired.table)
         .then(|| Change::Table { from: current.table.clone().map(Box::new), to: desired.table.clone().map(Box::new) });
     let (first, last) = if desired.table.is_some() { (table, None) } else { (None, table) };
@@ -106,7 +106,7 @@ pub fn changes(current: &State, desired: &State) -> Vec<Change> {
 }
 
 /// A parameter that the other side does not mention is left alone.
-fn sysctls(current: &State, desired: &State) -> Vec<Change> {
+fn sysctls(current: &NetworkState, desired: &NetworkState) -> Vec<Change> {
     let differing = desired.sysctls.iter().filter_map(|(key, to)| {
         let from = current.sysctls.get(key).cloned().flatten();
         let (key, to) = (key.clone(), to.clone());
@@ -141,7 +141,7 @@ fn missing_in<'a>(
     here.keys().filter(|link| !there.contains_key(*link))
 }
 
-fn proxies(current: &State, desired: &State) -> Vec<Change> {
+fn proxies(current: &NetworkState, desired: &NetworkState) -> Vec<Change> {
     let change = |comes| {
         move |(link, addresses): (String, BTreeSet<Ipv4Addr>)| Change::Proxies {
             link,
@@ -226,7 +226,7 @@ fn span(addresses: &[Ipv4Addr]) -> String {
 }
 
 /// As lines, one for each thing: what a person compares, and what a plan shows as a diff.
-impl std::fmt::Display for State {
+impl std::fmt::Display for NetworkState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (key, value) in &self.sysctls {
             writeln!(f, "{key} = {}", value.as_deref().unwrap_or("(unknown to this kernel)"))?;
@@ -256,8 +256,8 @@ mod tests {
     }
 
     /// What `change` makes of a state.
-    fn done(mut state: State, change: &Change) -> State {
-        let bridge = |state: &mut State| state.bridge.clone().unwrap();
+    fn done(mut state: NetworkState, change: &Change) -> NetworkState {
+        let bridge = |state: &mut NetworkState| state.bridge.clone().unwrap();
         match change.clone() {
             Change::Sysctl { key, to, .. } => drop(state.sysctls.insert(key, to)),
             Change::MakeBridge(datapath) => {
@@ -305,8 +305,8 @@ mod tests {
             bridge in prop::option::of((any::<bool>(), prop::collection::btree_set(0_u8..4, 0..3), any::<bool>())),
             proxies in prop::collection::btree_map("eno[12]", prop::collection::btree_set(0_u8..6, 1..4), 0..3),
             table_name in prop::option::of(prop::sample::select(vec!["a", "b"])),
-        ) -> State {
-            State {
+        ) -> NetworkState {
+            NetworkState {
                 sysctls: BTreeMap::from([("net.ipv4.ip_forward".into(), Some(forwarding.into()))]),
                 bridge: bridge.map(|(up, addresses, port)| Bridge {
                     datapath: Datapath::Netdev,
@@ -338,15 +338,15 @@ mod tests {
 
     #[test]
     fn rules_come_first_and_go_last() {
-        let with = State {
+        let with = NetworkState {
             table: Some(table("a")),
             proxies: [("eno1".into(), [Ipv4Addr::new(10, 0, 0, 1)].into())].into(),
-            ..State::default()
+            ..NetworkState::default()
         };
         let order = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let there = order(changes(&State::default(), &with));
+        let there = order(changes(&NetworkState::default(), &with));
         assert_eq!(there, ["load table inet a (0 rules)", "answer ARP on eno1 for 10.0.0.1"]);
-        let back = order(changes(&with, &State::default()));
+        let back = order(changes(&with, &NetworkState::default()));
         assert_eq!(back, ["stop answering ARP on eno1 for 10.0.0.1", "remove table inet a"]);
     }
 }

@@ -1,8 +1,9 @@
 //! Files, units and state of the network as steps of a plan. The text of the units, and of what keeps other programs'
-//! hands off our links, is in `templates/`; rules of iptables that ours replace are chosen by `action/iptables.rs`.
+//! hands off our links, is in `templates/`; rules of iptables that ours replace are chosen by `adopted.rs`.
 
-use super::guard::Confirmation;
-use super::live::Ours;
+use super::action::DeclaredNetwork;
+use super::consent::Confirmation;
+use super::live::Ownership;
 use super::{desired, sysctls};
 use crate::action::file::File;
 use crate::action::task::Task;
@@ -14,7 +15,6 @@ use crate::engine::service::Service;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, files, systemd};
-use crate::network::action::NetworkState;
 use crate::network::adopted::AdoptedMasquerades;
 use crate::paths::BRIDGE;
 use crate::plan::{Step, StepId};
@@ -54,7 +54,7 @@ pub fn steps(
     order: &Order,
     services: &[Service],
     after: &[&str],
-    ours: Ours,
+    owned: Ownership,
     confirmation: Confirmation,
 ) -> Result<Vec<Step>, Failure> {
     let templates = Templates::new(order.secrets)?;
@@ -72,7 +72,7 @@ pub fn steps(
             prepare = prepare.with(file(path)?).with(reread(unit, path, reload));
         }
     }
-    let mut steps = of_state(order, services, ours, confirmation)?;
+    let mut steps = of_state(order, services, owned, confirmation)?;
     for step in &mut steps {
         step.after.extend(after.iter().map(|id| StepId::new(*id)));
     }
@@ -93,14 +93,14 @@ pub fn steps(
 pub fn of_state(
     order: &Order,
     services: &[Service],
-    ours: Ours,
+    owned: Ownership,
     confirmation: Confirmation,
 ) -> Result<Vec<Step>, Failure> {
     let values = Values::from([("sysctls".into(), json!(sysctls(order.config)))]);
     let parameters = Templates::new(order.secrets)?.render(SYSCTLS.trim_start_matches('/'), &values)?;
-    let state = NetworkState {
+    let state = DeclaredNetwork {
         desired: desired(order.config, services, order.facts.os.datapath()),
-        ours,
+        owned,
         facts: order.facts.network.clone(),
         confirmation,
     };

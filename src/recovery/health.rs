@@ -4,7 +4,7 @@ use crate::engine::probe::Prober;
 use crate::engine::service::{Layer, Service};
 use crate::host::{Host, systemd};
 use crate::installation::Installation;
-use crate::network::{live, state};
+use crate::network::keep;
 use serde::Serialize;
 
 /// The health of one layer.
@@ -35,11 +35,9 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
 }
 
 fn of_network(installation: &Installation) -> LayerHealth {
-    let wanted = installation.network_state();
-    let now = installation.ours().and_then(|ours| Ok(live::current(&installation.host, &wanted, &ours)?));
-    let complaint = match now {
-        Ok(now) => state::changes(&now, &wanted).first().map(|change| format!("still to do: {change}")),
-        Err(failure) => Some(failure.what),
+    let complaint = match keep::missing(&installation.host, &installation.config) {
+        Ok(missing) => missing.first().map(|change| format!("still to do: {change}")),
+        Err(error) => Some(error.to_string()),
     };
     let access = installation.config.network.access;
     let detail = complaint.clone().unwrap_or_else(|| format!("{}: {}", access.name(), access.meaning()));

@@ -7,12 +7,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
+mod cut;
 mod world;
 
 use gpucloud::config::network::Access;
 use gpucloud::host::nft::Transport;
 use gpucloud::network::live;
-use gpucloud::network::state::{State, changes};
+use gpucloud::network::state::{NetworkState, changes};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::time::{Duration, Instant};
 use world::{GUEST, HOST, World};
@@ -35,6 +36,10 @@ fn main() {
         trial("a_guest_reaches_no_metadata_service_beyond_the_host", metadata),
         trial("the_cloud_s_ports_are_open_to_administrators_only_and_ssh_to_all", lockdown),
         trial("addresses_that_are_taken_are_found_in_time", taken_addresses),
+        trial("rules_that_cut_off_go_behind_a_gateway_without_icmp", cut::rules_behind_a_gateway_without_icmp),
+        trial("addresses_that_cut_off_go_behind_a_silent_gateway", cut::addresses_behind_a_silent_gateway),
+        trial("rules_behind_a_silent_gateway_need_a_person", cut::rules_behind_a_silent_gateway),
+        trial("arp_is_asked_anew_each_time", cut::arp_is_asked_anew),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -110,13 +115,13 @@ fn proxy_arp() -> Result<(), Failed> {
     let silent = world.lan(&["ip", "neigh", "show", "198.51.100.9"]);
     assert!(!silent.contains("lladdr"), "{silent}");
     // Where the way to the world was before, nothing is answered any more.
-    let (mut desired, mut ours) = (world.desired(), world.ours());
-    ours.uplinks.insert("br-ex".to_owned());
+    let (mut desired, mut owned) = (world.desired(), world.ownership());
+    owned.uplinks.insert("br-ex".to_owned());
     desired.proxies = [("br-ex".to_owned(), [GUEST.parse()?].into())].into();
     let wanted = desired.clone();
     world.inside("host", move || {
         let host = gpucloud::host::Host::live();
-        let changes = changes(&live::current(&host, &wanted, &ours).unwrap(), &wanted);
+        let changes = changes(&live::current(&host, &wanted, &owned).unwrap(), &wanted);
         live::apply(&host, &changes).unwrap();
     });
     let left = world.host(&["ip", "neigh", "show", "proxy"]);
@@ -145,8 +150,8 @@ fn there_and_back() -> Result<(), Failed> {
         let desired = world.desired();
         world.bring_about(&desired);
         let once = world.oracle();
-        let (ours, wanted) = (world.ours(), desired.clone());
-        assert_eq!(world.inside("host", move || world::remaining(&wanted, &ours)), Vec::<String>::new());
+        let (owned, wanted) = (world.ownership(), desired.clone());
+        assert_eq!(world.inside("host", move || world::remaining(&wanted, &owned)), Vec::<String>::new());
         world.bring_about(&desired);
         assert_eq!(world.oracle(), once, "a second time changed something");
         assert_eq!(once.matches("chain input").count(), 1, "{once}");
@@ -241,6 +246,6 @@ fn taken_addresses() -> Result<(), Failed> {
 }
 
 /// For [`World::take_back`].
-fn back(before: &State, desired: &State) -> Vec<gpucloud::network::state::Change> {
+fn back(before: &NetworkState, desired: &NetworkState) -> Vec<gpucloud::network::state::Change> {
     gpucloud::network::state::inverse(&changes(before, desired))
 }

@@ -7,8 +7,8 @@ use gpucloud::engine::engine;
 use gpucloud::host::Host;
 use gpucloud::host::ovs::Datapath;
 use gpucloud::network::desired;
-use gpucloud::network::live::{self, Ours};
-use gpucloud::network::state::{State, changes};
+use gpucloud::network::live::{self, Ownership};
+use gpucloud::network::state::{NetworkState, changes};
 use nix::sched::{CloneFlags, setns};
 use std::cell::RefCell;
 use std::fs::File;
@@ -32,7 +32,7 @@ pub struct World {
     name: String,
     pub config: Config,
     guest: Ipv4Addr,
-    before: RefCell<Option<State>>,
+    before: RefCell<Option<NetworkState>>,
 }
 
 impl World {
@@ -95,11 +95,15 @@ impl World {
     }
 
     fn spawn<T: Send + 'static>(&self, place: &str, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        let namespace = File::open(Path::new("/run/netns").join(self.place(place))).unwrap();
+        let namespace = self.namespace(place);
         std::thread::spawn(move || {
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            enter(namespace);
             work()
         })
+    }
+
+    pub fn namespace(&self, place: &str) -> File {
+        File::open(Path::new("/run/netns").join(self.place(place))).unwrap()
     }
 
     pub fn guest_address(&self) -> IpAddr {
@@ -110,27 +114,27 @@ impl World {
         "192.0.2.7".parse().unwrap()
     }
 
-    pub fn ours(&self) -> Ours {
-        Ours::of(&self.config, None)
+    pub fn ownership(&self) -> Ownership {
+        Ownership::of(&self.config, None)
     }
 
-    pub fn desired(&self) -> State {
+    pub fn desired(&self) -> NetworkState {
         desired(&self.config, &engine(self.config.engine).services(&self.config), Datapath::Netdev)
     }
 
-    pub fn bring_about(&self, desired: &State) {
-        let (wanted, ours) = (desired.clone(), self.ours());
+    pub fn bring_about(&self, desired: &NetworkState) {
+        let (wanted, owned) = (desired.clone(), self.ownership());
         let before = self.inside("host", move || {
             let host = Host::live();
-            let before = live::current(&host, &wanted, &ours).unwrap();
+            let before = live::current(&host, &wanted, &owned).unwrap();
             live::apply(&host, &changes(&before, &wanted)).unwrap();
-            live::verify(&host, &wanted, &ours).unwrap();
+            live::verify(&host, &wanted, &owned).unwrap();
             before
         });
         self.before.borrow_mut().get_or_insert(before);
     }
 
-    pub fn take_back(&self, desired: &State) {
+    pub fn take_back(&self, desired: &NetworkState) {
         let back = back(self.before.borrow().as_ref().unwrap(), desired);
         self.inside("host", move || live::apply(&Host::live(), &back).unwrap());
     }
@@ -208,6 +212,11 @@ impl World {
     }
 }
 
+/// Moves the calling thread.
+pub fn enter(namespace: File) {
+    setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         for place in ["lan", "host", "guest"] {
@@ -246,8 +255,8 @@ impl Pinging {
 }
 
 /// What is still to do, in words.
-pub fn remaining(desired: &State, ours: &Ours) -> Vec<String> {
-    let now = live::current(&Host::live(), desired, ours).unwrap();
+pub fn remaining(desired: &NetworkState, owned: &Ownership) -> Vec<String> {
+    let now = live::current(&Host::live(), desired, owned).unwrap();
     changes(&now, desired).iter().map(ToString::to_string).collect()
 }
 

@@ -63,6 +63,10 @@ pub fn kept() -> Verdict {
     inside(LAB, &["ovs-vsctl", "del-br", "br-ex"]).expect(0);
     assert!(whole_within(Duration::from_secs(35)), "not back within half a minute");
     assert_eq!(probe()["ok"], true, "{}", probe());
+    // Whoever has the journal's lock does not keep the rules away.
+    let flushed = "nft flush ruleset; gpucloud-install network keep";
+    inside(LAB, &["flock", "/var/lib/gpucloud/journal.lock", "sh", "-ec", flushed]).expect(0);
+    assert!(is_whole(), "a busy journal keeps the rules away");
     // doctor has no damage, and a second apply nothing to do.
     inside(LAB, &["systemctl", "start", "gpucloud-network.service"]).expect(0);
     assert_eq!(installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
@@ -201,6 +205,14 @@ pub fn bridged() -> Verdict {
     let refused = installer(LAB, &["network", "apply", "--yes"]).expect(2);
     assert!(refused.err.contains("host0 carries this machine's own address"), "{}", refused.err);
     write(LAB, ANSWERS, &edited.replace(line, "bridge_links = [\"eno2\"]"));
+    let ports = || inside(LAB, &["ovs-vsctl", "list-ports", "br-ex"]).expect(0).out;
+    installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "600"]).expect(0);
+    assert!(ports().contains("eno2"));
+    // A power cut before the yes: Open vSwitch keeps its ports on the disk, /run is empty.
+    shell("systemctl stop gpucloud-network-rollback.timer; rm -r /run/gpucloud/network");
+    inside(LAB, &["systemctl", "restart", "gpucloud-network.service"]).expect(0);
+    assert!(!ports().contains("eno2"), "a port that nobody confirmed survives a boot");
+    assert!(is_whole());
     installer(LAB, &["network", "apply", "--yes"]).expect(0);
     shell("ovs-vsctl add-port br-ex guest0 -- set Interface guest0 type=internal; sleep 1; ip netns add guest
            ip link set guest0 netns guest; ip -n guest addr add 172.24.4.20/24 dev guest0; ip -n guest link set guest0 up
@@ -213,7 +225,7 @@ pub fn bridged() -> Verdict {
     shell("ovs-vsctl del-port br-ex guest0; ip netns del guest");
     write(LAB, ANSWERS, &good);
     installer(LAB, &["network", "apply", "--yes"]).expect(0);
-    assert!(!inside(LAB, &["ovs-vsctl", "list-ports", "br-ex"]).out.contains("eno2"));
+    assert!(!ports().contains("eno2"));
     shell("ip link del eno2; ip netns del far");
     assert!(is_whole());
     assert_eq!(probe()["ok"], true, "{}", probe());

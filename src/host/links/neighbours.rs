@@ -7,7 +7,13 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether an answer came.
+const LOOK: Duration = Duration::from_millis(5);
+/// Nobody listens there (RFC 863): what is sent there only makes the kernel ask for the address.
+const DISCARD_PORT: u16 = 9;
 
 /// Another machine on a link, as the kernel's ARP found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,50 @@ pub fn neighbours() -> Result<Vec<Neighbour>, LinkError> {
         Some(Neighbour { link: message.header.ifindex, address: destination(message)?, mac })
     });
     Ok(seen.collect())
+}
+
+/// Whether `address` answers ARP on a link now, however lately it did before. One whose hardware address is fixed is not
+/// asked, and does not answer.
+pub fn answers(name: &str, address: Ipv4Addr, limit: Duration) -> Result<bool, LinkError> {
+    let what = format!("ask for {address} by ARP on link {name}");
+    let index = existing(&what, name)?;
+    match state_of(&what, index, address)? {
+        Some(NeighbourState::Permanent | NeighbourState::Noarp) => return Ok(false),
+        None | Some(NeighbourState::Failed | NeighbourState::Incomplete) => make_kernel_ask(name, address),
+        Some(_) => ask_again(&what, index, address)?,
+    }
+    let end = Instant::now() + limit;
+    loop {
+        match state_of(&what, index, address)? {
+            Some(NeighbourState::Reachable) => return Ok(true),
+            None | Some(NeighbourState::Failed) => return Ok(false),
+            Some(_) if Instant::now() >= end => return Ok(false),
+            Some(_) => std::thread::sleep(LOOK),
+        }
+    }
+}
+
+fn state_of(what: &str, index: u32, address: Ipv4Addr) -> Result<Option<NeighbourState>, LinkError> {
+    let messages = dump(what, NeighbourFlags::empty())?;
+    let mut same = messages.iter().filter(|found| found.header.ifindex == index && destination(found) == Some(address));
+    Ok(same.next().map(|found| found.header.state))
+}
+
+/// Where it fails there is no answer, which is looked for next.
+fn make_kernel_ask(name: &str, address: Ipv4Addr) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    if let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
+        let _ = setsockopt(&socket, sockopt::BindToDevice, &name.into());
+        let _ = socket.send_to(&[], (address, DISCARD_PORT));
+    }
+}
+
+/// A neighbour in the state `PROBE` is asked at once (`neigh_timer_handler` of the kernel's net/core/neighbour.c).
+fn ask_again(what: &str, index: u32, address: Ipv4Addr) -> Result<(), LinkError> {
+    netlink(what, |handle| async move {
+        let request = handle.neighbours().add(index, IpAddr::V4(address)).state(NeighbourState::Probe).replace();
+        request.execute().await
+    })
 }
 
 /// The addresses for which this machine answers ARP on a link (`ip neigh show proxy`). It does where the link forwards

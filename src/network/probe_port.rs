@@ -1,5 +1,5 @@
-//! The world as an instance sees it: a port of the external bridge in a network namespace of its own, with an address
-//! of the external network and the cloud's router.
+//! A port of the external bridge in a network namespace of its own, with an address of the external network and the
+//! cloud's router: what is tried there is tried as by an instance.
 
 use crate::host::{Error, Host, Result, links, ovs};
 use crate::paths::BRIDGE;
@@ -11,17 +11,22 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 /// The port's name, free of what Neutron and libvirt call theirs.
-const PORT: &str = "gpucloud-eyes";
+const PORT: &str = "gpucloud-probe";
 /// How long Open vSwitch may take to make it.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs `work` where only the port at `address` leads out, by `gateway`. Everything that `work` opens must be opened on
 /// the thread that it runs on. The port is gone afterwards.
-pub fn look<T: Send>(host: &Host, address: Ipv4Net, gateway: Ipv4Addr, work: impl FnOnce() -> T + Send) -> Result<T> {
+pub fn with_port<T: Send>(
+    host: &Host,
+    address: Ipv4Net,
+    gateway: Ipv4Addr,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T> {
     ovs::add_internal_port(host, BRIDGE, PORT)?;
-    let seen = wait_for_port(host).and_then(|()| look_through(address, gateway, work));
+    let done = wait_for_port(host).and_then(|()| work_behind_port(address, gateway, work));
     ovs::delete_port(host, BRIDGE, PORT)?;
-    seen
+    done
 }
 
 fn wait_for_port(host: &Host) -> Result<()> {
@@ -30,24 +35,24 @@ fn wait_for_port(host: &Host) -> Result<()> {
     })
 }
 
-fn look_through<T: Send>(address: Ipv4Net, gateway: Ipv4Addr, work: impl FnOnce() -> T + Send) -> Result<T> {
+fn work_behind_port<T: Send>(address: Ipv4Net, gateway: Ipv4Addr, work: impl FnOnce() -> T + Send) -> Result<T> {
     let (send_namespace, namespace) = mpsc::channel();
     let (send_moved, moved) = mpsc::channel();
     std::thread::scope(|scope| {
-        let eyes = scope.spawn(move || {
+        let worker = scope.spawn(move || {
             // The namespace goes with this thread.
             let _ = send_namespace.send(own_namespace());
             match moved.recv() {
                 Ok(()) => configure(address, gateway).map(|()| work()),
-                Err(_) => Err(Error::protocol("look through an instance's eyes", "its port could not be moved")),
+                Err(_) => Err(Error::protocol("try the network as an instance", "its port could not be moved")),
             }
         });
-        let failed = || Error::protocol("look through an instance's eyes", "its thread died");
+        let failed = || Error::protocol("try the network as an instance", "its thread died");
         let namespace = namespace.recv().map_err(|_| failed())?;
         links::move_to(PORT, &namespace?)?;
         let _ = send_moved.send(());
         drop(send_moved);
-        eyes.join().map_err(|_| failed())?
+        worker.join().map_err(|_| failed())?
     })
 }
 
