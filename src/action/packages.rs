@@ -1,7 +1,7 @@
 //! Packages of the distribution. Only what a run added is ever removed.
 
 use super::undo::{Leaves, Permissions};
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, WhenOrphaned};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,11 @@ impl Action for Packages {
 
     fn describe(&self) -> String {
         format!("Install {}", self.names.join(", "))
+    }
+
+    /// Databases and images lie in what they leave: a group that a release calls otherwise stays until `uninstall`.
+    fn when_orphaned(&self) -> WhenOrphaned {
+        WhenOrphaned::Keep
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
