@@ -129,7 +129,7 @@ impl Action for Archives {
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
         let missing = packages::missing(host, &self.names)?;
-        let there = files::exists(host, Path::new(ARCHIVES).join("complete"));
+        let there = packages::is_downloaded(host, Path::new(ARCHIVES));
         Ok(Checked::done_if(
             missing.is_empty() || there,
             format!("download {} packages with what they need", missing.len()),
@@ -147,7 +147,6 @@ impl Action for Archives {
         files::make_parents(host, archives)?;
         files::make_dir(host, archives, 0o755, None)?;
         packages::download(host, &self.names, archives)?;
-        files::write(host, &archives.join("complete"), b"", 0o644, None)?;
         Ok(Applied::Done)
     }
 }
