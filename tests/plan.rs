@@ -277,7 +277,6 @@ fn independent_steps_run_side_by_side_and_one_job_keeps_plan_order() {
         host: &host,
         journal,
         take_back: gpucloud::undo::run,
-        take_back: gpucloud::undo::run,
         sink: Arc::new(Silent),
         jobs: 1,
         what: "apply".into(),

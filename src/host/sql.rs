@@ -215,7 +215,7 @@ impl Sql {
         self.query("list the databases", "SHOW DATABASES")
     }
 
-    /// Brings everything that was committed onto the disk: our configuration leaves up to a second of it in memory.
+    /// Brings everything that was committed onto the disk, whatever the configuration leaves in memory.
     pub fn flush(&self) -> Result<(), SqlError> {
         self.run("write the databases to the disk", "FLUSH ENGINE LOGS")
     }

@@ -22,7 +22,8 @@ const EVENTS: &str = "/run/gpucloud/events.jsonl";
 const DUMPS: &str = "var/lib/gpucloud/dumps";
 
 fn replaced(text: &mut [u8], from: &str, to: &str) {
-    let places: Vec<usize> = (0..=text.len() - from.len()).filter(|i| text[*i..].starts_with(from.as_bytes())).collect();
+    let places: Vec<usize> =
+        (0..=text.len() - from.len()).filter(|i| text[*i..].starts_with(from.as_bytes())).collect();
     assert_eq!((places.len(), from.len()), (1, to.len()), "{from} stands {} times in the program", places.len());
     text[places[0]..][..to.len()].copy_from_slice(to.as_bytes());
 }
@@ -107,7 +108,8 @@ pub fn killed_in_the_middle() -> Verdict {
     installer(LAB, &["apply", "--yes"]).expect(0);
     is_healthy_and_complete();
     assert_eq!(version_of_six().trim(), "1.16.0");
-    let half = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'nova_cell1' AND COLUMN_NAME = 'half'";
+    let half =
+        "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'nova_cell1' AND COLUMN_NAME = 'half'";
     assert_eq!((sql(half), sql("SELECT COUNT(*) FROM nova_cell1.block_device_mapping")), ("0".into(), mappings));
     openstack(&["project", "show", "before-upgrade"]);
     openstack(&["image", "show", "before-upgrade"]);
