@@ -128,6 +128,10 @@ const HINTS: &[(&str, &str)] = &[
         "Cannot allocate memory",
         "memory is short: see `free -h`, close what is not needed, then: gpucloud-install apply",
     ),
+    (
+        "Assertion failed on job",
+        "an upgrade of the service's databases was cut off, and goes on with: gpucloud-install apply",
+    ),
     ("stopped on request", "gpucloud-install apply goes on where it stopped"),
 ];
 

@@ -10,7 +10,7 @@ use gpucloud::action::directory::Directory;
 use gpucloud::action::file::File;
 use gpucloud::action::symlink::Symlink;
 use gpucloud::action::sysctl::Sysctl;
-use gpucloud::action::task::Task;
+use gpucloud::action::task::{Restartable, Standing, Task};
 use gpucloud::action::{ActionId, Checked, Undo};
 use gpucloud::content::Content;
 use gpucloud::host::{Host, KillPoint, files};
@@ -120,6 +120,55 @@ fn undone_halfway_without_going_on_reaches_the_tree_from_before() {
         undo_all(&host).unwrap();
         forget_what_counts_as_edited(&host);
         assert_eq!(Tree::of(&host), before, "killed at write {kill}, undone at once");
+    }
+}
+
+const TABLES: &str = "/var/lib/tables";
+const DUMP: &str = "/var/lib/dump";
+
+/// Tables that one version makes and the next brings forward in two writes, neither of which can be repeated.
+fn migration(version: &'static str) -> Vec<Step> {
+    let id = ActionId::new("schema", "tables");
+    let text = |host: &Host, path: &str| files::read_text(host, path).unwrap().unwrap_or_default();
+    let put = |host: &Host, path: &str, text: &str| files::write(host, Path::new(path), text.as_bytes(), 0o600, None);
+    let ready = move |host: &Host, standing: Standing| match standing {
+        Standing::Nothing => Ok(()),
+        Standing::Half => files::remove(host, Path::new(TABLES)),
+        Standing::HalfChanged if files::exists(host, DUMP) => put(host, TABLES, &text(host, DUMP)),
+        _ => put(host, DUMP, &text(host, TABLES)),
+    };
+    let work = move |host: &Host| {
+        let before = text(host, TABLES);
+        if !before.contains(version) {
+            put(host, TABLES, &format!("{before}half "))?;
+            let half = text(host, TABLES);
+            put(host, TABLES, &half.replacen("half ", &format!("{version} "), 1))?;
+        }
+        files::remove(host, Path::new(DUMP))
+    };
+    let work = Restartable { ready, work }.noting(&id, version);
+    let there = |host: &Host| Ok(Checked::done_if(files::exists(host, TABLES), "make"));
+    vec![Step::new("tables", "tables").with(Task::once(id, "Make tables", version, there, work))]
+}
+
+#[test]
+fn killed_at_every_write_a_migration_and_an_upgrade_lose_and_double_nothing() {
+    let counter = KillPoint::counting();
+    let (_dir, host) = machine();
+    apply(&host.dying(counter.clone()), migration("one")).unwrap();
+    apply(&host.dying(counter.clone()), migration("two")).unwrap();
+    for kill in 0..counter.count() {
+        let (_dir, host) = machine();
+        let point = KillPoint::at(kill);
+        let _ = apply(&host.dying(point.clone()), migration("one"));
+        apply(&host, migration("one")).unwrap_or_else(|e| panic!("killed at write {kill}: {e}"));
+        let used = files::read_text(&host, TABLES).unwrap().unwrap() + "a user's row ";
+        files::write(&host, Path::new(TABLES), used.as_bytes(), 0o600, None).unwrap();
+        let _ = apply(&host.dying(KillPoint::at(kill)), migration("two"));
+        apply(&host, migration("two")).unwrap_or_else(|e| panic!("killed at write {kill}: {e}"));
+        let tables = files::read_text(&host, TABLES).unwrap();
+        assert_eq!(tables.as_deref(), Some("one a user's row two "), "killed at write {kill}");
+        assert!(!files::exists(&host, DUMP), "killed at write {kill}: the dump stays behind");
     }
 }
 

@@ -6,8 +6,10 @@ mod common;
 
 use common::{Kept, Silent, Tree, apply, run, undo_all};
 use gpucloud::action::file::File;
+use gpucloud::action::packages::Packages;
 use gpucloud::action::task::Task;
-use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use gpucloud::action::undo::Leaves;
+use gpucloud::action::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
 use gpucloud::content::Content;
 use gpucloud::ending::Ending;
 use gpucloud::host::{Host, Result, files};
@@ -55,6 +57,38 @@ fn a_dropped_setting_takes_its_file_along_and_the_plan_says_so() {
     assert_eq!(plan.orphans[0].undo.as_deref(), Some("Remove /etc/b"));
     apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "1"))]).unwrap();
     assert_eq!((text(&host, "/etc/a").as_deref(), text(&host, "/etc/b")), (Some("1"), None));
+}
+
+/// Databases lie in what packages leave: a group that this release calls otherwise stays until `uninstall`, as 0.1.0
+/// wrote it and as it is written now.
+#[test]
+fn packages_that_are_called_otherwise_are_kept_for_uninstall() {
+    let (_dir, host) = host();
+    let id = |purpose: &str| ActionId::new("packages", purpose);
+    let added = |purpose: &str, when_orphaned| Record::Intent {
+        id: id(purpose),
+        undo: Undo::Packages { added: vec![format!("{purpose}-server")], leaves: Leaves::default() },
+        lifetime: Lifetime::Installed,
+        when_orphaned,
+        fingerprint: None,
+    };
+    let now = Packages {
+        purpose: "database".into(),
+        names: Vec::new(),
+        leaves: Leaves::default(),
+        made_once: Vec::new(),
+        changed_permissions: Vec::new(),
+    };
+    let mut journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
+    journal.append(&[added("old", WhenOrphaned::Undo), added("new", now.when_orphaned())], true).unwrap();
+    drop(journal);
+    let steps = || vec![Step::new("s", "s").with(file("/etc/a", "1"))];
+    let plan = Plan::make(steps(), &host, &Journal::read(&host, DIRECTORY).unwrap()).unwrap();
+    let undone: Vec<Option<String>> = plan.orphans.into_iter().map(|orphan| orphan.undo).collect();
+    assert_eq!(undone, [None, None]);
+    apply(&host, steps()).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    assert!(journal.entry(&id("old")).is_some() && journal.entry(&id("new")).is_some(), "uninstall would not purge it");
 }
 
 #[test]

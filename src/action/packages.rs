@@ -1,7 +1,7 @@
 //! Packages of the distribution. Only what a run added is ever removed.
 
 use super::undo::{Leaves, Permissions};
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, WhenOrphaned};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,11 @@ impl Action for Packages {
 
     fn describe(&self) -> String {
         format!("Install {}", self.names.join(", "))
+    }
+
+    /// Databases and images lie in what they leave: a group that a release calls otherwise stays until `uninstall`.
+    fn when_orphaned(&self) -> WhenOrphaned {
+        WhenOrphaned::Keep
     }
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
@@ -124,7 +129,7 @@ impl Action for Archives {
 
     fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
         let missing = packages::missing(host, &self.names)?;
-        let there = files::exists(host, Path::new(ARCHIVES).join("complete"));
+        let there = packages::is_downloaded(host, Path::new(ARCHIVES));
         Ok(Checked::done_if(
             missing.is_empty() || there,
             format!("download {} packages with what they need", missing.len()),
@@ -142,7 +147,6 @@ impl Action for Archives {
         files::make_parents(host, archives)?;
         files::make_dir(host, archives, 0o755, None)?;
         packages::download(host, &self.names, archives)?;
-        files::write(host, &archives.join("complete"), b"", 0o644, None)?;
         Ok(Applied::Done)
     }
 }

@@ -93,12 +93,9 @@ impl Task {
     ) -> Self {
         let (stamp, version) = (stamp_path(&id), version.to_owned());
         let (stamp_again, version_again) = (stamp.clone(), version.clone());
-        let probe = move |host: &Host| match files::read_text(host, &stamp)? {
-            Some(noted) if noted.lines().next() == Some(version.as_str()) && is_on_disk(host, &stamp)? => also(host),
-            _ => match also(host)? {
-                Checked::Done => Ok(Checked::needed("run")),
-                other => Ok(other),
-            },
+        let probe = move |host: &Host| match also(host)? {
+            Checked::Done => Ok(Checked::done_if(is_complete(host, &stamp, &version)?, "run")),
+            other => Ok(other),
         };
         let work = move |host: &Host| {
             work(host)?;
@@ -111,53 +108,78 @@ impl Task {
     }
 }
 
+/// Whether the work for this version is done and on the disk, and no try for another one began behind it.
+fn is_complete(host: &Host, stamp: &Path, version: &str) -> Result<bool> {
+    let right = version_of(host, stamp)?.as_deref() == Some(version);
+    Ok(right && is_on_disk(host, stamp)? && !is_cut_off(host, stamp)?)
+}
+
 /// Work that cannot simply be repeated after having been killed inside.
-pub struct Restartable<W, C> {
+pub struct Restartable<R, W> {
+    /// Makes ready for another try whatever stands.
+    pub ready: R,
     /// Does it.
     pub work: W,
-    /// Clears what a try left that was cut off.
-    pub clear: C,
-    /// When to clear.
-    pub clears: Clears,
 }
 
-/// When a try that was cut off is cleared before the next.
+/// What earlier tries left, before another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clears {
-    /// While the work was never complete: afterwards it carries data. The work itself brings that onto the disk.
-    BeforeFirstSuccess,
-    /// Always, also where a power cut may have torn what was complete: it can be made again.
-    Always,
+pub enum Standing {
+    /// Nothing.
+    Nothing,
+    /// Half of it, by a first try that was cut off: it never was complete.
+    Half,
+    /// What an earlier version made, whole.
+    Whole,
+    /// What was whole, and may have been torn by a power cut.
+    Torn,
+    /// What an earlier version made, half changed by a later try that was cut off.
+    HalfChanged,
 }
 
-impl<W, C> Restartable<W, C>
+impl<R, W> Restartable<R, W>
 where
+    R: Fn(&Host, Standing) -> Result<()> + Send + Sync + 'static,
     W: Fn(&Host) -> Result<()> + Send + Sync + 'static,
-    C: Fn(&Host) -> Result<()> + Send + Sync + 'static,
 {
-    /// Work that notes its beginning beside the stamp of `id`.
-    pub fn noting(self, id: &ActionId) -> impl Fn(&Host) -> Result<()> + Send + Sync + 'static {
-        let stamp = stamp_path(id);
-        let begun = begun_path(&stamp);
+    /// Work for `version` that notes its beginning beside the stamp of `id`: for [`Task::once`] with these two.
+    pub fn noting(self, id: &ActionId, version: &str) -> impl Fn(&Host) -> Result<()> + Send + Sync + 'static {
+        let (stamp, version) = (stamp_path(id), version.to_owned());
         move |host: &Host| {
-            if was_cut_off(host, &stamp, self.clears)? {
+            let standing = standing(host, &stamp)?;
+            if matches!(standing, Standing::Half | Standing::HalfChanged) {
                 host.warn("an earlier try was cut off in the middle: beginning anew");
-                (self.clear)(host)?;
             }
-            files::write(host, &begun, b"", 0o644, None)?;
+            (self.ready)(host, standing)?;
+            files::write(host, &begun_path(&stamp), version.as_bytes(), 0o600, None)?;
             (self.work)(host)
         }
     }
 }
 
-fn was_cut_off(host: &Host, stamp: &Path, clears: Clears) -> Result<bool> {
-    let (begun, complete) = (files::exists(host, begun_path(stamp)), files::exists(host, stamp));
-    Ok(match clears {
-        Clears::BeforeFirstSuccess => begun && !complete,
-        Clears::Always => begun || (complete && !is_on_disk(host, stamp)?),
+fn standing(host: &Host, stamp: &Path) -> Result<Standing> {
+    Ok(match (files::exists(host, stamp), is_cut_off(host, stamp)?) {
+        (false, false) => Standing::Nothing,
+        (false, true) => Standing::Half,
+        (true, true) => Standing::HalfChanged,
+        (true, false) if is_on_disk(host, stamp)? => Standing::Whole,
+        (true, false) => Standing::Torn,
     })
 }
 
+/// Whether a try began and did not come to its end. One that was killed between its stamp and the removal of its note
+/// did.
+fn is_cut_off(host: &Host, stamp: &Path) -> Result<bool> {
+    let begun = files::read_text(host, begun_path(stamp))?;
+    Ok(begun.is_some() && begun != version_of(host, stamp)?)
+}
+
+fn version_of(host: &Host, stamp: &Path) -> Result<Option<String>> {
+    let text = files::read_text(host, stamp)?;
+    Ok(text.map(|text| text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// Holds the version of the try.
 fn begun_path(stamp: &Path) -> PathBuf {
     stamp.with_extension("begun")
 }
@@ -251,5 +273,91 @@ impl Action for Task {
 
     fn changes(&self) -> Option<&Path> {
         self.changes.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Error;
+    use std::sync::{Arc, Mutex};
+
+    type Seen = Arc<Mutex<Vec<Standing>>>;
+
+    fn machine() -> (tempfile::TempDir, Host) {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        boot(&host, "boot-1");
+        (dir, host)
+    }
+
+    fn boot(host: &Host, id: &str) {
+        let path = Path::new("/proc/sys/kernel/random/boot_id");
+        files::write(host, path, id.as_bytes(), 0o644, None).unwrap();
+    }
+
+    fn id() -> ActionId {
+        ActionId::new("schema", "x")
+    }
+
+    /// Work for `version` that is killed inside where told, and what it finds standing.
+    fn work(version: &str, killed: bool, seen: &Seen) -> Task {
+        let seen = seen.clone();
+        let ready = move |_: &Host, standing| {
+            seen.lock().unwrap().push(standing);
+            Ok(())
+        };
+        let work = move |_: &Host| if killed { Err(Error::Stopped) } else { Ok(()) };
+        let work = Restartable { ready, work }.noting(&id(), version);
+        Task::once(id(), "x", version, |_| Ok(Checked::Done), work)
+    }
+
+    fn is_needed(host: &Host, task: &Task) -> bool {
+        task.check(host, &Past::default()).unwrap() != Checked::Done
+    }
+
+    /// Tries each in turn, where it is needed.
+    fn tries(host: &Host, all: &[(&str, bool)]) -> Vec<Standing> {
+        let seen = Seen::default();
+        for (version, killed) in all {
+            let task = work(version, *killed, &seen);
+            if is_needed(host, &task) {
+                let _ = task.apply(host, &Past::default());
+            }
+        }
+        let seen = seen.lock().unwrap();
+        seen.clone()
+    }
+
+    #[test]
+    fn a_try_is_told_what_those_before_it_left() {
+        use Standing::{Half, HalfChanged, Nothing, Whole};
+        let (_dir, host) = machine();
+        let all = [("1", true), ("1", false), ("1", false), ("2", true), ("2", true), ("2", false), ("3", false)];
+        assert_eq!(tries(&host, &all), [Nothing, Half, Whole, HalfChanged, HalfChanged, Whole]);
+    }
+
+    #[test]
+    fn an_older_program_mends_what_a_newer_one_left_half_changed() {
+        use Standing::{HalfChanged, Nothing, Whole};
+        let (_dir, host) = machine();
+        assert_eq!(tries(&host, &[("1", false), ("2", true), ("1", false)]), [Nothing, Whole, HalfChanged]);
+    }
+
+    #[test]
+    fn a_kill_behind_the_stamp_leaves_nothing_half_changed() {
+        let (_dir, host) = machine();
+        tries(&host, &[("1", false)]);
+        files::write(&host, &begun_path(&stamp_path(&id())), b"1", 0o600, None).unwrap();
+        assert!(!is_needed(&host, &work("1", false, &Seen::default())));
+        assert_eq!(tries(&host, &[("2", false)]), [Standing::Whole]);
+    }
+
+    #[test]
+    fn what_was_not_synced_before_a_power_cut_may_be_torn() {
+        let (_dir, host) = machine();
+        tries(&host, &[("1", false)]);
+        boot(&host, "boot-2");
+        assert_eq!(tries(&host, &[("1", false)]), [Standing::Torn]);
     }
 }

@@ -1,7 +1,8 @@
 //! Programs: the only place that starts one.
 //!
 //! Arguments are passed as arguments, never through a shell. A secret goes in by environment or standard input, never
-//! as an argument. A program gets its own process group, so that a stop reaches its children too.
+//! as an argument. A program gets its own process group, so that a stop reaches its children too; on a host that must come
+//! [to its end](Host::to_its_end) it is let alone.
 
 use super::{Error, Host, Result};
 use std::collections::VecDeque;
@@ -29,10 +30,18 @@ pub struct Command {
     program: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
-    stdin: Option<Vec<u8>>,
+    stdin: Input,
     limit: Option<Duration>,
     quiet: bool,
     clean: bool,
+}
+
+/// What a program reads on standard input.
+#[derive(Clone)]
+enum Input {
+    Empty,
+    Bytes(Vec<u8>),
+    File(PathBuf),
 }
 
 impl std::fmt::Debug for Command {
@@ -48,7 +57,7 @@ impl Command {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
-            stdin: None,
+            stdin: Input::Empty,
             limit: None,
             quiet: false,
             clean: false,
@@ -81,7 +90,13 @@ impl Command {
 
     /// What the program reads on standard input; may be a secret. Without it, standard input is empty.
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(input.into());
+        self.stdin = Input::Bytes(input.into());
+        self
+    }
+
+    /// A file that the program reads on standard input: one that is too large for memory.
+    pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.stdin = Input::File(path.into());
         self
     }
 
@@ -177,8 +192,9 @@ impl Command {
             Ok(())
         });
         match &self.stdin {
-            Some(input) => expression.stdin_bytes(input.clone()),
-            None => expression.stdin_null(),
+            Input::Bytes(input) => expression.stdin_bytes(input.clone()),
+            Input::File(path) => expression.stdin_path(path),
+            Input::Empty => expression.stdin_null(),
         }
     }
 
@@ -352,6 +368,31 @@ mod tests {
         let error = Command::new("sh").args(["-c", "sleep 31; sleep 32"]).run(&host).unwrap_err();
         assert!(matches!(error, Error::Stopped), "{error}");
         assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_stop_lets_what_must_not_be_cut_come_to_its_end() {
+        let host = Host::live();
+        let uncut = host.to_its_end("a migration").unwrap();
+        let stopper = host.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            stopper.stop();
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let made = dir.path().join("made");
+        let make = format!("sleep 1; touch {}", made.display());
+        Command::new("sh").args(["-c", &make]).run(&uncut).unwrap();
+        assert!(made.exists());
+        assert!(matches!(Command::new("true").run(&host), Err(Error::Stopped)));
+    }
+
+    #[test]
+    fn a_file_is_read_on_standard_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("input");
+        std::fs::write(&file, "from a file").unwrap();
+        assert_eq!(Command::new("cat").stdin_file(file).read(&Host::live()).unwrap(), "from a file");
     }
 
     #[test]

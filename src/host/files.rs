@@ -232,6 +232,23 @@ pub fn make_link(host: &Host, path: &Path, target: &Path) -> Result<()> {
     host.write_point()
 }
 
+/// Brings a file that a program wrote at `temporary` onto the disk, and then to `path` in one piece.
+pub fn put_in_place(host: &Host, temporary: &Path, path: &Path) -> Result<()> {
+    host.write_point()?;
+    let (from, real) = (host.real(temporary), host.real(path));
+    fs::File::open(&from).and_then(|file| file.sync_all()).map_err(io("sync", temporary))?;
+    fs::rename(&from, &real).map_err(io("replace", path))?;
+    sync_parent(&real).map_err(io("sync the directory of", path))?;
+    host.write_point()
+}
+
+/// Bytes that root can still write below a directory that exists.
+pub fn free_bytes(host: &Host, directory: &Path) -> Result<u64> {
+    let stat = nix::sys::statvfs::statvfs(&host.real(directory));
+    let stat = stat.map_err(|errno| io("measure", directory)(errno.into()))?;
+    Ok(stat.blocks_available() * stat.fragment_size())
+}
+
 /// Gives what is at `from` another name on the same filesystem.
 pub fn rename(host: &Host, from: &Path, to: &Path) -> Result<()> {
     host.write_point()?;

@@ -1,5 +1,5 @@
 //! Packages of Debian and Ubuntu: dpkg's status file is read, apt-get changes. Waits for dpkg's lock, and repairs what
-//! a killed run left of dpkg's work.
+//! a killed run left of dpkg's work. A stop request ends a download, but never dpkg: it waits for that.
 
 use super::command::Command;
 use super::{Error, Host, Result, files};
@@ -15,6 +15,10 @@ const LOCKS: [&str; 3] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", L
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 /// How long to wait for another program's lock: an unattended upgrade of a kernel takes minutes.
 const LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// How long dpkg may work at one piece: where all is emulated, the largest group takes minutes.
+const WORK_LIMIT: Duration = Duration::from_secs(2 * 3600);
+/// In a directory of archives: everything that was wanted is there.
+const COMPLETE: &str = "complete";
 /// A package index older than this is fetched again before packages are installed.
 const INDEX_AGE: Duration = Duration::from_secs(3600);
 
@@ -81,7 +85,18 @@ fn on_sound_packages<T>(host: &Host, ask: impl Fn() -> Result<T>) -> Result<T> {
 
 /// Installs what installed packages miss.
 fn fix_broken(host: &Host) -> Result<()> {
-    apt_get().args(["install", "--fix-broken", "--no-remove"]).run(host)
+    change(host, &apt_get().args(["install", "--fix-broken", "--no-remove"]))
+}
+
+/// A download, which a stop request ends, and then dpkg's work.
+fn change(host: &Host, command: &Command) -> Result<()> {
+    command.clone().arg("--download-only").run(host)?;
+    to_its_end(host, command)
+}
+
+/// Lets dpkg work: cut in its middle, it leaves packages half made.
+fn to_its_end(host: &Host, command: &Command) -> Result<()> {
+    command.clone().limit(WORK_LIMIT).run(&host.to_its_end("dpkg's work")?)
 }
 
 /// apt-get's own machine-readable simulation: lines `Inst NAME (VERSION ...)`.
@@ -122,7 +137,13 @@ pub fn download(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
     files::make_dir(host, &archives.join("partial"), 0o755, None)?;
     let download = apt_get().args(["install", "--download-only", "-o", &archive_option(archives)]);
     let download = download.args(wanted.iter().cloned());
-    on_sound_packages(host, || download.run(host))
+    on_sound_packages(host, || download.run(host))?;
+    files::write(host, &archives.join(COMPLETE), b"", 0o644, None)
+}
+
+/// Whether [`download`] came to its end.
+pub fn is_downloaded(host: &Host, archives: &Path) -> bool {
+    files::exists(host, archives.join(COMPLETE))
 }
 
 fn archive_option(archives: &Path) -> String {
@@ -148,7 +169,7 @@ pub fn needed_by_the_system(host: &Host) -> Result<BTreeSet<String>> {
 /// Brings all packages up to date, as far as nothing has to be removed.
 pub fn upgrade(host: &Host) -> Result<()> {
     refresh_index(host)?;
-    on_sound_packages(host, || apt_get().args(["upgrade", "--with-new-pkgs"]).run(host))
+    on_sound_packages(host, || change(host, &apt_get().args(["upgrade", "--with-new-pkgs"])))
 }
 
 /// Installs `wanted`; what was downloaded before is taken from `archives`. Files that the administrator changed are
@@ -156,12 +177,12 @@ pub fn upgrade(host: &Host) -> Result<()> {
 pub fn install(host: &Host, wanted: &[String], archives: &Path) -> Result<()> {
     refresh_index(host)?;
     repair_interrupted(host)?;
-    apt_get()
+    let install = apt_get()
         .args(["install", "--no-remove"])
         .args(["-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Options::=--force-unsafe-io"])
         .args(["-o", &archive_option(archives)])
-        .args(wanted.iter().cloned())
-        .run(host)
+        .args(wanted.iter().cloned());
+    if is_downloaded(host, archives) { to_its_end(host, &install) } else { change(host, &install) }
 }
 
 /// Waits for dpkg's lock, and finishes what a killed run left of dpkg's work (files in `updates/`, or packages that are
@@ -174,7 +195,10 @@ fn repair_interrupted(host: &Host) -> Result<()> {
     host.warn("dpkg was interrupted earlier: finishing what it left");
     // A first try takes up dpkg's own notes, without which apt refuses to work; it fails on packages that were torn, or
     // that miss others which were not unpacked any more.
-    configure_all().exit_code(host)?;
+    match to_its_end(host, &configure_all()) {
+        Ok(()) | Err(Error::Failed { .. }) => {}
+        Err(error) => return Err(error),
+    }
     let fixed = fix_broken(host);
     let torn = torn_packages(&status_text(host)?);
     if torn.is_empty() {
@@ -182,10 +206,10 @@ fn repair_interrupted(host: &Host) -> Result<()> {
     } else {
         // Killed while it unpacked: dpkg refuses to configure these (dpkg(1), "reinst-required"), and may have refused
         // to mend others because of them.
-        apt_get().args(["install", "--reinstall"]).args(torn).run(host)?;
+        change(host, &apt_get().args(["install", "--reinstall"]).args(torn))?;
         fix_broken(host)?;
     }
-    configure_all().run(host)
+    to_its_end(host, &configure_all())
 }
 
 fn is_interrupted(host: &Host) -> Result<bool> {
@@ -232,7 +256,7 @@ fn was_configured(status: &str, name: &str) -> bool {
 pub fn purge(host: &Host, names: &[String]) -> Result<()> {
     repair_interrupted(host)?;
     // A machine that had no sudo before us does without it again; its package asks whether that is meant.
-    apt_get().arg("purge").args(names.iter().cloned()).env("SUDO_FORCE_REMOVE", "yes").run(host)
+    to_its_end(host, &apt_get().arg("purge").args(names.iter().cloned()).env("SUDO_FORCE_REMOVE", "yes"))
 }
 
 fn apt_get() -> Command {

@@ -158,6 +158,19 @@ pub fn stop(host: &Host, name: &str) -> Result<()> {
     systemctl().args(["stop", name]).run(host)
 }
 
+/// Stops all of `units` that there are, at once, and waits for them.
+pub fn stop_all(host: &Host, units: &[&str]) -> Result<()> {
+    let statuses = status(host, units)?;
+    let there: Vec<&str> =
+        units.iter().zip(statuses).filter(|(_, status)| status.load != "not-found").map(|(unit, _)| *unit).collect();
+    if there.is_empty() { Ok(()) } else { systemctl().arg("stop").args(there).run(host) }
+}
+
+/// Begins to stop a unit, and does not wait.
+pub fn begin_to_stop(host: &Host, name: &str) -> Result<()> {
+    systemctl().args(["stop", "--no-block", name]).run(host)
+}
+
 /// Starts a program in a unit of its own, which outlives this one. `options` are those of systemd-run(1).
 pub fn start_transient(host: &Host, unit: &str, options: &[String], program: &[String]) -> Result<()> {
     let command = Command::new("systemd-run").args(["--quiet", &format!("--unit={unit}")]);

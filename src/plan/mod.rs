@@ -161,7 +161,7 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
         .entries()
         .filter(|(id, entry)| is_left_over(entry) || !wanted.contains(id))
         .map(|(id, entry)| {
-            let goes = is_left_over(entry) || entry.when_orphaned == WhenOrphaned::Undo;
+            let goes = is_left_over(entry) || (entry.when_orphaned == WhenOrphaned::Undo && !carries_data(entry));
             let undo = goes.then(|| entry.describe_undo());
             let path = entry.past.undo.as_ref().filter(|_| goes).and_then(Undo::path).map(Path::to_owned);
             Orphan { id: id.clone(), undo, path }
@@ -169,6 +169,11 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
         .collect();
     orphans.reverse();
     orphans
+}
+
+/// Packages carry databases and images in what they leave; journals of 0.1.0 call them something that may go.
+fn carries_data(entry: &Entry) -> bool {
+    matches!(entry.past.undo, Some(Undo::Packages { .. }))
 }
 
 /// What was for a run alone, and is still there, was left by one that was killed.

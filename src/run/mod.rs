@@ -9,7 +9,7 @@ pub mod worker;
 use crate::ending::Ending;
 use crate::facts::reach;
 use crate::failure::Failure;
-use crate::host::{Host, files, systemd};
+use crate::host::{Host, UNCUT_LIMIT, files, systemd};
 use crate::paths::{ANSWERS_VARIABLE, ENVIRONMENT};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +18,13 @@ use std::time::{Duration, Instant};
 pub const UNIT: &str = "gpucloud-run.service";
 /// The events of the present or last `apply` since boot.
 pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
+/// How long a run may take to come to a safe point, before systemd kills all of it: what must not be cut comes to its
+/// end first ([`Host::to_its_end`]), other programs are ended within seconds, and what was only for the run is taken back.
+const STOP_LIMIT: Duration = Duration::from_secs(UNCUT_LIMIT.as_secs() + 60);
+/// How long a run that was killed may take to be gone.
+const KILLED_LIMIT: Duration = Duration::from_secs(10);
+/// Held while a run is being started: two terminals may ask at once.
+const START_LOCK: &str = "/run/gpucloud/start.lock";
 
 /// Where the events of a run of `what` go: each has a file of its own, or who watches one would be told of another.
 fn events_of(what: &str) -> PathBuf {
@@ -27,20 +34,17 @@ fn events_of(what: &str) -> PathBuf {
         format!("/run/gpucloud/{}-events.jsonl", what.replace(' ', "-")).into()
     }
 }
-/// How long a run may take to come to a safe point.
-const STOP_LIMIT: Duration = Duration::from_secs(120);
-/// Held while a run is being started: two terminals may ask at once.
-const START_LOCK: &str = "/run/gpucloud/start.lock";
 
-/// Whether a run is going on in its unit. One that is being stopped is waited for.
+/// Whether a run is going on in its unit. One that is about to end is waited for a moment; one that was asked to stop,
+/// and has work to bring to its end first, goes on.
 pub fn is_going_on(host: &Host) -> bool {
     let mut state = state(host);
-    let end = Instant::now() + STOP_LIMIT;
+    let end = Instant::now() + KILLED_LIMIT;
     while state == "deactivating" && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(100));
         state = self::state(host);
     }
-    matches!(state.as_str(), "active" | "activating")
+    matches!(state.as_str(), "active" | "activating" | "deactivating")
 }
 
 /// What systemd calls the state of the run's unit; empty where there is no systemd.
@@ -49,8 +53,9 @@ fn state(host: &Host) -> String {
     asked.map(|status| status.active).unwrap_or_default()
 }
 
-/// Starts a run in its unit: it outlives the terminal, and is killed as a whole. One that another terminal has started
-/// meanwhile is as good.
+/// Starts a run in its unit: it outlives the terminal. A stop request reaches the worker alone (`KillMode=mixed`), which
+/// ends its programs or lets them come to their end; a shutdown stops MariaDB behind it, since a migration may have to
+/// end first. One that another terminal has started meanwhile is as good.
 pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new("cannot tell where this program is", e.to_string(), "start it by its full path"))?;
@@ -63,7 +68,8 @@ pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<()
     files::write(host, Path::new(ENVIRONMENT), passed_on(config).as_bytes(), 0o600, None)?;
     let options = [
         "--collect".to_owned(),
-        "--property=KillMode=control-group".to_owned(),
+        "--property=KillMode=mixed".to_owned(),
+        "--property=After=mariadb.service".to_owned(),
         format!("--property=TimeoutStopSec={}", STOP_LIMIT.as_secs()),
         format!("--property=EnvironmentFile={ENVIRONMENT}"),
     ];
@@ -84,9 +90,9 @@ fn passed_on(config: &Path) -> String {
     set.map(|(name, value)| format!("{name}=\"{}\"\n", quoted(&value))).collect()
 }
 
-/// Asks a run to stop at the next safe point.
+/// Asks a run to stop at the next safe point; its events tell when it does.
 pub fn stop(host: &Host) -> Result<(), Failure> {
-    Ok(systemd::stop(host, UNIT)?)
+    Ok(systemd::begin_to_stop(host, UNIT)?)
 }
 
 #[cfg(test)]

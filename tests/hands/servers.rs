@@ -1,7 +1,9 @@
 //! MariaDB and RabbitMQ where they run: in a lab host with a cloud. What is made here has names of its own and goes.
 
 use gpucloud::host::amqp::{self, Login};
+use gpucloud::host::command::Command;
 use gpucloud::host::sql::{self, AccountHost, Identifier};
+use gpucloud::host::{Host, dump, files};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -60,6 +62,43 @@ pub fn accounts_come_and_go_with_password_and_grants() {
     assert!(!sql.has_all_grant(&account, LOOPBACK, &other).unwrap(), "_ is a wildcard in a grant");
     sql.drop_user(&account, LOOPBACK).unwrap();
     assert!(!sql.user_exists(&account, LOOPBACK).unwrap());
+}
+
+/// Tables, rows and collation come back; what was made since is gone.
+pub fn a_dump_brings_back_what_was() {
+    let (sql, host, database) = (sql::server().unwrap(), Host::live(), name("hands_test_dump"));
+    let run = |statement: &str| Command::new("mariadb").args(["--execute", statement]).run(&host).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables.sql");
+    sql.create_database(&database).unwrap();
+    run("CREATE TABLE hands_test_dump.kept (id INT PRIMARY KEY, name VARBINARY(9)); \
+         INSERT INTO hands_test_dump.kept VALUES (1, X'00FF27'), (2, 'two')");
+    let databases = [database.clone()];
+    assert!(sql.size(&databases).unwrap() > 0);
+    dump::refuse_without_room(&host, &databases, dir.path()).unwrap();
+    dump::save(&host, &databases, &path).unwrap();
+    assert_eq!(files::status(&host, &path).unwrap().unwrap().mode, 0o600);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "half of a dump stays behind");
+    run("ALTER TABLE hands_test_dump.kept ADD half INT; DELETE FROM hands_test_dump.kept WHERE id = 1; \
+         CREATE TABLE hands_test_dump.since (id INT)");
+    for _ in 0..2 {
+        dump::load(&host, &path).unwrap();
+        assert!(!sql.table_exists(&database, &name("since")).unwrap());
+        assert_eq!(sql.count(&database, &name("kept"), "id = 1 AND name = X'00FF27'").unwrap(), 1);
+        assert_eq!(
+            sql.count(
+                &name("information_schema"),
+                &name("columns"),
+                "table_schema = 'hands_test_dump' AND column_name = 'half'"
+            )
+            .unwrap(),
+            0
+        );
+    }
+    dump::remove(&host, &path).unwrap();
+    sql.drop_database(&database).unwrap();
+    // Nothing can be written there.
+    assert!(dump::refuse_without_room(&host, &[name("mysql")], std::path::Path::new("/proc")).is_err());
 }
 
 pub fn refusal_says_what_was_to_be_done() {

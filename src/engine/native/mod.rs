@@ -240,6 +240,7 @@ impl<'a> Recipe<'a> {
             // New packages: what runs still has the old ones in memory.
             inputs.push(python::packages_stamp());
         }
+        inputs.extend(schemas::stamp_of(id));
         if service.unit_file.is_some() {
             let path = format!("/etc/systemd/system/{}", service.unit);
             actions.push(Box::new(File::new(&path, self.unit_text(service)?)));
@@ -267,6 +268,7 @@ impl<'a> Recipe<'a> {
                 ("kind", json!(file.kind)),
                 ("kill_mode", json!(file.kill_mode)),
                 ("after", json!(after)),
+                ("dump", json!(schemas::dump_of(service.id))),
                 ("wants", json!(if service.role == Role::Compute { after } else { Vec::new() })),
             ],
         )

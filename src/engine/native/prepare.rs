@@ -1,5 +1,6 @@
 //! Accounts, secrets, directories, configuration.
 
+use super::schemas::DUMPS;
 use super::{ACCOUNT, Recipe};
 use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
@@ -50,6 +51,7 @@ pub(super) fn steps(order: &Order, recipe: &Recipe) -> Result<Vec<Step>, Failure
     let step = base::prepare(order)?;
     let step = step
         .with(SystemUser { name: ACCOUNT.into(), home: "/var/lib/gpucloud".into(), shell: NO_LOGIN })
+        .with(Directory::new(DUMPS).access(0o700, "root", "root"))
         .with(Directory::new("/opt/gpucloud"));
     Ok(vec![step, configure(recipe)?])
 }

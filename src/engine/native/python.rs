@@ -2,7 +2,7 @@
 
 use super::{Recipe, VENV};
 use crate::action::symlink::Symlink;
-use crate::action::task::{self, Clears, Restartable, Task};
+use crate::action::task::{self, Restartable, Standing, Task};
 use crate::action::{ActionId, Checked};
 use crate::facts::reach;
 use crate::host::command::Command;
@@ -93,11 +93,14 @@ pub(super) fn packages_stamp() -> PathBuf {
 fn sync() -> Task {
     let id = packages_id();
     // uv takes what it was killed in the middle of for complete, in the environment and in its cache.
-    let clear = |host: &Host| {
-        files::remove_tree(host, Path::new(CACHE))?;
-        make_environment(host)
+    let ready = |host: &Host, standing| match standing {
+        Standing::Nothing | Standing::Whole => Ok(()),
+        Standing::Half | Standing::Torn | Standing::HalfChanged => {
+            files::remove_tree(host, Path::new(CACHE))?;
+            make_environment(host)
+        }
     };
-    let work = Restartable { work: sync_environment, clear, clears: Clears::Always }.noting(&id);
+    let work = Restartable { ready, work: sync_environment }.noting(&id, &lock_version());
     let probe = works("/opt/gpucloud/venv/bin/nova-compute");
     Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work).depending_on(vec![VENV.into()])
 }

@@ -1,46 +1,96 @@
 //! Databases' tables, Keystone's keys and its administrator. The five services' steps run side by side.
 //!
-//! A migration that was killed in its middle cannot be repeated: MariaDB has no transactions around table changes.
-//! While none was ever completed, there is nothing to lose: the databases are made anew.
+//! A migration that was killed in its middle cannot be repeated: MariaDB has no transactions around table changes. So a
+//! stop request waits for its end, and a kill or a power cut is repaired by the next apply:
+//! - While no migration was ever completed, there is nothing to lose: the databases are made anew.
+//! - An upgrade (another lock) saves the databases first and puts them back. From before the dump until the migration is
+//!   done the services that use them stand still, in a boot between too ([`dump_of`]): what a user did meanwhile would be
+//!   lost. The dump goes when the migration is done.
 
 use super::Recipe;
 use super::foundation::secret;
 use super::python::{lock_version, program};
 use crate::action::symlink::Symlink;
-use crate::action::task::{Clears, Restartable, Task};
+use crate::action::task::{self, Restartable, Standing, Task};
 use crate::action::{ActionId, Checked};
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::sql::{self, Identifier};
-use crate::host::{Error, Host, Result, files};
+use crate::host::{Error, Host, Result, dump, files, systemd};
 use crate::plan::Step;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// Where databases are saved before an upgrade changes them.
+pub(super) const DUMPS: &str = "/var/lib/gpucloud/dumps";
+/// How long one program may take to change the tables of a large cloud.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(2 * 3600);
 /// What every schema step waits for.
 const BEFORE: &[&str] = &["databases", "byte-code", "configure"];
 
+/// The tables of one part of OpenStack.
+struct Schema {
+    /// Its databases.
+    databases: &'static [&'static str],
+    /// The first of them has this table, once all is made.
+    table: &'static str,
+    /// The services, by id, that read and write them.
+    services: &'static [&'static str],
+    /// Makes them, or brings them forward.
+    make: fn(&Host) -> Result<()>,
+}
+
+const IDENTITY: Schema = Schema { databases: &["keystone"], table: "project", services: &["keystone"], make: keystone };
+const INVENTORY: Schema =
+    Schema { databases: &["placement"], table: "resource_providers", services: &["placement"], make: placement };
+const IMAGE: Schema = Schema { databases: &["glance"], table: "images", services: &["glance-api"], make: glance };
+const COMPUTE: Schema = Schema {
+    databases: &["nova_cell1", "nova_api", "nova_cell0"],
+    table: "services",
+    services: &["nova-api", "nova-metadata", "nova-conductor", "nova-scheduler", "nova-novncproxy"],
+    make: nova,
+};
+const NETWORK: Schema = Schema {
+    databases: &["neutron"],
+    table: "networks",
+    services: &["neutron-api", "neutron-ovn-maintenance", "neutron-periodic"],
+    make: neutron,
+};
+static SCHEMAS: [Schema; 5] = [IDENTITY, INVENTORY, IMAGE, COMPUTE, NETWORK];
+
+fn schema_of(service: &str) -> Option<&'static Schema> {
+    SCHEMAS.iter().find(|schema| schema.services.contains(&service))
+}
+
+/// While this file is there, an upgrade of the service's databases is going on, or was cut off.
+pub(super) fn dump_of(service: &str) -> Option<PathBuf> {
+    schema_of(service).map(Schema::dump)
+}
+
+/// Changes when the tables of the service were brought forward; it stood still meanwhile.
+pub(super) fn stamp_of(service: &str) -> Option<PathBuf> {
+    schema_of(service).map(|schema| task::stamp_path(&schema.id()))
+}
+
 pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
+    let [identity, inventory, image, compute, network] = &SCHEMAS;
     Ok(vec![
-        identity(recipe)?,
-        step("placement-schema", "Make Placement's tables").with(tables(
-            &["placement"],
-            "resource_providers",
-            placement,
-        )),
+        self::identity(recipe, identity)?,
+        step("placement-schema", "Make Placement's tables").with(tables(recipe, inventory)?),
         step("image-schema", "Make Glance's tables")
             .with(Symlink::new(
                 "/etc/glance/glance-api-paste.ini",
                 "/opt/gpucloud/venv/etc/glance/glance-api-paste.ini",
             ))
-            .with(tables(&["glance"], "images", glance)),
+            .with(tables(recipe, image)?),
         step("compute-schema", "Make Nova's tables and cells")
             .with(Symlink::new("/etc/nova/api-paste.ini", "/opt/gpucloud/venv/etc/nova/api-paste.ini"))
-            .with(tables(&["nova_cell1", "nova_api", "nova_cell0"], "services", nova)),
+            .with(tables(recipe, compute)?),
         step("network-schema", "Make Neutron's tables")
             .with(Symlink::new("/etc/neutron/api-paste.ini", "/opt/gpucloud/venv/etc/neutron/api-paste.ini"))
-            .with(tables(&["neutron"], "networks", neutron)),
+            .with(tables(recipe, network)?),
     ])
 }
 
@@ -48,19 +98,67 @@ fn step(id: &str, title: &str) -> Step {
     Step::new(id, title).after(BEFORE)
 }
 
-/// Makes the tables of `databases`, once for each lock; the first of them must have `table`.
-fn tables(databases: &'static [&'static str], table: &'static str, make: fn(&Host) -> Result<()>) -> Task {
-    let first = databases[0];
-    let id = ActionId::new("schema", first);
-    let clear = move |_: &Host| databases.iter().try_for_each(|name| make_anew(name));
-    let work = move |host: &Host| {
-        make(host)?;
-        Ok(sql::server()?.flush()?)
-    };
-    let work = Restartable { work, clear, clears: Clears::BeforeFirstSuccess }.noting(&id);
-    let probe = move |_: &Host| has_table(first, table);
-    Task::once(id, format!("Make the tables of {}", databases.join(", ")), &lock_version(), probe, work)
-        .asking_the_running_system()
+/// Makes the tables, once for each lock.
+fn tables(recipe: &Recipe, schema: &'static Schema) -> std::result::Result<Task, Failure> {
+    let units = schema.services.iter().map(|id| Ok(recipe.service(id)?.unit.clone()));
+    let units = units.collect::<std::result::Result<Vec<String>, Failure>>()?;
+    let ready = move |host: &Host, standing| schema.make_ready(host, standing, &units);
+    let work = |host: &Host| schema.bring_forward(host);
+    let work = Restartable { ready, work }.noting(&schema.id(), &lock_version());
+    let probe = |_: &Host| has_table(schema.databases[0], schema.table);
+    Ok(Task::once(schema.id(), format!("Make {}", schema.name()), &lock_version(), probe, work)
+        .asking_the_running_system())
+}
+
+impl Schema {
+    fn id(&self) -> ActionId {
+        ActionId::new("schema", self.databases[0])
+    }
+
+    fn name(&self) -> String {
+        format!("the tables of {}", self.databases.join(", "))
+    }
+
+    fn dump(&self) -> PathBuf {
+        Path::new(DUMPS).join(format!("{}.sql", self.databases[0]))
+    }
+
+    fn make_ready(&self, host: &Host, standing: Standing, units: &[String]) -> Result<()> {
+        match standing {
+            Standing::Nothing => Ok(()),
+            Standing::Half => self.databases.iter().try_for_each(|name| make_anew(name)),
+            Standing::Whole | Standing::Torn => self.save(host, units),
+            Standing::HalfChanged => self.put_back(host, units),
+        }
+    }
+
+    fn save(&self, host: &Host, units: &[String]) -> Result<()> {
+        let databases = self.databases.iter().map(|name| Identifier::new(name));
+        let databases = databases.collect::<std::result::Result<Vec<_>, _>>()?;
+        dump::refuse_without_room(host, &databases, Path::new(DUMPS))?;
+        stand_still(host, units)?;
+        dump::save(host, &databases, &self.dump())
+    }
+
+    fn put_back(&self, host: &Host, units: &[String]) -> Result<()> {
+        if !files::exists(host, self.dump()) {
+            // It goes when all is done: nothing was left half changed.
+            return self.save(host, units);
+        }
+        stand_still(host, units)?;
+        dump::load(host, &self.dump())
+    }
+
+    /// A stop request waits for its end.
+    fn bring_forward(&self, host: &Host) -> Result<()> {
+        (self.make)(&host.to_its_end(self.name())?)?;
+        sql::server()?.flush()?;
+        dump::remove(host, &self.dump())
+    }
+}
+
+fn stand_still(host: &Host, units: &[String]) -> Result<()> {
+    systemd::stop_all(host, &units.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn make_anew(name: &str) -> Result<()> {
@@ -76,7 +174,7 @@ fn has_table(database: &str, table: &str) -> Result<Checked> {
 }
 
 fn run(host: &Host, tool: &str, configuration: &[&str], args: &[&str]) -> Result<()> {
-    program(tool).args(configuration.iter().copied()).args(args.iter().copied()).run(host)
+    program(tool).args(configuration.iter().copied()).args(args.iter().copied()).limit(MIGRATION_LIMIT).run(host)
 }
 
 const PLACEMENT: &[&str] = &["--config-file", "/etc/placement/placement.conf"];
@@ -126,9 +224,13 @@ fn keystone_manage(args: &[&str]) -> Command {
     program("keystone-manage").args(["--config-file", "/etc/keystone/keystone.conf"]).args(args.iter().copied())
 }
 
-fn identity(recipe: &Recipe) -> std::result::Result<Step, Failure> {
+fn keystone(host: &Host) -> Result<()> {
+    keystone_manage(&["db_sync"]).limit(MIGRATION_LIMIT).run(host)
+}
+
+fn identity(recipe: &Recipe, schema: &'static Schema) -> std::result::Result<Step, Failure> {
     Ok(step("identity-schema", "Make Keystone's tables, keys and administrator")
-        .with(tables(&["keystone"], "project", |host| keystone_manage(&["db_sync"]).run(host)))
+        .with(tables(recipe, schema)?)
         .with(keys("fernet"))
         .with(keys("credential"))
         .with(bootstrap(recipe)?))
