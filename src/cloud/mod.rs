@@ -6,6 +6,7 @@
 //! `identity.rs`; what users work with in `resource/`. As reversible changes of a plan: a resource in `wanted.rs`, service
 //! users and the catalog in `catalog.rs`.
 
+mod asked_once;
 pub mod catalog;
 pub mod clouds;
 pub mod error;
@@ -19,7 +20,10 @@ pub mod session;
 mod transport;
 pub mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::ApiError;
 pub use id::Id;
 pub use session::{Session, SharedSession};
-pub use transport::{page, status_of};
+pub use transport::{PROBE_LIMIT, page};

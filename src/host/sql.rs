@@ -112,6 +112,11 @@ pub fn connect() -> Result<Option<Sql>, SqlError> {
     Sql::connect(Path::new(DEFAULT_SOCKET))
 }
 
+/// The same, where each answer may take `limit`.
+pub fn connect_within(limit: Duration) -> Result<Option<Sql>, SqlError> {
+    Sql::connect_within(Path::new(DEFAULT_SOCKET), limit)
+}
+
 /// The same where there must be one.
 ///
 /// # Errors
@@ -126,11 +131,15 @@ impl Sql {
     /// # Errors
     /// Root has a password instead of `unix_socket` (MariaDB's error 1045), or this process is not root's (1698).
     pub fn connect(socket: &Path) -> Result<Option<Self>, SqlError> {
+        Self::connect_within(socket, LIMIT)
+    }
+
+    fn connect_within(socket: &Path, limit: Duration) -> Result<Option<Self>, SqlError> {
         let options = OptsBuilder::new()
             .user(Some("root"))
             .socket(Some(socket.to_string_lossy()))
-            .read_timeout(Some(LIMIT))
-            .write_timeout(Some(LIMIT))
+            .read_timeout(Some(limit))
+            .write_timeout(Some(limit))
             .max_allowed_packet(Some(MAX_PACKET_BYTES))
             .prefer_socket(false);
         match Conn::new(options) {
