@@ -175,6 +175,24 @@ impl Sql {
         Ok(rows.into_iter().next().unwrap_or(0))
     }
 
+    /// The same with a value for each `?` of `condition`.
+    pub fn count_with(
+        &self,
+        database: &Identifier,
+        table: &Identifier,
+        condition: &str,
+        values: &[&str],
+    ) -> Result<u64, SqlError> {
+        let sql = format!("SELECT COUNT(*) FROM {database}.{table} WHERE {condition}");
+        let values: Vec<mysql::Value> = values.iter().map(mysql::Value::from).collect();
+        let count: Option<u64> = self
+            .0
+            .borrow_mut()
+            .exec_first(sql, values)
+            .map_err(|error| failed(&format!("count the rows of {database}.{table}"), &error))?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// Whether this is the password stored for `name`@`host`. False where there is no account.
     ///
     /// Compares hashes, because that asks the account and nothing else: a login over TCP also fails when the server
