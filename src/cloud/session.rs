@@ -184,12 +184,6 @@ impl SharedSession {
         Self { login, login_limit: LOGIN_LIMIT, open: Arc::default() }
     }
 
-    /// The same with another limit for a login, for tests.
-    #[cfg(test)]
-    pub(super) fn with_login_limit(self, login_limit: Duration) -> Self {
-        Self { login_limit, ..self }
-    }
-
     /// Where and as whom it logs in.
     pub fn login(&self) -> &Login {
         &self.login
@@ -260,4 +254,12 @@ fn catalog(body: &Value, region: &str) -> Option<Vec<(String, String)>> {
         Some((kind, endpoint.get("url")?.as_str()?.to_owned()))
     };
     Some(services.iter().filter_map(entry).collect())
+}
+
+#[cfg(test)]
+impl SharedSession {
+    /// The same with another limit for a login.
+    pub(super) fn with_login_limit(self, login_limit: Duration) -> Self {
+        Self { login_limit, ..self }
+    }
 }

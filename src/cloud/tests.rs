@@ -1,11 +1,11 @@
 //! Sessions and resources against servers that hang, lose answers, or have something twice.
 
+use super::ApiError;
 use super::asked_once::FAILURE_COUNTS;
 use super::resource::network::Network;
 use super::resource::server::{Place, Server};
 use super::resource::{Kind, Resource, remove};
 use super::session::{Login, SharedSession};
-use super::{ApiError, Session};
 use crate::config::secrets::Secret;
 use crate::host::Host;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ enum Reply {
     Lost,
 }
 
-/// An API on a port of its own: logins are answered here, all else by `reply` to method, path and body.
+/// An API on a port of its own: `reply` to method, path and body; a login, told as method "LOGIN", is answered here.
 fn serve(reply: impl Fn(&str, &str, Value) -> Reply + Send + Sync + 'static) -> SharedSession {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -113,7 +113,13 @@ fn answer(mut stream: &TcpStream, url: &str, reply: &dyn Fn(&str, &str, Value) -
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    let reply = if path == "/v3/auth/tokens" { Reply::Answer(201, token(url)) } else { reply(&method, &path, body) };
+    let reply = match path.as_str() {
+        "/v3/auth/tokens" => {
+            reply("LOGIN", &path, body);
+            Reply::Answer(201, token(url))
+        }
+        path => reply(&method, path, body),
+    };
     let Reply::Answer(status, body) = reply else { return stream.shutdown(std::net::Shutdown::Both).err().map(drop) };
     let body = body.to_string();
     let head = format!("HTTP/1.1 {status} X\r\nX-Subject-Token: t\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -126,9 +132,12 @@ fn token(url: &str) -> Value {
     json!({"token": {"catalog": [entry("network"), entry("compute"), entry("image")]}})
 }
 
+/// What was made: its collection ("networks"), and the thing itself.
+type Made = Mutex<Vec<(String, Value)>>;
+
 /// Lists by path and name of the collection; a thing comes into its list when `make` says so, and the answer is lost.
-fn forgetful(make_after: Duration) -> (SharedSession, Arc<Mutex<Vec<(String, Value)>>>) {
-    let made: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+fn forgetful(make_after: Duration) -> (SharedSession, Arc<Made>) {
+    let made: Arc<Made> = Arc::default();
     let all = made.clone();
     let session = serve(move |method, path, body| {
         let collection = path.rsplit('/').next().unwrap().split('?').next().unwrap();
@@ -157,7 +166,7 @@ fn forgetful(make_after: Duration) -> (SharedSession, Arc<Mutex<Vec<(String, Val
     (session, made)
 }
 
-fn kinds(made: &Mutex<Vec<(String, Value)>>) -> Vec<String> {
+fn kinds(made: &Made) -> Vec<String> {
     made.lock().unwrap().iter().map(|(kind, _)| kind.clone()).collect()
 }
 
@@ -187,23 +196,18 @@ fn an_instance_whose_order_is_not_answered_is_found() {
 
 #[test]
 fn a_session_that_somebody_renewed_is_not_dropped() {
-    let session = serve(|_, _, _| Reply::Answer(404, Value::Null));
-    let old = || ApiError::Refused { service: "x".into(), status: 401, message: String::new(), request: None };
-    let sessions: Mutex<Vec<*const Session>> = Mutex::default();
-    let ask = |with: &Session, meanwhile: &dyn Fn()| {
-        let first = *sessions.lock().unwrap().first().unwrap_or(&std::ptr::from_ref(with));
-        sessions.lock().unwrap().push(with);
-        if std::ptr::eq(first, with) {
-            meanwhile();
-            return Err(old());
-        }
-        Ok(())
-    };
-    let another = || session.ask(|with| ask(with, &|| {})).unwrap();
-    session.ask(|with| ask(with, &another)).unwrap();
-    let mut used = sessions.into_inner().unwrap();
-    used.dedup();
-    assert_eq!(used.len(), 2, "the renewed session was renewed again");
+    let logins = Arc::new(AtomicUsize::new(0));
+    let count = logins.clone();
+    let session = serve(move |method, _, _| {
+        count.fetch_add(usize::from(method == "LOGIN"), Ordering::SeqCst);
+        Reply::Answer(404, Value::Null)
+    });
+    let refused = || ApiError::Refused { service: "x".into(), status: 401, message: String::new(), request: None };
+    // Taken while there was one login only: a token of the first.
+    let is_old = || logins.load(Ordering::SeqCst) == 1;
+    let renew = || session.ask(|_| if is_old() { Err(refused()) } else { Ok(()) });
+    session.ask(|_| if is_old() { renew().and_then(|()| Err(refused())) } else { Ok(()) }).unwrap();
+    assert_eq!(logins.load(Ordering::SeqCst), 2, "the renewed session was dropped");
 }
 
 #[test]

@@ -159,3 +159,39 @@ fn words(complaints: &[(Service, Complaint)]) -> Option<String> {
     let more = if complaints.len() > 1 { format!("; and {} more", complaints.len() - 1) } else { String::new() };
     Some(format!("{}: {complaint}{more}", service.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::sample;
+    use crate::engine::Engine;
+    use crate::engine::native::Native;
+    use crate::engine::probe::Probe;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// Seven services with this probe.
+    fn services(probe: &Probe) -> Vec<Service> {
+        let all = Native.services(&sample()).into_iter().take(7);
+        all.map(|service| Service { probe: probe.clone(), ..service }).collect()
+    }
+
+    #[test]
+    fn services_that_accept_and_are_silent_hold_nobody_longer_than_the_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let probe = Probe::Api { port: listener.local_addr().unwrap().port(), path: "/", service: None };
+        let (begin, limit) = (Instant::now(), Duration::from_secs(2));
+        let prober = Arc::new(Prober::at(Ipv4Addr::LOCALHOST));
+        let error = wait_healthy(&Host::live(), &services(&probe), &prober, limit).unwrap_err().to_string();
+        assert!(begin.elapsed() < limit + Duration::from_secs(2), "it took {:?}", begin.elapsed());
+        let first = services(&probe)[0].id;
+        assert!(error.contains("a healthy cloud") && error.contains(&format!("({first}: it has not")), "{error}");
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_is_not_waited_for() {
+        let (begin, prober) = (Instant::now(), Arc::new(Prober::at(Ipv4Addr::LOCALHOST)));
+        let error = wait_healthy(&Host::live(), &services(&Probe::NetworkAgents), &prober, HEALTHY_LIMIT).unwrap_err();
+        assert!(error.to_string().contains("password is not known"), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+}

@@ -214,3 +214,11 @@ fn started(host: &Host, unit: &str) -> Result<f64, Complaint> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     Ok(now - (systemd::monotonic_seconds() - status.started_at))
 }
+
+#[cfg(test)]
+impl Prober {
+    /// Without any login.
+    pub(super) fn at(address: Ipv4Addr) -> Self {
+        Self { address, host_name: "box".into(), session: None, queue: None }
+    }
+}
