@@ -191,6 +191,14 @@ mod tests {
     }
 
     #[test]
+    fn no_guest_runs_before_somebody_reads() {
+        let verdict = OnDemand::default();
+        assert!(verdict.clone().0.get().is_none() && format!("{verdict:?}").contains("uninit"));
+        assert_eq!(*verdict, prove());
+        assert!(verdict.0.get().is_some() && *OnDemand::from(Kvm::Works) == Kvm::Works);
+    }
+
+    #[test]
     fn missing_device_is_told_from_a_closed_one() {
         assert_eq!(prove_with(c"/nowhere/kvm"), Kvm::NoDevice);
         assert_eq!(not_opened(Errno::EACCES), Kvm::NoPermission);
