@@ -2,8 +2,8 @@
 //! `doctor --list` shows them.
 //!
 //! A new check is one function in the file of its subject and its row in [`CHECKS`]; what it draws from comes from
-//! `facts/`, perhaps from a new field there, or from [`Seen`]. One that cannot be asked says so ([`Unasked`]): nothing is
-//! left out in silence.
+//! `facts/`, perhaps from a new field there, or from [`Seen`]. One that cannot be asked says so ([`Unasked`]): nothing
+//! is left out in silence.
 
 mod filters;
 mod machine;

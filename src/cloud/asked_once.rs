@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a failure counts for all that look at the same machine: longer than it takes to begin the next look, shorter
-/// than a service takes to start.
+/// How long a failure counts for all that look at the same machine: longer than it takes to begin the next look,
+/// shorter than a service takes to start.
 pub(super) const FAILURE_COUNTS: Duration = Duration::from_secs(5);
 
 /// One answer, and what came of asking for it last.

@@ -194,8 +194,8 @@ impl SharedSession {
         self.ask_where(Duration::ZERO, ask)
     }
 
-    /// Asks like [`SharedSession::ask`] what changes nothing. In one look at the host ([`Host::with_snapshot`]) each path
-    /// is read once, and a login that failed is not tried by the next at once.
+    /// Asks like [`SharedSession::ask`] what changes nothing. In one look at the host ([`Host::with_snapshot`]) each
+    /// path is read once, and a login that failed is not tried by the next at once.
     pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
         let Some(snapshot) = host.snapshot() else { return self.ask(|session| ask(&session.within(LOOK_LIMIT))) };
         let answers = Some(snapshot.memory::<Answers>());
@@ -224,7 +224,8 @@ impl SharedSession {
     }
 
     /// Asks like [`SharedSession::ask`], again and again as long as the service may only be starting, until `limit` has
-    /// passed or `go_on` says no. What creates something asks for it first, by its name: an earlier try may have made it.
+    /// passed or `go_on` says no. What creates something looks for it first, by its name: an earlier try may have made
+    /// it.
     pub fn ask_patiently<T>(
         &self,
         limit: Duration,

@@ -150,8 +150,8 @@ impl Prober {
     }
 }
 
-/// What each of `services` complains of, in their order, asked all at once. Who has not answered when `limit` has passed,
-/// or when a stop is asked for, complains of that; its thread ends by the limit of its own.
+/// What each of `services` complains of, in their order, asked all at once. Who has not answered when `limit` has
+/// passed, or when a stop is asked for, complains of that; its thread ends by the limit of its own.
 pub fn ask_all(
     host: &Host,
     services: &[Service],

@@ -223,8 +223,9 @@ impl Host {
         Self { kill_point: Some(kill_point), ..self.clone() }
     }
 
-    /// The same host with a snapshot, for one look at all of it while nothing is changed. Systemd is asked about all of `units` now and not again,
-    /// since each question costs a process; where it cannot be asked, each question says so itself.
+    /// The same host with a snapshot, for one look at all of it while nothing is changed. Systemd is asked about all of
+    /// `units` now and not again, since each question costs a process; where it cannot be asked, each question says so
+    /// itself.
     pub fn with_snapshot(&self, units: &[&str]) -> Self {
         let statuses = systemd::status(self, units).unwrap_or_default();
         let snapshot = snapshot::Snapshot::of_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));

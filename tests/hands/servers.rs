@@ -76,8 +76,8 @@ fn run(statements: &str) {
     assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Tables with the columns of Nova, Glance and Cinder that count. A thing without a mark, one with our key and another's
-/// value, one whose mark was deleted, and one of ours: three are users'. A mark of nobody hides none.
+/// Tables with the columns of Nova, Glance and Cinder that count. A thing without a mark, one with our key and
+/// another's value, one whose mark was deleted, and one of ours: three are users'. A mark of nobody hides none.
 pub fn only_our_whole_mark_makes_a_thing_ours() {
     let (sql, database) = (sql::server().unwrap(), name("hands_test_holdings"));
     sql.drop_database(&database).unwrap();

@@ -191,8 +191,9 @@ pub fn create<T: DeserializeOwned>(
 const LOST_LIMIT: Duration = Duration::from_secs(10);
 const LOST_POLL: Duration = Duration::from_millis(500);
 
-/// What `make` makes. Where its answer is lost, the service may have made it, or may still be at it: then `find` looks for
-/// it, so that another try does not make a second one. (No OpenStack API takes a key that tells a repeated request.)
+/// What `make` makes. Where its answer is lost, the service may have made it, or may still be at it: then `find` looks
+/// for it, so that another try does not make a second one. (Requests have no key by which these APIs tell a repeated
+/// one.)
 ///
 /// # Errors
 /// What `make` returns, where nothing is found within [`LOST_LIMIT`].
