@@ -4,7 +4,7 @@
 use super::ApiError;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a failure counts for all that look at the same machine: longer than it takes to begin the next look,
@@ -40,7 +40,7 @@ impl<T: Clone> AskedOnce<T> {
 
     /// Asks anew next time, if the answer still is the one that `is_meant` knows.
     pub fn forget(&self, is_meant: impl FnOnce(&T) -> bool) {
-        let mut attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempt = locked(&self.0);
         if attempt.get().is_some_and(|(answer, _)| answer.as_ref().is_ok_and(is_meant)) {
             *attempt = Arc::default();
         }
@@ -48,7 +48,7 @@ impl<T: Clone> AskedOnce<T> {
 
     /// The last attempt, or a new one where that failed long enough ago.
     fn attempt(&self, failure_counts: Duration) -> Arc<Attempt<T>> {
-        let mut attempt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempt = locked(&self.0);
         let is_over = |(answer, at): &(Result<T, ApiError>, Instant)| answer.is_err() && at.elapsed() >= failure_counts;
         if attempt.get().is_some_and(is_over) {
             *attempt = Arc::default();
@@ -57,19 +57,42 @@ impl<T: Clone> AskedOnce<T> {
     }
 }
 
-/// What the APIs said during one snapshot of the host, by question.
+/// What the APIs said during one snapshot of the host.
 #[derive(Default)]
-pub(super) struct Answers(Mutex<HashMap<String, Arc<AskedOnce<Value>>>>);
+pub(super) struct Answers {
+    by_question: Mutex<HashMap<String, Arc<AskedOnce<Value>>>>,
+    /// Services that did not answer, and when that was known.
+    silent: Mutex<HashMap<String, (ApiError, Instant)>>,
+}
 
 impl Answers {
-    /// The answer to `question`; asked once for the whole snapshot, and after a failure again a little later.
+    /// The answer of `service` to `question`; asked once for the whole snapshot, and after a failure again a little
+    /// later. A service that did not answer one question is not asked another meanwhile.
     ///
     /// # Errors
     /// What `ask` returns, here or for whoever asked.
-    pub fn get(&self, question: String, ask: impl FnOnce() -> Result<Value, ApiError>) -> Result<Value, ApiError> {
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(question).or_default().clone();
-        answer.get(FAILURE_COUNTS, ask)
+    pub fn get(
+        &self,
+        service: &str,
+        question: String,
+        ask: impl FnOnce() -> Result<Value, ApiError>,
+    ) -> Result<Value, ApiError> {
+        if let Some((error, at)) = locked(&self.silent).get(service)
+            && at.elapsed() < FAILURE_COUNTS
+        {
+            return Err(error.clone());
+        }
+        let answer = locked(&self.by_question).entry(question).or_default().clone();
+        let answer = answer.get(FAILURE_COUNTS, ask);
+        if let Err(error @ (ApiError::Unanswered { .. } | ApiError::Unreachable { .. })) = &answer {
+            locked(&self.silent).insert(service.to_owned(), (error.clone(), Instant::now()));
+        }
+        answer
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -90,7 +113,7 @@ mod tests {
             answer.clone()
         };
         std::thread::scope(|scope| {
-            let get = || assert_eq!(answers.get("seven".into(), ask).is_ok(), answer.is_ok());
+            let get = || assert_eq!(answers.get("image", "seven".into(), ask).is_ok(), answer.is_ok());
             (0..8).for_each(|_| drop(scope.spawn(get)));
         });
         asked.load(Ordering::SeqCst)

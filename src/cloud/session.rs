@@ -88,7 +88,7 @@ impl Session {
     pub fn get<T: DeserializeOwned>(&self, service: &str, path: &str) -> Result<T, ApiError> {
         let ask = || self.call(service, "GET", path, None);
         let answer = match &self.answers {
-            Some(answers) => answers.get(format!("{} {service} {path}", self.who), ask)?,
+            Some(answers) => answers.get(service, format!("{} {service} {path}", self.who), ask)?,
             None => ask()?,
         };
         serde_json::from_value(answer).map_err(|e| ApiError::unexpected(service, format!("GET {path}: {e}")))
@@ -175,13 +175,14 @@ impl Session {
 pub struct SharedSession {
     login: Login,
     login_limit: Duration,
+    look_limit: Duration,
     open: Arc<AskedOnce<Arc<Session>>>,
 }
 
 impl SharedSession {
     /// Of this login.
     pub fn new(login: Login) -> Self {
-        Self { login, login_limit: LOGIN_LIMIT, open: Arc::default() }
+        Self { login, login_limit: LOGIN_LIMIT, look_limit: LOOK_LIMIT, open: Arc::default() }
     }
 
     /// Where and as whom it logs in.
@@ -197,10 +198,10 @@ impl SharedSession {
     /// Asks like [`SharedSession::ask`] what changes nothing. In one look at the host ([`Host::with_snapshot`]) each
     /// path is read once, and a login that failed is not tried by the next at once.
     pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        let Some(snapshot) = host.snapshot() else { return self.ask(|session| ask(&session.within(LOOK_LIMIT))) };
+        let Some(snapshot) = host.snapshot() else { return self.ask(|session| ask(&session.within(self.look_limit))) };
         let answers = Some(snapshot.memory::<Answers>());
         self.ask_where(FAILURE_COUNTS, |session| {
-            ask(&Session { answers: answers.clone(), ..session.within(LOOK_LIMIT) })
+            ask(&Session { answers: answers.clone(), ..session.within(self.look_limit) })
         })
     }
 
@@ -259,8 +260,8 @@ fn catalog(body: &Value, region: &str) -> Option<Vec<(String, String)>> {
 
 #[cfg(test)]
 impl SharedSession {
-    /// The same with another limit for a login.
-    pub(super) fn with_login_limit(self, login_limit: Duration) -> Self {
-        Self { login_limit, ..self }
+    /// The same with another limit for a login and for a look.
+    pub(super) fn with_limit(self, limit: Duration) -> Self {
+        Self { login_limit: limit, look_limit: limit, ..self }
     }
 }
