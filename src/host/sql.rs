@@ -352,6 +352,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_silent_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let begin = std::time::Instant::now();
+        assert!(Sql::connect_within(&socket, Duration::from_secs(1)).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(3), "it took {:?}", begin.elapsed());
+    }
+
+    #[test]
     fn nobody_listening_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");

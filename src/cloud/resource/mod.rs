@@ -1,9 +1,10 @@
 //! Resources of a cloud as they are wanted: looked for by name, made, corrected, or left alone. One kind a file.
 //!
-//! A new kind is a file here with what implements [`Resource`] and a function `remove`, a variant of [`Kind`], and its
-//! arm in [`remove`]; in `action/resource.rs` what becomes of it when it is no longer declared. Where it is declared:
-//! `config/resources.rs` and a row in `config/answers.rs`; what turns the declaration into steps: `resources/steps.rs`;
-//! what of it counts as users' own: `engine/holdings.rs`.
+//! A new kind is a file here with what implements [`Resource`] (what it makes, it makes by [`made_once`]), what is
+//! found of it ([`Listed`]) and a function `remove`; a variant of [`Kind`], and its arm in [`remove`]; in
+//! `cloud/wanted.rs` what becomes of it when it is no longer declared. Where it is declared: `config/resources.rs` and a
+//! row in `config/answers.rs`; what turns the declaration into steps: `resources/steps.rs`; what of it counts as users'
+//! own: `engine/holdings.rs`.
 //!
 //! What we make carries [`MARK`]. Something of that name which does not carry it is somebody else's: it is used as it
 //! is, never changed and never removed.
