@@ -98,8 +98,7 @@ pub enum Command {
     #[command(after_help = "Example:\n  sudo gpucloud-install status --json | jq .healthy")]
     Status,
     /// Look for what is wrong: machine, pending changes, services
-    #[command(after_help = "Example:\n  sudo gpucloud-install doctor")]
-    Doctor,
+    Doctor(Doctor),
     /// Bring back what is down, layer by layer, until all of the cloud answers
     #[command(after_help = "Example:\n  sudo gpucloud-install recover")]
     Recover,
@@ -170,6 +169,15 @@ pub struct Apply {
     /// Be the run itself (what the unit starts)
     #[arg(long, hide = true)]
     pub worker: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sudo gpucloud-install doctor")]
+pub struct Doctor {
+    /// List the checks, and ask none of them
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Options of `uninstall`.

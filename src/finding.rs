@@ -30,7 +30,38 @@ pub struct Finding {
     pub next: String,
 }
 
+/// A check, as `doctor --list` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Described {
+    /// Stable name, which its findings have too.
+    pub id: &'static str,
+    /// What is so when all is well.
+    pub description: &'static str,
+}
+
+/// Why a check could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unasked {
+    /// In words; evidence.
+    pub why: String,
+    /// What to do about it.
+    pub next: &'static str,
+}
+
+impl Unasked {
+    /// It could not be read.
+    pub fn unread(why: impl ToString) -> Self {
+        Self { why: why.to_string(), next: "repair that, and look again" }
+    }
+}
+
 impl Finding {
+    /// A check that could not be asked: nobody knows, and that is said.
+    pub fn unasked(check: &Described, unasked: Unasked) -> Self {
+        let what = format!("could not be asked whether {}", check.description);
+        Self::warn(check.id, what, unasked.next).seen(unasked.why)
+    }
+
     /// All is well.
     pub fn pass(id: &'static str, what: impl Into<String>) -> Self {
         Self { id, level: Level::Pass, what: what.into(), evidence: String::new(), next: String::new() }

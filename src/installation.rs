@@ -5,7 +5,7 @@
 //! the engine gives its steps there.
 
 use crate::action::Undo;
-use crate::checks::{self, Subject};
+use crate::checks::{self, Asked, CloudPort, Seen, Subject};
 use crate::cloud::SharedSession;
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
@@ -15,7 +15,8 @@ use crate::ending::Ending;
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::{self, Engine, Order};
-use crate::facts::{Facts, listeners, reach};
+use crate::facts::listeners::{self, Listener};
+use crate::facts::{Facts, reach};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
@@ -27,6 +28,8 @@ use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step, StepId};
 use crate::resources;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Answers, facts, secrets, engine.
@@ -159,75 +162,74 @@ impl Installation {
         Err(Failure::new(what, change.lost, next).with(Ending::Refused))
     }
 
-    /// Whether what will be downloaded can be reached; takes its time.
-    pub fn reach_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let servers = if self.host.is_live() { reach::probe(&self.host)? } else { Vec::new() };
-        let mut findings = checks::reach(&servers);
-        findings.extend(self.taken_addresses()?);
-        Ok(findings)
+    /// What is looked at on the wire: whether what will be downloaded can be reached, and who is on the LAN; takes its
+    /// time.
+    pub fn wire_findings(&self) -> Vec<Finding> {
+        let mut seen = Seen { taken: self.taken_addresses(), ..self.seen() };
+        if self.host.is_live() {
+            seen.servers = reach::probe(&self.host).into();
+        }
+        checks::of_the_wire(&self.subject(&[], &seen))
     }
 
     /// What can be said at once: machine, network, engine.
     pub fn findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
         let our_packages = packages_of(&self.host, journal)?;
-        let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &our_packages };
-        let mut findings = checks::run(&subject);
-        findings.extend(self.engine.suits(&self.facts));
-        findings.extend(self.port_findings(journal)?);
-        findings.extend(self.port_map_findings()?);
-        findings.extend(self.volume_finding());
-        Ok(findings)
-    }
-
-    /// Volumes that nobody will make.
-    fn volume_finding(&self) -> Option<Finding> {
-        let count = self.config.resources.volumes.len();
-        let missing = count > 0 && !self.engine.has_volumes(&self.config);
-        missing.then(|| {
-            let what = format!("this cloud has no volume service: {count} declared volumes are skipped");
-            Finding::warn("volumes", what, "engine devstack with devstack.services = [\"cinder\"] has one")
-        })
-    }
-
-    /// Ports of the table that another program has.
-    fn port_findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
-        if !journal.is_empty() || self.facts.software.ours.applied || !self.host.is_live() {
-            return Ok(Vec::new());
+        let mut seen = self.seen();
+        if journal.is_empty() && !self.facts.software.ours.applied {
+            let ports = seen.ports.iter().map(|port| port.port).collect();
+            seen.on_cloud_ports = self.listeners(&ports);
         }
-        let services = self.engine.services(&self.config);
-        let needed = services.iter().flat_map(|service| service.listens.iter().map(|listen| listen.port)).collect();
-        let listeners = listeners::on_ports(&self.host, &needed)?;
-        Ok(checks::taken_ports(&listeners, &services, self.config.host.share_services))
+        let mut findings = checks::run(&self.subject(&our_packages, &seen));
+        findings.extend(self.engine.suits(&self.facts));
+        Ok(findings)
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.
-    pub fn network_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let subject = Subject { facts: &self.facts, config: &self.config, our_packages: &[] };
-        let mut findings = checks::of_network(&subject);
-        findings.extend(self.port_map_findings()?);
-        findings.extend(self.taken_addresses()?);
-        Ok(findings)
+    pub fn network_findings(&self) -> Vec<Finding> {
+        let seen = Seen { taken: self.taken_addresses(), ..self.seen() };
+        checks::of_network(&self.subject(&[], &seen))
     }
 
-    /// Port maps that take a port away from whoever listens there.
-    fn port_map_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let maps = &self.config.network.port_maps;
-        let ports = maps.iter().map(|map| map.port).collect();
-        let listeners = if self.host.is_live() { listeners::on_ports(&self.host, &ports)? } else { Vec::new() };
-        let cloud = network::rules::open_ports(&self.engine.services(&self.config));
-        Ok(checks::port_maps(maps, &listeners, &cloud))
+    fn subject<'a>(&'a self, our_packages: &'a [String], seen: &'a Seen) -> Subject<'a> {
+        Subject { facts: &self.facts, config: &self.config, our_packages, seen }
+    }
+
+    /// What every check may want to know of this cloud.
+    fn seen(&self) -> Seen {
+        let services = self.engine.services(&self.config);
+        let open = network::rules::open_ports(&services);
+        let mut ports = Vec::new();
+        for service in &services {
+            ports.extend(service.listens.iter().map(|listen| CloudPort {
+                port: listen.port,
+                service: service.id,
+                unit: service.unit.clone(),
+                open: open.contains_key(&listen.port),
+            }));
+        }
+        let mapped = self.config.network.port_maps.iter().map(|map| map.port).collect();
+        Seen {
+            ports,
+            has_volumes: self.engine.has_volumes(&self.config),
+            on_mapped_ports: self.listeners(&mapped),
+            ..Seen::default()
+        }
+    }
+
+    fn listeners(&self, ports: &BTreeSet<u16>) -> Asked<Vec<Listener>> {
+        if self.host.is_live() { listeners::on_ports(&self.host, ports).into() } else { Asked::NotNeeded }
     }
 
     /// With proxy ARP, machines of the LAN that have an address of the pool; not asked once this machine answers
     /// itself.
-    fn taken_addresses(&self) -> Result<Vec<Finding>, Failure> {
+    fn taken_addresses(&self) -> Asked<BTreeMap<Ipv4Addr, String>> {
         let network = &self.config.network;
         let ours = self.facts.network.routes.iter().any(|r| r.net == network.range && r.interface == paths::BRIDGE);
         if network.access != Access::ProxyArp || ours || !self.host.is_live() {
-            return Ok(Vec::new());
+            return Asked::NotNeeded;
         }
-        let taken = network::probe::taken_addresses(self.config.host.interface.as_str(), network)?;
-        Ok(checks::taken(&taken))
+        network::probe::taken_addresses(self.config.host.interface.as_str(), network).into()
     }
 
     /// Ports of the cloud that are open beyond this machine, and to whom.

@@ -18,7 +18,7 @@
 //! cloud            the OpenStack API
 //! lab              throw-away hosts
 //! ui               everything that is printed
-//! failure, finding, ending   errors with the next command; what checks say; how things end
+//! failure, finding, complaint, ending   errors with the next command; what checks and probes say; how things end
 //! systems, template, content, ini   supported systems; files that land on a host
 //! ```
 
@@ -27,6 +27,7 @@ pub mod checks;
 pub mod cli;
 pub mod cloud;
 pub mod command;
+pub mod complaint;
 pub mod config;
 pub mod content;
 pub mod ending;

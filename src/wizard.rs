@@ -98,7 +98,7 @@ fn addresses(facts: &Facts) -> Vec<(Ipv4Addr, String, &'static str)> {
 }
 
 fn ask_virt(i: &mut Interview) -> Result<Answer<()>, Failure> {
-    i.ui.say(match i.facts.kvm {
+    i.ui.say(match *i.facts.kvm {
         Kvm::Works => "KVM works here: a small machine was run on it.",
         _ => "KVM does not work here: instances would be emulated.",
     });

@@ -7,6 +7,7 @@
 //! `unit_file_state_outdated`).
 
 use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use crate::complaint::Complaint;
 use crate::host::{Error, Host, Result, files, systemd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,8 +113,8 @@ impl Action for Disabled {
     }
 }
 
-/// Says whether a service answers; `Err` with the reason otherwise.
-pub type Ready = Box<dyn Fn(&Host) -> std::result::Result<(), String> + Send + Sync>;
+/// Says whether a service answers, or why not.
+pub type Ready = Box<dyn Fn(&Host) -> std::result::Result<(), Complaint> + Send + Sync>;
 
 /// Run a unit with its present configuration, and wait until it answers.
 pub struct Started {
@@ -140,7 +141,7 @@ impl Started {
     pub fn until(
         mut self,
         limit: Duration,
-        ready: impl Fn(&Host) -> std::result::Result<(), String> + Send + Sync + 'static,
+        ready: impl Fn(&Host) -> std::result::Result<(), Complaint> + Send + Sync + 'static,
     ) -> Self {
         self.limit = limit;
         self.ready = Some(Box::new(ready));
@@ -157,7 +158,7 @@ impl Started {
         Path::new(STARTED).join(&self.unit)
     }
 
-    fn answer(&self, host: &Host) -> std::result::Result<(), String> {
+    fn answer(&self, host: &Host) -> std::result::Result<(), Complaint> {
         self.ready.as_ref().map_or(Ok(()), |ready| ready(host))
     }
 
@@ -193,24 +194,25 @@ impl Started {
     }
 
     fn wait(&self, host: &Host, limit: Duration) -> Result<()> {
-        let mut reason = String::new();
+        let mut last = String::new();
         let mut looks = 0_u32;
         host.wait_until(&format!("{} answering", self.unit), limit, POLL, || {
-            reason = self.answer(host).err().unwrap_or_default();
+            let Err(complaint) = self.answer(host) else { return Ok(true) };
+            last = complaint.to_string();
             looks += 1;
             // Asking systemd costs a process: not at every look.
             let dead = || {
                 looks.is_multiple_of(LOOKS_PER_UNIT_STATUS)
                     && systemd::unit(host, &self.unit).is_ok_and(|s| s.active == "failed")
             };
-            match reason.is_empty() {
-                true => Ok(true),
-                false if dead() => Err(Error::protocol(format!("start {}", self.unit), "it failed")),
-                false => Ok(false),
+            if !complaint.wait || dead() {
+                let cause = if complaint.wait { "it failed" } else { last.as_str() };
+                return Err(Error::protocol(format!("start {}", self.unit), cause));
             }
+            Ok(false)
         })
         .map_err(|error| match error {
-            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({reason})"), seconds },
+            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },
             other => other,
         })
     }

@@ -1,14 +1,24 @@
 //! Packet filters beside ours. An accept in our table cannot overrule a drop in another: whose it is, and how to open
 //! it, is said instead.
 
-use super::Subject;
+use super::{Outcome, Subject};
 use crate::facts::filters::Filter;
-use crate::finding::Finding;
+use crate::finding::{Finding, Unasked};
 use crate::paths::BRIDGE;
 
 const ID: &str = "packet-filter";
 
-pub(super) fn forwarding(s: &Subject) -> Vec<Finding> {
+/// What drops what should pass, and rules that `nft` does not show. Where loaded rules are unknown and settings say
+/// nothing, nobody knows.
+pub(super) fn all(s: &Subject) -> Outcome {
+    let findings: Vec<Finding> = [forwarding(s), incoming(s), legacy(s)].into_iter().flatten().collect();
+    match &s.facts.filters.unread {
+        Some(why) if findings.is_empty() => Err(Unasked::unread(why)),
+        _ => Ok(findings),
+    }
+}
+
+fn forwarding(s: &Subject) -> Vec<Finding> {
     if !s.config.network.is_routed_here() {
         return Vec::new();
     }
@@ -35,7 +45,7 @@ fn open_forwarding(owner: &str) -> String {
     }
 }
 
-pub(super) fn incoming(s: &Subject) -> Vec<Finding> {
+fn incoming(s: &Subject) -> Vec<Finding> {
     let input = s.facts.filters.dropping.iter().filter(|filter| filter.hook == "input");
     let warn = |filter: &Filter| {
         let what = format!("{} is on: other machines reach neither dashboard nor APIs", filter.owner);
@@ -53,7 +63,7 @@ pub(super) fn incoming(s: &Subject) -> Vec<Finding> {
 }
 
 /// Rules of the old kernel interface see packets too, and `nft list ruleset` does not show them.
-pub(super) fn legacy(s: &Subject) -> Vec<Finding> {
+fn legacy(s: &Subject) -> Vec<Finding> {
     if !s.facts.filters.legacy {
         return Vec::new();
     }

@@ -141,7 +141,7 @@ pub(super) fn gpu(s: &Subject) -> Vec<Finding> {
 pub(super) fn virtualization(s: &Subject) -> Vec<Finding> {
     let (id, virt) = (super::VIRTUALIZATION, s.config.compute.virt);
     let firmware = "switch on VT-x or AMD-V in the firmware, and load the module: modprobe kvm_intel or kvm_amd";
-    vec![match (&s.facts.kvm, virt) {
+    vec![match (&*s.facts.kvm, virt) {
         (Kvm::Works, Virt::Qemu) => {
             Finding::pass(id, "instances are emulated, because compute.virt says so; KVM would work")
         }

@@ -1,6 +1,6 @@
 //! Addresses, names and what must be reached.
 
-use super::Subject;
+use super::{Outcome, Subject};
 use crate::facts::reach::{Problem, Server};
 use crate::finding::Finding;
 
@@ -44,20 +44,24 @@ const CLOCK_LIMIT_SECONDS: i64 = 5 * 60;
 /// What to do about a wrong clock.
 pub(super) const SET_CLOCK: &str = "set it: timedatectl set-ntp true";
 
-pub(super) fn servers(servers: &[Server]) -> Vec<Finding> {
-    if servers.is_empty() {
-        return Vec::new();
-    }
-    let mut findings: Vec<Finding> =
-        servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?))).map(finding).collect();
-    if findings.is_empty() {
-        findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
-    }
-    findings.extend(clock(servers));
-    findings
+/// Whether the servers of downloads answer.
+pub(super) fn servers(s: &Subject) -> Outcome {
+    s.seen.servers.judged(|servers| {
+        let silent = servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?)));
+        let mut findings: Vec<Finding> = silent.map(finding).collect();
+        if findings.is_empty() && !servers.is_empty() {
+            findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
+        }
+        findings
+    })
 }
 
-fn clock(servers: &[Server]) -> Option<Finding> {
+/// Whether one of them has the same time.
+pub(super) fn clock(s: &Subject) -> Outcome {
+    s.seen.servers.judged(|servers| compared_clock(servers).into_iter().collect())
+}
+
+fn compared_clock(servers: &[Server]) -> Option<Finding> {
     let (server, ahead) = servers.iter().find_map(|server| Some((server, server.clock_ahead?)))?;
     if ahead.abs() <= CLOCK_LIMIT_SECONDS {
         return Some(Finding::pass("clock", format!("the clock agrees with that of {}", server.host)));

@@ -1,13 +1,12 @@
 //! Address ranges of the cloud against the networks that this machine knows.
 
-use super::Subject;
+use super::{Outcome, Subject};
 use crate::config::network::{Access, overlap};
 use crate::facts::network::{NetworkRoute, Nic};
 use crate::finding::Finding;
 use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 const ID: &str = "ranges";
 
@@ -127,17 +126,17 @@ pub(super) fn name_servers(s: &Subject) -> Vec<Finding> {
     stub.map(|server| Finding::stop("dns", what(server), next)).into_iter().collect()
 }
 
-pub(super) fn taken(addresses: &BTreeMap<Ipv4Addr, String>) -> Vec<Finding> {
-    let Some((first, mac)) = addresses.first_key_value() else {
-        return vec![Finding::pass("pool", "nobody on the LAN has an address of network.pool")];
-    };
-    let what = match addresses.len() {
-        1 => format!("{first} of network.pool is taken by {mac}"),
-        n => format!("{n} addresses of network.pool are taken, {first} by {mac}"),
-    };
-    vec![Finding::stop(
-        "pool",
-        what,
-        "choose addresses that the DHCP server leaves free: network.pool in gpucloud.toml",
-    )]
+/// Addresses of the pool that somebody has already.
+pub(super) fn taken(s: &Subject) -> Outcome {
+    s.seen.taken.judged(|addresses| {
+        let Some((first, mac)) = addresses.first_key_value() else {
+            return vec![Finding::pass("pool", "nobody on the LAN has an address of network.pool")];
+        };
+        let what = match addresses.len() {
+            1 => format!("{first} of network.pool is taken by {mac}"),
+            n => format!("{n} addresses of network.pool are taken, {first} by {mac}"),
+        };
+        let next = "choose addresses that the DHCP server leaves free: network.pool in gpucloud.toml";
+        vec![Finding::stop("pool", what, next)]
+    })
 }

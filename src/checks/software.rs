@@ -60,24 +60,35 @@ pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
     }]
 }
 
-/// What a cloud that stands cannot do without, or not be removed without.
-pub(super) fn lost(s: &Subject) -> Vec<Finding> {
+/// A cloud that stands cannot do without its passwords.
+pub(super) fn lost_secrets(s: &Subject) -> Vec<Finding> {
     let ours = s.facts.software.ours;
-    if !ours.applied {
+    if !ours.applied || ours.secrets {
         return Vec::new();
     }
-    let mut findings = Vec::new();
-    if !ours.secrets {
-        let what =
-            "the passwords of this cloud are lost (secrets.toml); new ones can be made, the old ones cannot be told";
-        let next = "gpucloud-install apply makes new ones and restarts what uses them; clients take /etc/openstack/clouds.yaml";
-        findings.push(Finding::warn("secrets", what, next));
+    let what = "the passwords of this cloud are lost (secrets.toml); new ones can be made, the old ones cannot be told";
+    let next =
+        "gpucloud-install apply makes new ones and restarts what uses them; clients take /etc/openstack/clouds.yaml";
+    vec![Finding::warn("secrets", what, next)]
+}
+
+/// And cannot be removed without its journal.
+pub(super) fn lost_journal(s: &Subject) -> Vec<Finding> {
+    if !s.journal_is_lost() {
+        return Vec::new();
     }
-    if !ours.journal {
-        let what =
-            "the journal of this cloud is lost: what was here before it cannot be told any more, and not put back";
-        let next = "the cloud works on; put /var/lib/gpucloud back from a backup, or keep in mind that uninstall removes nothing";
-        findings.push(Finding::warn("journal", what, next));
+    let what = "the journal of this cloud is lost: what was here before it cannot be told any more, and not put back";
+    let next =
+        "the cloud works on; put /var/lib/gpucloud back from a backup, or keep in mind that uninstall removes nothing";
+    vec![Finding::warn("journal", what, next)]
+}
+
+/// Volumes that nobody will make.
+pub(super) fn volumes(s: &Subject) -> Vec<Finding> {
+    let count = s.config.resources.volumes.len();
+    if count == 0 || s.seen.has_volumes {
+        return Vec::new();
     }
-    findings
+    let what = format!("this cloud has no volume service: {count} declared volumes are skipped");
+    vec![Finding::warn("volumes", what, "engine devstack with devstack.services = [\"cinder\"] has one")]
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::network::Access;
 use crate::config::tests::sample;
 use crate::config::{EngineName, Virt};
+use crate::facts::listeners::Listener;
 use crate::facts::reach::{Problem, Server};
 use crate::facts::{filters, hardware, kvm::Kvm, network, os, pci, software, storage};
 
@@ -55,7 +56,7 @@ fn facts() -> Facts {
             driver: None,
             boot_vga: false,
         }],
-        kvm: Kvm::Works,
+        kvm: Kvm::Works.into(),
         software: software::Software::default(),
         own_devstack_lines: Vec::new(),
     }
@@ -73,7 +74,7 @@ fn filter(owner: &str, hook: &str) -> filters::Filter {
 fn level(id: &str, change: impl FnOnce(&mut Facts, &mut Config)) -> Level {
     let (mut facts, mut config) = (facts(), sample());
     change(&mut facts, &mut config);
-    let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+    let subject = Subject { facts: &facts, config: &config, our_packages: &[], seen: &Seen::default() };
     let findings: Vec<Finding> = run(&subject).into_iter().filter(|finding| finding.id == id).collect();
     for finding in findings.iter().filter(|finding| finding.level > Level::Pass) {
         assert!(!finding.next.is_empty(), "{id} does not say what to do");
@@ -81,10 +82,20 @@ fn level(id: &str, change: impl FnOnce(&mut Facts, &mut Config)) -> Level {
     worst(&findings)
 }
 
+/// What is said of what was seen on the wire.
+fn on_the_wire(seen: Seen) -> Vec<Finding> {
+    let (facts, config) = (facts(), sample());
+    of_the_wire(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen })
+}
+
+fn reach(servers: &[Server]) -> Vec<Finding> {
+    on_the_wire(Seen { servers: Asked::Told(servers.to_vec()), ..Seen::default() })
+}
+
 #[test]
 fn a_good_machine_passes_everything() {
     let (facts, config) = (facts(), sample());
-    let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+    let subject = Subject { facts: &facts, config: &config, our_packages: &[], seen: &Seen::default() };
     let bad: Vec<Finding> = run(&subject).into_iter().filter(|finding| finding.level > Level::Pass).collect();
     assert_eq!(bad, []);
 }
@@ -103,7 +114,7 @@ fn each_fault_is_found_with_its_level() {
     assert_eq!(level("storage", |f, _| f.storage.data.size = 100 << 30), Warn);
     assert_eq!(level("gpu", |f, _| f.displays.clear()), Warn);
     assert_eq!(level("gpu", |f, _| f.displays[0].device = "1b80".into()), Warn);
-    assert_eq!(level("virtualization", |f, _| f.kvm = Kvm::NoDevice), Warn);
+    assert_eq!(level("virtualization", |f, _| f.kvm = Kvm::NoDevice.into()), Warn);
     assert_eq!(level("address", |_, c| c.host.address = "192.0.2.99".parse().unwrap()), Stop);
     assert_eq!(level("address", |_, c| c.host.interface = "eth9".parse().unwrap()), Stop);
     assert_eq!(level("address", |f, _| f.network.nics[0].addresses[0].dynamic = true), Warn);
@@ -148,13 +159,13 @@ fn each_conflict_of_the_network_is_found_with_its_level() {
     assert_eq!(level("dns", |_, c| c.network.dns = vec!["127.0.0.53".parse().unwrap()]), Stop);
     assert_eq!(level("dns", |_, c| c.network.dns.clear()), Warn);
     let taken = [("192.0.2.7".parse().unwrap(), "52:54:00:00:00:01".to_owned())].into();
-    assert_eq!(worst(&super::taken(&taken)), Stop);
+    assert_eq!(worst(&on_the_wire(Seen { taken: Asked::Told(taken), ..Seen::default() })), Stop);
 }
 
 #[test]
 fn kvm_on_demand_stops_where_it_does_not_work() {
     let broken = |f: &mut Facts, c: &mut Config| {
-        f.kvm = Kvm::NoDevice;
+        f.kvm = Kvm::NoDevice.into();
         c.compute.virt = Virt::Kvm;
     };
     assert_eq!(level("virtualization", broken), Level::Stop);
@@ -170,7 +181,7 @@ fn own_services_may_be_shared_and_ours_are_no_finding() {
     let (mut facts, config) = (facts(), sample());
     facts.software.shared.push(("mariadb-server".into(), "1".into()));
     let ours = ["mariadb-server".to_owned()];
-    let subject = Subject { facts: &facts, config: &config, our_packages: &ours };
+    let subject = Subject { facts: &facts, config: &config, our_packages: &ours, seen: &Seen::default() };
     assert!(run(&subject).iter().all(|finding| finding.id != "own-services"));
 }
 
@@ -211,15 +222,89 @@ fn amperes_first_cards_are_new_enough_and_turings_are_not() {
         let mut facts = facts();
         facts.displays[0].device = device.into();
         let config = sample();
-        let subject = Subject { facts: &facts, config: &config, our_packages: &[] };
+        let subject = Subject { facts: &facts, config: &config, our_packages: &[], seen: &Seen::default() };
         assert_eq!(worst(&machine::gpu(&subject)), expected, "{device}");
     }
 }
 
 #[test]
-fn a_captured_tree_is_not_judged_by_what_it_cannot_tell() {
-    let facts = Facts { live: false, network: network::Network::default(), kvm: Kvm::NoDevice, ..facts() };
+fn a_captured_tree_is_not_judged_by_what_it_cannot_tell_and_that_is_said() {
+    let facts = Facts { live: false, network: network::Network::default(), kvm: Kvm::NoDevice.into(), ..facts() };
     let config = sample();
-    let findings = run(&Subject { facts: &facts, config: &config, our_packages: &[] });
-    assert!(findings.iter().all(|f| !["address", "storage", VIRTUALIZATION].contains(&f.id)), "{findings:?}");
+    let findings = run(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &Seen::default() });
+    for id in ["address", "storage", VIRTUALIZATION] {
+        let found: Vec<&Finding> = findings.iter().filter(|finding| finding.id == id).collect();
+        assert!(matches!(found.as_slice(), [one] if one.level == Level::Warn), "{id}: {found:?}");
+        assert!(found[0].what.starts_with("could not be asked whether"), "{found:?}");
+    }
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_a_warning_that_says_why() {
+    let seen = Seen {
+        servers: Asked::Failed("no such device".into()),
+        taken: Asked::Failed("no such device".into()),
+        ..Seen::default()
+    };
+    let found = on_the_wire(seen);
+    assert_eq!(found.iter().map(|f| f.id).collect::<Vec<_>>(), ["servers", "clock", "pool"]);
+    assert!(found.iter().all(|f| f.level == Level::Warn && f.evidence == "no such device" && !f.next.is_empty()));
+    let (mut facts, config) = (facts(), sample());
+    facts.filters.unread = Some("cannot start `nft`".into());
+    let seen = Seen {
+        on_cloud_ports: Asked::Failed("x".into()),
+        on_mapped_ports: Asked::Failed("y".into()),
+        ..Seen::default()
+    };
+    let found = run(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen });
+    let bad: Vec<&str> = found.iter().filter(|f| f.level > Level::Pass).map(|f| f.id).collect();
+    assert_eq!(bad, ["packet-filter", "ports", "port-maps"]);
+}
+
+#[test]
+fn a_port_that_another_has_is_named_with_its_service() {
+    let (facts, mut config) = (facts(), sample());
+    let listener = Listener {
+        address: "0.0.0.0".parse().unwrap(),
+        port: 9292,
+        program: Some("nginx".into()),
+        pid: None,
+        unit: Some("nginx.service".into()),
+    };
+    config.network.port_maps = vec!["tcp 9292 -> 192.0.2.7:80".parse().unwrap()];
+    let port = CloudPort { port: 9292, service: "glance-api", unit: "g.service".into(), open: true };
+    let seen = Seen {
+        ports: vec![port],
+        on_cloud_ports: Asked::Told(vec![listener]),
+        on_mapped_ports: Asked::Told(Vec::new()),
+        ..Seen::default()
+    };
+    let found = run(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen });
+    let of = |id: &str| found.iter().find(|f| f.id == id).unwrap_or_else(|| panic!("no {id}: {found:?}"));
+    assert_eq!(of("ports").what, "port 9292, which glance-api needs, is taken by nginx");
+    assert!(of("port-maps").what.ends_with("away from glance-api"), "{:?}", of("port-maps"));
+}
+
+#[test]
+fn every_check_has_a_name_and_says_what_is_so_when_all_is_well() {
+    let mut all: Vec<Described> = CHECKS.iter().map(|check| check.described).collect();
+    assert!(all.iter().all(|check| !check.id.contains(' ') && check.description.len() > 10));
+    all.sort_by_key(|check| (check.id, check.description));
+    all.dedup();
+    assert_eq!(all.len(), CHECKS.len());
+}
+
+/// Readers filter by the id: it must be in the list.
+#[test]
+fn findings_have_the_id_of_their_check() {
+    let (mut facts, mut config) = (facts(), sample());
+    facts.os.version = "11".into();
+    facts.software.ours.applied = true;
+    facts.filters.legacy = true;
+    config.network.dns.clear();
+    let seen = Seen { servers: Asked::Told(Vec::new()), ..Seen::default() };
+    let subject = Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen };
+    for check in CHECKS {
+        assert!(check.findings(&subject).iter().all(|finding| finding.id == check.described.id));
+    }
 }

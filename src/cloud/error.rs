@@ -4,14 +4,22 @@ use super::explain;
 use serde_json::Value;
 
 /// Why a call failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
-    /// Nobody answers.
+    /// Nobody listens: the request was not sent.
     #[error("{service} does not answer: {cause}")]
     Unreachable {
-        /// "identity" or another type of the catalog.
+        /// "identity" or another type of the catalog; an address where there is no token.
         service: String,
         /// The transport's words.
+        cause: String,
+    },
+    /// The request was sent, and no answer came back: what it asks for may be done, now or in a moment.
+    #[error("{service} does not answer: {cause}")]
+    Unanswered {
+        /// As above.
+        service: String,
+        /// The transport's words, or how long was waited for what.
         cause: String,
     },
     /// The service refused.
@@ -38,14 +46,16 @@ pub enum ApiError {
         cause: String,
     },
     /// Several have this name: nobody can say which is meant.
-    #[error("{count} are called {name}: there must be one {kind} of that name")]
+    #[error("{} are called {name}: there must be one {kind} of that name ({})", ids.len(), ids.join(", "))]
     Ambiguous {
         /// "network".
         kind: String,
         /// Their name.
         name: String,
-        /// How many there are.
-        count: usize,
+        /// Their ids.
+        ids: Vec<String>,
+        /// What to type.
+        next: String,
     },
     /// Something that is needed is not there.
     #[error("there is no {kind} called {name}")]
@@ -79,7 +89,14 @@ impl ApiError {
     /// Whether the same call may succeed a little later: nobody listens, a proxy has nobody behind it, or the service
     /// misses its database or its queue.
     pub fn is_transient(&self) -> bool {
-        matches!(self, ApiError::Unreachable { .. } | ApiError::Refused { status: 500..=599, .. })
+        use ApiError::{Refused, Unanswered, Unreachable};
+        matches!(self, Unreachable { .. } | Unanswered { .. } | Refused { status: 500..=599, .. })
+    }
+
+    /// Whether what was asked for may have been done all the same: the answer was lost, on the way or by a proxy
+    /// (RFC 9110, 15.6.3 and 15.6.5).
+    pub fn may_be_done(&self) -> bool {
+        matches!(self, ApiError::Unanswered { .. } | ApiError::Refused { status: 502 | 504, .. })
     }
 
     /// Whether the service says that there is no such thing.
@@ -99,20 +116,24 @@ impl ApiError {
     }
 }
 
+/// What to do where a service is down.
+const DOWN: &str = "gpucloud-install status says what is down, gpucloud-install recover brings it back";
+
 impl From<ApiError> for crate::host::Error {
     fn from(error: ApiError) -> Self {
-        let what = error.to_string();
+        let (what, retry) = (error.to_string(), error.is_transient());
         let (what, next) = match &error {
-            ApiError::Explained { next, .. } => (what, next.clone()),
-            ApiError::Ambiguous { kind, .. } => (what, format!("give one of them another name: openstack {kind} list")),
+            ApiError::Explained { next, .. } | ApiError::Ambiguous { next, .. } => (what, next.clone()),
             ApiError::Missing { .. } => (what, "gpucloud-install plan shows what is declared and missing".into()),
             ApiError::Refused { message, .. } => match explain::cause(message) {
                 Some((meaning, next)) => (format!("{meaning} ({what})"), next.into()),
+                None if retry => (what, DOWN.into()),
                 None => return Self::protocol("OpenStack API", error),
             },
-            _ => return Self::protocol("OpenStack API", error),
+            ApiError::Unreachable { .. } | ApiError::Unanswered { .. } => (what, DOWN.into()),
+            ApiError::NoService(_) | ApiError::Unexpected { .. } => return Self::protocol("OpenStack API", error),
         };
-        Self::Explained { what, evidence: String::new(), next, retry: false }
+        Self::Explained { what, evidence: String::new(), next, retry }
     }
 }
 

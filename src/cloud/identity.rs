@@ -1,5 +1,6 @@
 //! Service users, services and endpoints in Keystone: looked for before they are made.
 
+use super::resource::made_once;
 use super::{ApiError, Session};
 use crate::config::secrets::Secret;
 use serde::Deserialize;
@@ -113,7 +114,8 @@ fn create_user(session: &Session, name: &str, password: &Secret, project: &str) 
     }
     let body = json!({"user": {
         "name": name, "password": password.expose(), "domain_id": "default", "default_project_id": project}});
-    Ok(session.post::<Made>("identity", "/users", &body)?.user.id)
+    let make = || Ok(session.post::<Made>("identity", "/users", &body)?.user.id);
+    made_once(make, || find_user(session, name))
 }
 
 fn ensure_project(session: &Session) -> Result<String, ApiError> {
@@ -125,12 +127,12 @@ fn ensure_project(session: &Session) -> Result<String, ApiError> {
         return Ok(id);
     }
     let body = json!({"project": {"name": SERVICE_PROJECT, "domain_id": "default"}});
-    match session.post::<Made>("identity", "/projects", &body) {
-        Ok(made) => Ok(made.project.id),
+    let make = || Ok(session.post::<Made>("identity", "/projects", &body)?.project.id);
+    match made_once(make, || find_project(session)) {
         // Another step made it in between.
         Err(ApiError::Refused { status: 409, .. }) => find_project(session)?
             .ok_or_else(|| ApiError::Unexpected { service: "identity".into(), cause: "no project".into() }),
-        Err(error) => Err(error),
+        answer => answer,
     }
 }
 
@@ -185,7 +187,8 @@ pub fn ensure_service(session: &Session, wanted: &CatalogService) -> Result<(), 
         Some(id) => id,
         None => {
             let body = json!({"service": {"name": wanted.name, "type": wanted.kind}});
-            session.post::<Made>("identity", "/services", &body)?.service.id
+            let make = || Ok(session.post::<Made>("identity", "/services", &body)?.service.id);
+            made_once(make, || find_service(session, &wanted.kind))?
         }
     };
     let existing = endpoints(session, &id, &wanted.region)?;
@@ -206,7 +209,11 @@ fn ensure_endpoint(
         Some(wrong) => {
             session.patch::<serde_json::Value>("identity", &format!("/endpoints/{}", wrong.id), &endpoint).map(drop)
         }
-        None => session.post::<serde_json::Value>("identity", "/endpoints", &endpoint).map(drop),
+        None => {
+            let make = || session.post::<serde_json::Value>("identity", "/endpoints", &endpoint).map(drop);
+            let is_there = |found: Vec<Endpoint>| found.iter().any(|found| found.interface == interface).then_some(());
+            made_once(make, || Ok(is_there(endpoints(session, service, &wanted.region)?)))
+        }
     }
 }
 

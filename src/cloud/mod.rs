@@ -1,11 +1,12 @@
 //! The OpenStack API: one session, typed answers, and one "ensure" for each kind of resource.
 //!
-//! `session.rs` logs in and calls, `transport.rs` has requests, microversions and limits of time, `error.rs` what a
-//! failed call says, `explain.rs` what that means and what to do, `refusal.rs` which filter found no host, `clouds.rs`
-//! who logs in where. What is asked to see that a service works is in `health.rs`; Keystone's calls in
+//! `session.rs` logs in and calls, `asked_once.rs` has what many want at once, `transport.rs` has requests,
+//! microversions and limits of time, `error.rs` what a failed call says, `explain.rs` what that means and what to do,
+//! `refusal.rs` which filter found no host, `clouds.rs` who logs in where. What is asked to see that a service works is in `health.rs`; Keystone's calls in
 //! `identity.rs`; what users work with in `resource/`. As reversible changes of a plan: a resource in `wanted.rs`, service
 //! users and the catalog in `catalog.rs`.
 
+mod asked_once;
 pub mod catalog;
 pub mod clouds;
 pub mod error;
@@ -19,7 +20,10 @@ pub mod session;
 mod transport;
 pub mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::ApiError;
 pub use id::Id;
 pub use session::{Session, SharedSession};
-pub use transport::{page, status_of};
+pub use transport::{PROBE_LIMIT, page};

@@ -4,14 +4,14 @@
 //! The token lives in memory only: a cache on disk accepts a wrong password as long as an older
 //! token is valid.
 
+use super::asked_once::{Answers, AskedOnce, FAILURE_COUNTS};
 use super::error::ApiError;
-use super::transport::{self, agent, send};
+use super::transport::{self, CALL_LIMIT, Call, LOGIN_LIMIT, LOOK_LIMIT, agent, send};
 use crate::config::secrets::Secret;
 use crate::host::Host;
-use crate::host::look::OneLook;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two tries of a call that may succeed a little later.
@@ -47,7 +47,8 @@ pub struct Session {
     auth_url: String,
     catalog: Vec<(String, String)>,
     who: String,
-    look: Option<Arc<OneLook>>,
+    limit: Duration,
+    answers: Option<Arc<Answers>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -57,29 +58,37 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Logs in.
+    /// Logs in, within `limit`.
     ///
     /// # Errors
     /// Keystone does not answer, or refuses the password (status 401).
-    pub fn login(login: &Login) -> Result<Self, ApiError> {
+    fn login(login: &Login, limit: Duration) -> Result<Self, ApiError> {
         let agent = agent();
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": login.user, "domain": {"id": "default"}, "password": login.password.expose()}}},
             "scope": {"project": {"name": login.project, "domain": {"id": "default"}}}}});
-        let answer = send(&agent, "identity", "POST", &format!("{}/auth/tokens", login.auth_url), None, Some(&body))?;
+        let url = format!("{}/auth/tokens", login.auth_url);
+        let call = Call { service: "identity", method: "POST", url: &url, token: None, body: Some(&body), limit };
+        let answer = send(&agent, &call)?;
         let unexpected = |cause: &str| ApiError::Unexpected { service: "identity".into(), cause: cause.into() };
         let token = answer.token.clone().ok_or_else(|| unexpected("no token in the answer"))?;
         let catalog = catalog(&answer.body, &login.region).ok_or_else(|| unexpected("no catalog in the answer"))?;
         let who = format!("{}@{}", login.user, login.project);
-        Ok(Self { agent, token, auth_url: login.auth_url.clone(), catalog, who, look: None })
+        let auth_url = login.auth_url.clone();
+        Ok(Self { agent, token, auth_url, catalog, who, limit: CALL_LIMIT, answers: None })
+    }
+
+    /// The same session, where each call may take `limit`.
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { limit, ..self.clone() }
     }
 
     /// Reads `path` of a service ("compute", "/servers/detail") as `T`.
     pub fn get<T: DeserializeOwned>(&self, service: &str, path: &str) -> Result<T, ApiError> {
         let ask = || self.call(service, "GET", path, None);
-        let answer = match &self.look {
-            Some(look) => look.answer(format!("{} {service} {path}", self.who), ask)?,
+        let answer = match &self.answers {
+            Some(answers) => answers.get(service, format!("{} {service} {path}", self.who), ask)?,
             None => ask()?,
         };
         serde_json::from_value(answer).map_err(|e| ApiError::unexpected(service, format!("GET {path}: {e}")))
@@ -139,7 +148,8 @@ impl Session {
         body: Option<&Value>,
     ) -> Result<T, ApiError> {
         let url = format!("{}{path}", self.endpoint(service)?);
-        let answer = send(&self.agent, service, method, &url, Some(&self.token), body)?;
+        let call = Call { service, method, url: &url, token: Some(&self.token), body, limit: self.limit };
+        let answer = send(&self.agent, &call)?;
         serde_json::from_value(answer.body)
             .map_err(|e| ApiError::Unexpected { service: service.to_owned(), cause: format!("{method} {path}: {e}") })
     }
@@ -159,17 +169,20 @@ impl Session {
     }
 }
 
-/// A session that is opened when it is needed first, and shared: a login costs Keystone a quarter of a second.
+/// A session that is opened when it is needed first, and shared: a login costs Keystone a quarter of a second. Whoever
+/// asks while somebody logs in gets what comes of that: the session, or the failure.
 #[derive(Clone)]
 pub struct SharedSession {
     login: Login,
-    open: Arc<Mutex<Option<Arc<Session>>>>,
+    login_limit: Duration,
+    look_limit: Duration,
+    open: Arc<AskedOnce<Arc<Session>>>,
 }
 
 impl SharedSession {
     /// Of this login.
     pub fn new(login: Login) -> Self {
-        Self { login, open: Arc::default() }
+        Self { login, login_limit: LOGIN_LIMIT, look_limit: LOOK_LIMIT, open: Arc::default() }
     }
 
     /// Where and as whom it logs in.
@@ -179,26 +192,41 @@ impl SharedSession {
 
     /// Asks something; where that may be the session's fault, once more with a new one.
     pub fn ask<T>(&self, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        match ask(self.session()?.as_ref()) {
+        self.ask_where(Duration::ZERO, ask)
+    }
+
+    /// Asks like [`SharedSession::ask`] what changes nothing. In one look at the host ([`Host::with_snapshot`]) each
+    /// path is read once, and a login that failed is not tried by the next at once.
+    pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let Some(snapshot) = host.snapshot() else { return self.ask(|session| ask(&session.within(self.look_limit))) };
+        let answers = Some(snapshot.memory::<Answers>());
+        self.ask_where(FAILURE_COUNTS, |session| {
+            ask(&Session { answers: answers.clone(), ..session.within(self.look_limit) })
+        })
+    }
+
+    /// Asks with a session, if no login failed in the time `failure_counts` before; once more with a new one where the
+    /// old one is no longer taken.
+    fn ask_where<T>(
+        &self,
+        failure_counts: Duration,
+        ask: impl Fn(&Session) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let login = || self.open.get(failure_counts, || Session::login(&self.login, self.login_limit).map(Arc::new));
+        let session = login()?;
+        match ask(&session) {
             Err(error) if error.may_be_an_old_session() => {
-                self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-                ask(self.session()?.as_ref())
+                // Somebody else may have renewed it already.
+                self.open.forget(|open| Arc::ptr_eq(open, &session));
+                ask(login()?.as_ref())
             }
             answer => answer,
         }
     }
 
-    /// Asks like [`SharedSession::ask`] what changes nothing. In one look of the host
-    /// ([`Host::for_one_look`]) each path is read once.
-    pub fn look<T>(&self, host: &Host, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
-        match host.one_look() {
-            None => self.ask(ask),
-            Some(look) => self.ask(|session| ask(&Session { look: Some(look.clone()), ..session.clone() })),
-        }
-    }
-
     /// Asks like [`SharedSession::ask`], again and again as long as the service may only be starting, until `limit` has
-    /// passed or `go_on` says no.
+    /// passed or `go_on` says no. What creates something looks for it first, by its name: an earlier try may have made
+    /// it.
     pub fn ask_patiently<T>(
         &self,
         limit: Duration,
@@ -214,16 +242,6 @@ impl SharedSession {
                 answer => return answer,
             }
         }
-    }
-
-    fn session(&self) -> Result<Arc<Session>, ApiError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = open.as_ref() {
-            return Ok(session.clone());
-        }
-        let session = Arc::new(Session::login(&self.login)?);
-        *open = Some(session.clone());
-        Ok(session)
     }
 }
 
@@ -241,19 +259,9 @@ fn catalog(body: &Value, region: &str) -> Option<Vec<(String, String)>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_there_is_said_of_the_service() {
-        let login = Login {
-            auth_url: "http://127.0.0.1:1/v3".into(),
-            user: "admin".into(),
-            password: Secret::random().unwrap(),
-            project: "admin".into(),
-            region: "R".into(),
-        };
-        let error = Session::login(&login).unwrap_err();
-        assert!(error.to_string().starts_with("identity does not answer"), "{error}");
+impl SharedSession {
+    /// The same with another limit for a login and for a look.
+    pub(super) fn with_limit(self, limit: Duration) -> Self {
+        Self { login_limit: limit, look_limit: limit, ..self }
     }
 }

@@ -5,7 +5,13 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// How long one call may take: creating a router on a loaded host takes seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long a login may take: a quarter of a second, some seconds on a loaded host.
+pub(super) const LOGIN_LIMIT: Duration = Duration::from_secs(20);
+/// How long a call may take that only looks at what is there.
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(20);
+/// How long a service may take to answer a probe.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the upload of an image may take.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(3600);
 /// How long a server may take to accept a connection.
@@ -23,23 +29,19 @@ pub(super) struct Answer {
     pub token: Option<String>,
 }
 
-/// Asks without a token whether something answers at `url`; the HTTP status, whatever it is.
-pub fn status_of(url: &str) -> Result<u16, String> {
-    match agent().get(url).call() {
-        Ok(response) => Ok(response.status().as_u16()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The body at `url`, asked without a token.
-pub fn page(url: &str) -> Result<(u16, String), String> {
-    let mut response = agent().get(url).call().map_err(|e| e.to_string())?;
-    let body = response.body_mut().read_to_string().map_err(|e| e.to_string())?;
+/// Status and body of what answers at `url` without a token, within [`PROBE_LIMIT`].
+///
+/// # Errors
+/// No answer; any status is one.
+pub fn page(url: &str) -> Result<(u16, String), ApiError> {
+    let failed = |error: ureq::Error| no_answer(url, "GET", PROBE_LIMIT, &error);
+    let mut response = agent_within(PROBE_LIMIT).get(url).call().map_err(failed)?;
+    let body = response.body_mut().read_to_string().map_err(failed)?;
     Ok((response.status().as_u16(), body))
 }
 
 pub(super) fn agent() -> ureq::Agent {
-    agent_within(LIMIT)
+    agent_within(CALL_LIMIT)
 }
 
 fn agent_within(limit: Duration) -> ureq::Agent {
@@ -56,15 +58,20 @@ fn agent_within(limit: Duration) -> ureq::Agent {
         .into()
 }
 
-pub(super) fn send(
-    agent: &ureq::Agent,
-    service: &str,
-    method: &str,
-    url: &str,
-    token: Option<&str>,
-    body: Option<&Value>,
-) -> Result<Answer, ApiError> {
-    let unreachable = |cause: String| ApiError::Unreachable { service: service.to_owned(), cause };
+/// A request to a service.
+pub(super) struct Call<'a> {
+    /// Type of the service in the catalog.
+    pub service: &'a str,
+    pub method: &'a str,
+    pub url: &'a str,
+    pub token: Option<&'a str>,
+    pub body: Option<&'a Value>,
+    /// How long all of it may take, the answer included.
+    pub limit: Duration,
+}
+
+pub(super) fn send(agent: &ureq::Agent, call: &Call) -> Result<Answer, ApiError> {
+    let Call { service, method, url, token, body, limit } = *call;
     let bytes = body.map(|body| body.to_string()).unwrap_or_default();
     let mut request = ureq::http::Request::builder().method(method).uri(url).header("Accept", "application/json");
     if body.is_some() {
@@ -76,17 +83,48 @@ pub(super) fn send(
     if let Some((name, version)) = microversion(service) {
         request = request.header(name, version);
     }
-    let request = request.body(bytes).map_err(|e| unreachable(e.to_string()))?;
-    let response = agent.run(request).map_err(|e| unreachable(e.to_string()))?;
-    answer_of(service, response)
+    let failed = |error: ureq::Error| no_answer(service, method, limit, &error);
+    let request = request.body(bytes).map_err(|e| failed(e.into()))?;
+    let request = agent.configure_request(request).timeout_global(Some(limit)).build();
+    let response = agent.run(request).map_err(failed)?;
+    answer_of(service, response, failed)
 }
 
-fn answer_of(service: &str, mut response: ureq::http::Response<ureq::Body>) -> Result<Answer, ApiError> {
-    let unreachable = |cause: String| ApiError::Unreachable { service: service.to_owned(), cause };
+/// Why no answer came, and whether the request was sent at all.
+fn no_answer(service: &str, method: &str, limit: Duration, error: &ureq::Error) -> ApiError {
+    use ureq::{Error, Timeout};
+    let (service, cause) = (service.to_owned(), error.to_string());
+    match error {
+        Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+            let cause = format!("no connection within {} s", CONNECT_LIMIT.as_secs());
+            ApiError::Unreachable { service, cause }
+        }
+        Error::Timeout(_) => {
+            ApiError::Unanswered { service, cause: format!("no answer to {method} within {} s", limit.as_secs()) }
+        }
+        Error::Io(io) if was_not_sent(io.kind()) => ApiError::Unreachable { service, cause },
+        Error::HostNotFound | Error::ConnectionFailed | Error::Http(_) | Error::BadUri(_) => {
+            ApiError::Unreachable { service, cause }
+        }
+        _ => ApiError::Unanswered { service, cause },
+    }
+}
+
+/// Errors of connect(2); all others come behind it.
+fn was_not_sent(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
+}
+
+fn answer_of(
+    service: &str,
+    mut response: ureq::http::Response<ureq::Body>,
+    failed: impl Fn(ureq::Error) -> ApiError,
+) -> Result<Answer, ApiError> {
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (status, request, token) =
         (response.status().as_u16(), header("x-openstack-request-id"), header("x-subject-token"));
-    let text = response.body_mut().read_to_string().map_err(|e| unreachable(e.to_string()))?;
+    let text = response.body_mut().read_to_string().map_err(failed)?;
     let answer = Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), request, token };
     if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refused(service, answer, &text)) }
 }
@@ -106,9 +144,9 @@ pub(super) fn upload(
         .header("X-Auth-Token", token)
         .header("Content-Type", "application/octet-stream")
         .header("Content-Length", size.to_string());
-    let response = request.send(ureq::SendBody::from_reader(&mut counted));
-    let response = response.map_err(|e| ApiError::Unreachable { service: service.to_owned(), cause: e.to_string() })?;
-    answer_of(service, response).map(drop)
+    let failed = |error: ureq::Error| no_answer(service, "PUT", UPLOAD_LIMIT, &error);
+    let response = request.send(ureq::SendBody::from_reader(&mut counted)).map_err(failed)?;
+    answer_of(service, response, failed).map(drop)
 }
 
 /// A reader that tells how much was read.

@@ -2,7 +2,7 @@
 //! kinds stay when they are no longer declared: `when_orphaned`.
 
 use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
-use crate::cloud::resource::{self, Kind, Look, Removed, Resource};
+use crate::cloud::resource::{self, Comparison, Kind, Removed, Resource};
 use crate::cloud::{ApiError, SharedSession};
 use crate::cloud::{clouds, refusal};
 use crate::host::{Error, Host, Result, sql};
@@ -54,11 +54,11 @@ impl Action for Wanted {
         if !(self.stands)(host) {
             return Ok(Checked::Later("when the cloud is there".into()));
         }
-        match self.session.look(host, |session| self.resource.look(session)) {
-            Ok(Look::Right) => Ok(Checked::Done),
-            Ok(Look::Missing) => Ok(Checked::needed("make it")),
-            Ok(Look::Differs(how)) => Ok(Checked::needed(how)),
-            Ok(Look::Later(when)) => Ok(Checked::Later(when)),
+        match self.session.look(host, |session| self.resource.compare(session)) {
+            Ok(Comparison::Same) => Ok(Checked::Done),
+            Ok(Comparison::Missing) => Ok(Checked::needed("make it")),
+            Ok(Comparison::Differs(how)) => Ok(Checked::needed(how)),
+            Ok(Comparison::Later(when)) => Ok(Checked::Later(when)),
             Err(error) if error.is_transient() => Ok(Checked::Later("when the cloud answers".into())),
             Err(ApiError::NoService(_)) => Ok(Checked::Later("when the cloud is complete".into())),
             Err(ApiError::Missing { kind, name }) => Ok(Checked::Later(format!("when {kind} {name} is there"))),

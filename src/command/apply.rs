@@ -64,7 +64,7 @@ pub(super) fn prepare(session: &Session, installation: &Installation) -> Result<
         session.ui.document("apply", json!({"changed": 0, "seconds": 0.0, "steps": []}));
         return Ok(false);
     }
-    refuse_stops(session, &installation.reach_findings()?)?;
+    refuse_stops(session, &installation.wire_findings())?;
     session.ui.say(text::plan_summary(&plan));
     let note = "What was there before is kept; gpucloud-install uninstall puts it back.";
     match session.ui.asks_nothing() || !session.ui.is_interactive() {

@@ -2,20 +2,24 @@
 //! of its own: where apply would change something, something is wrong.
 
 use super::Session;
-use crate::action::Checked;
-use crate::checks;
-use crate::config::{Config, profile};
+use crate::checks::{self, CHECKS};
+use crate::cli::Doctor;
+use crate::config::{Config, EngineName, profile};
 use crate::ending::Ending;
+use crate::engine::engine;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::finding::{Finding, Level};
+use crate::finding::{Described, Level};
 use crate::host::files;
-use crate::installation::{Installation, OpenPort, require_root};
-use crate::recovery::health;
+use crate::installation::{Installation, require_root};
+use crate::recovery::damage;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
+pub(super) fn run(session: &Session, options: &Doctor) -> Result<Ending, Failure> {
+    if options.list {
+        return Ok(list(session));
+    }
     let applied = Config::load_applied(&session.host)?.is_some();
     let installation = match Installation::load_applied(&session.host)? {
         Some(installation) => installation,
@@ -23,11 +27,9 @@ pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     };
     let journal = installation.journal()?;
     let mut findings = installation.findings(&journal)?;
-    findings.extend(installation.reach_findings()?);
+    findings.extend(installation.wire_findings());
     if applied {
-        findings.extend(damage(&installation)?);
-        findings.extend(silent_layers(&installation));
-        findings.extend(installation.open_ports().into_iter().map(open_port));
+        findings.extend(damage::findings(&installation)?);
     }
     let worst = checks::worst(&findings);
     session.ui.document("doctor", json!({"findings": findings}));
@@ -36,6 +38,18 @@ pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
         session.ui.say(verdict(worst));
     }
     Ok(if worst == Level::Stop { Ending::Failed } else { Ending::Done })
+}
+
+/// Every check there is, of each engine too; asks nothing.
+fn list(session: &Session) -> Ending {
+    let mut all: Vec<Described> = CHECKS.iter().map(|check| check.described).collect();
+    all.extend(EngineName::ALL.iter().flat_map(|name| engine(*name).checks()));
+    all.extend(damage::CHECKS);
+    session.ui.document("doctor", json!({"checks": all}));
+    if !session.ui.is_json() {
+        session.ui.say(text::checks(&all));
+    }
+    Ending::Done
 }
 
 /// Before anything was applied: today's answers; without any, those that a profile would give.
@@ -54,42 +68,4 @@ fn verdict(worst: Level) -> &'static str {
         Level::Warn => "It works; read the warnings.",
         Level::Stop => "Something is wrong: see above.",
     }
-}
-
-/// What apply would change on a machine that was applied is damage; what it would only look at again is not.
-fn damage(installation: &Installation) -> Result<Vec<Finding>, Failure> {
-    let plan = installation.plan(&installation.journal()?)?;
-    let pending = plan.steps.into_iter().flat_map(|step| {
-        let only_again = move |checked: &Checked| step.step.closing && matches!(checked, Checked::Later(_));
-        step.actions.into_iter().filter(move |action| action.is_pending() && !only_again(&action.checked))
-    });
-    let finding = |action: crate::plan::PlannedAction| {
-        let detail = match action.checked {
-            Checked::Needed(change) => change.summary,
-            Checked::Later(why) => why,
-            Checked::Blocked(finding) => finding.what,
-            Checked::Done => String::new(),
-        };
-        Finding::stop("damage", format!("{}: {detail}", action.id), "gpucloud-install apply mends it")
-    };
-    Ok(pending.map(finding).collect())
-}
-
-fn open_port(port: OpenPort) -> Finding {
-    let OpenPort { port, service, purpose, open_to } = port;
-    Finding::pass("port", format!("{port} ({service}, {purpose}) is open to {}", open_to.join(", ")))
-}
-
-fn silent_layers(installation: &Installation) -> Vec<Finding> {
-    let layers = health::layers(installation).into_iter();
-    layers
-        .map(|layer| match layer.healthy {
-            true => Finding::pass("service", format!("{}: {}", layer.name, layer.detail)),
-            false => Finding::stop(
-                "service",
-                format!("{}: {}", layer.name, layer.detail),
-                "gpucloud-install apply starts it",
-            ),
-        })
-        .collect()
 }

@@ -71,7 +71,7 @@ fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Resul
         Some(Command::Plan(options)) => ("plan", plan::run(session, &options)),
         Some(Command::Apply(options)) => ("apply", apply::run(session, &options)),
         Some(Command::Status) => ("status", status::run(session)),
-        Some(Command::Doctor) => ("doctor", doctor::run(session)),
+        Some(Command::Doctor(options)) => ("doctor", doctor::run(session, &options)),
         Some(Command::Recover) => ("recover", recover::run(session)),
         Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
         Some(Command::Network(options)) => ("network", network::run(session, &options)),

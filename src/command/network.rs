@@ -139,7 +139,7 @@ fn apply_network(session: &Session, options: &NetworkApply) -> Result<Ending, Fa
         session.ui.say("Nothing to do: the network is what the answers say.");
         return Ok(Ending::Done);
     }
-    apply::refuse_stops(session, &installation.network_findings()?)?;
+    apply::refuse_stops(session, &installation.network_findings())?;
     session.ui.say(text::plan(&plan, false));
     session.consent("Go ahead?", true)?;
     // What was seen is what is done: each action looks again before it changes anything.

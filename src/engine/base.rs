@@ -2,7 +2,7 @@
 //! service, the note of what was applied).
 
 use super::Order;
-use super::probe::Prober;
+use super::probe::{self, Prober, ROUND_LIMIT};
 use super::service::Service;
 use crate::action::account::{Member, SystemGroup};
 use crate::action::directory::Directory;
@@ -11,6 +11,7 @@ use crate::action::symlink::Symlink;
 use crate::action::task::{self, Task};
 use crate::action::unit::{Enabled, Started};
 use crate::action::{Action, ActionId, Change, Checked};
+use crate::complaint::Complaint;
 use crate::content::Content;
 use crate::failure::Failure;
 use crate::host::{Error, Host};
@@ -20,7 +21,7 @@ use crate::template::Templates;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The step with which everything begins.
 pub const STEP: &str = "prepare";
@@ -29,6 +30,7 @@ pub const ADMIN_GROUP: &str = "gpucloud-admin";
 
 /// How long the last look may take until all layers are content: nova-compute reports every ten seconds.
 const HEALTHY_LIMIT: Duration = Duration::from_secs(300);
+const HEALTHY_POLL: Duration = Duration::from_millis(250);
 /// Where units and the continuation after a boot find this program.
 const OWN_PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 /// Where a package of the distribution's kind puts it.
@@ -98,31 +100,98 @@ pub fn finish(
 
 /// Waits until every service answers.
 pub fn healthy(services: Vec<Service>, prober: Arc<Prober>) -> Task {
-    let services = Arc::new(services);
     let (services_again, prober_again) = (services.clone(), prober.clone());
     let probe = move |host: &Host| {
         let needed = |complaint| Checked::Needed(Change::new(format!("wait until healthy; now: {complaint}")));
-        Ok(first_complaint(&services, &prober, host).map_or(Checked::Done, needed))
+        Ok(words(&complaints(host, &services, &prober, ROUND_LIMIT)).map_or(Checked::Done, needed))
     };
-    let work = move |host: &Host| {
-        let mut complaint = String::new();
-        let wait = host.wait_until("a healthy cloud", HEALTHY_LIMIT, Duration::from_millis(250), || {
-            complaint = first_complaint(&services_again, &prober_again, host).unwrap_or_default();
-            Ok(complaint.is_empty())
-        });
-        wait.map_err(|error| match error {
-            Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({complaint})"), seconds },
-            other => other,
-        })
-    };
+    let work = move |host: &Host| wait_healthy(host, &services_again, &prober_again, HEALTHY_LIMIT);
     Task::new(ActionId::new("healthy", "cloud"), "See that every service answers", probe, work)
         .at_runtime()
         .asking_the_running_system()
 }
 
-fn first_complaint(services: &[Service], prober: &Prober, host: &Host) -> Option<String> {
-    services.iter().find_map(|service| {
-        let answer = prober.ask(host, &service.unit, &service.probe);
-        answer.err().map(|complaint| format!("{}: {complaint}", service.id))
+/// Asks all; then those that complained, until they are content, and all again: a round of all is the last word.
+fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: Duration) -> Result<(), Error> {
+    let end = Instant::now() + limit;
+    let (mut asked, mut last) = (services.to_vec(), String::new());
+    let waited = host.wait_until("a healthy cloud", limit, HEALTHY_POLL, || {
+        let left = end.saturating_duration_since(Instant::now());
+        let complaints = complaints(host, &asked, prober, left);
+        let healthy = complaints.is_empty() && asked.len() == services.len();
+        last = words(&complaints).unwrap_or_default();
+        if let Some((service, complaint)) = complaints.iter().find(|(_, complaint)| !complaint.wait) {
+            return Err(never(service, complaint));
+        }
+        asked = complaints.into_iter().map(|(service, _)| service).collect();
+        if asked.is_empty() {
+            asked = services.to_vec();
+        }
+        Ok(healthy)
+    });
+    waited.map_err(|error| match error {
+        Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },
+        other => other,
     })
+}
+
+/// What waiting does not mend.
+fn never(service: &Service, complaint: &Complaint) -> Error {
+    Error::Explained {
+        what: format!("{}: {}", service.id, complaint.what),
+        evidence: complaint.evidence.clone(),
+        next: "gpucloud-install doctor looks for the cause".into(),
+        retry: false,
+    }
+}
+
+/// The services that complain, each with its complaint.
+fn complaints(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: Duration) -> Vec<(Service, Complaint)> {
+    let prober = prober.clone();
+    let ask = move |host: &Host, service: &Service| prober.ask(host, &service.unit, &service.probe);
+    let answers = probe::ask_all(host, services, limit, ask);
+    services.iter().cloned().zip(answers).filter_map(|(service, answer)| Some((service, answer?))).collect()
+}
+
+/// The first complaint, and how many there are beside it.
+fn words(complaints: &[(Service, Complaint)]) -> Option<String> {
+    let (service, complaint) = complaints.first()?;
+    let more = if complaints.len() > 1 { format!("; and {} more", complaints.len() - 1) } else { String::new() };
+    Some(format!("{}: {complaint}{more}", service.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::sample;
+    use crate::engine::Engine;
+    use crate::engine::native::Native;
+    use crate::engine::probe::Probe;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// Seven services with this probe.
+    fn services(probe: &Probe) -> Vec<Service> {
+        let all = Native.services(&sample()).into_iter().take(7);
+        all.map(|service| Service { probe: probe.clone(), ..service }).collect()
+    }
+
+    #[test]
+    fn services_that_accept_and_are_silent_hold_nobody_longer_than_the_limit() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let probe = Probe::Api { port: listener.local_addr().unwrap().port(), path: "/", service: None };
+        let (begin, limit) = (Instant::now(), Duration::from_secs(2));
+        let prober = Arc::new(Prober::at(Ipv4Addr::LOCALHOST));
+        let error = wait_healthy(&Host::live(), &services(&probe), &prober, limit).unwrap_err().to_string();
+        assert!(begin.elapsed() < limit + Duration::from_secs(2), "it took {:?}", begin.elapsed());
+        let first = services(&probe)[0].id;
+        assert!(error.contains("a healthy cloud") && error.contains(&format!("({first}: it has not")), "{error}");
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_is_not_waited_for() {
+        let (begin, prober) = (Instant::now(), Arc::new(Prober::at(Ipv4Addr::LOCALHOST)));
+        let error = wait_healthy(&Host::live(), &services(&Probe::NetworkAgents), &prober, HEALTHY_LIMIT).unwrap_err();
+        assert!(error.to_string().contains("password is not known"), "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 }

@@ -6,7 +6,7 @@
 
 pub mod base;
 pub mod devstack;
-mod holdings;
+pub mod holdings;
 pub mod native;
 pub mod openvswitch;
 pub mod packages;
@@ -19,7 +19,7 @@ use crate::config::secrets::Secrets;
 use crate::config::{Config, EngineName};
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::finding::Finding;
+use crate::finding::{Described, Finding};
 use crate::host::Host;
 use crate::plan::Step;
 use probe::Prober;
@@ -89,6 +89,9 @@ pub struct Order<'a> {
 
 /// A way to install OpenStack.
 pub trait Engine: Send + Sync {
+    /// What [`Engine::suits`] looks at.
+    fn checks(&self) -> &'static [Described];
+
     /// Whether this machine suits it.
     fn suits(&self, facts: &Facts) -> Vec<Finding>;
 

@@ -28,6 +28,8 @@ pub struct Filters {
     pub opened: Vec<String>,
     /// Whether rules are loaded by the old kernel interface, which nft does not show.
     pub legacy: bool,
+    /// Why what is loaded in the kernel could not be listed, if so: then only settings are known.
+    pub unread: Option<String>,
 }
 
 impl Filters {
@@ -40,12 +42,13 @@ impl Filters {
 /// Reads them; in a captured tree only settings are known.
 pub fn read(host: &Host) -> Result<Filters> {
     if !host.is_live() {
-        return Ok(Filters { dropping: by_settings(host)?, opened: opened(host)?, ..Filters::default() });
+        let unread = Some("a captured tree has no loaded rules".to_owned());
+        return Ok(Filters { dropping: by_settings(host)?, opened: opened(host)?, unread, ..Filters::default() });
     }
     let mut dropping = by_settings(host)?;
     // Where there is no table but ours, there is nothing to list.
     let alone = nft::tables()?.iter().all(|table| table == crate::paths::TABLE);
-    let listed = if alone { Vec::new() } else { list(host) };
+    let (listed, unread) = if alone { (Vec::new(), None) } else { list(host) };
     for filter in in_listing(&listed) {
         if !dropping.iter().any(|known| known.owner == filter.owner && known.hook == filter.hook) {
             dropping.push(filter);
@@ -60,12 +63,16 @@ pub fn read(host: &Host) -> Result<Filters> {
         masquerades: iptables::masquerades(host),
         opened,
         legacy: iptables::has_legacy_tables(host)?,
+        unread,
     })
 }
 
-/// All tables, as `nft` lists them; none where it cannot.
-fn list(host: &Host) -> Vec<Value> {
-    objects(&Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host).unwrap_or_default())
+/// All tables, as `nft` lists them; where it cannot, why not.
+fn list(host: &Host) -> (Vec<Value>, Option<String>) {
+    match Command::new("nft").args(["-j", "list", "ruleset"]).quiet().read(host) {
+        Ok(listed) => (objects(&listed), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    }
 }
 
 fn objects(listed: &str) -> Vec<Value> {

@@ -13,6 +13,8 @@ use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use nix::errno::Errno;
 use std::ffi::CStr;
+use std::ops::Deref;
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -31,6 +33,31 @@ pub enum Kvm {
     NoPermission,
     /// It is there and does not work; the text says at which step.
     Broken(String),
+}
+
+/// The verdict on this machine; a guest is run when it is read first, and only then.
+#[derive(Debug, Clone, Default)]
+pub struct OnDemand(OnceLock<Kvm>);
+
+impl Deref for OnDemand {
+    type Target = Kvm;
+
+    fn deref(&self) -> &Kvm {
+        self.0.get_or_init(prove)
+    }
+}
+
+impl From<Kvm> for OnDemand {
+    /// A verdict that is known.
+    fn from(verdict: Kvm) -> Self {
+        Self(verdict.into())
+    }
+}
+
+impl serde::Serialize for OnDemand {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
 }
 
 /// Runs a guest of four instructions on `/dev/kvm`, for at most [`TIME_LIMIT`].
@@ -161,6 +188,14 @@ mod tests {
             assert_eq!(verdict, Kvm::NoDevice);
         }
         assert!((0..20).all(|_| prove() == verdict), "{verdict:?}");
+    }
+
+    #[test]
+    fn no_guest_runs_before_somebody_reads() {
+        let verdict = OnDemand::default();
+        assert!(verdict.clone().0.get().is_none() && format!("{verdict:?}").contains("uninit"));
+        assert_eq!(*verdict, prove());
+        assert!(verdict.0.get().is_some() && *OnDemand::from(Kvm::Works) == Kvm::Works);
     }
 
     #[test]

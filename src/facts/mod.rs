@@ -38,7 +38,7 @@ pub struct Facts {
     /// Display devices.
     pub displays: Vec<pci::Display>,
     /// Whether KVM works.
-    pub kvm: kvm::Kvm,
+    pub kvm: kvm::OnDemand,
     /// Databases, queues and clouds that are here already.
     pub software: software::Software,
     /// The administrator's own sections for DevStack's local.conf; they may hold secrets.
@@ -48,7 +48,7 @@ pub struct Facts {
 
 impl Facts {
     /// Looks at everything but what takes its time: the outside network ([`reach`]), and who listens where
-    /// ([`listeners`]).
+    /// ([`listeners`]). Whether KVM works is proved when it is read first.
     pub fn gather(host: &Host) -> Result<Self> {
         Ok(Self {
             live: host.is_live(),
@@ -58,7 +58,7 @@ impl Facts {
             network: network::probe(host)?,
             filters: filters::read(host)?,
             displays: pci::displays(host)?,
-            kvm: if host.is_live() { kvm::prove() } else { kvm::Kvm::NoDevice },
+            kvm: if host.is_live() { kvm::OnDemand::default() } else { kvm::Kvm::NoDevice.into() },
             software: software::read(host)?,
             own_devstack_lines: software::own_devstack_lines(host)?,
         })

@@ -2,11 +2,14 @@
 //!
 //! Which servers those are is read from the machine's own settings (apt sources, pip's index); none is named here.
 
+use crate::host::command::Command;
 use crate::host::{Host, Result, files, http};
+use crate::ini;
 use serde::Serialize;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 
 /// How long one server may take to accept a connection.
@@ -67,19 +70,23 @@ pub fn probe(host: &Host) -> Result<Vec<Server>> {
     let targets = targets(host)?;
     Ok(std::thread::scope(|scope| {
         let tries: Vec<_> = targets.iter().map(|target| scope.spawn(|| attempt(target))).collect();
-        tries.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+        tries.into_iter().filter_map(|thread| thread.join().ok()).collect()
     }))
 }
 
-fn attempt(target: &Target) -> Option<Server> {
-    let (host, port) = host_and_port(&target.url)?;
+fn attempt(target: &Target) -> Server {
+    let Some((host, port)) = host_and_port(&target.url) else {
+        let problem = Some(Problem::Unresolved("it is no address of a server".into()));
+        let (purpose, host) = (target.purpose.to_owned(), target.url.clone());
+        return Server { purpose, host, port: 0, problem, clock_ahead: None };
+    };
     let problem = match (host.as_str(), port).to_socket_addrs() {
         Err(error) => Some(Problem::Unresolved(error.to_string())),
         Ok(addresses) => connect(addresses.collect()),
     };
     let said = if problem.is_none() { greet(target) } else { Ok(None) };
     let (clock_ahead, untrusted) = said.map_or_else(|problem| (None, Some(problem)), |ahead| (ahead, None));
-    Some(Server { purpose: target.purpose.to_owned(), host, port, problem: problem.or(untrusted), clock_ahead })
+    Server { purpose: target.purpose.to_owned(), host, port, problem: problem.or(untrusted), clock_ahead }
 }
 
 fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
@@ -122,7 +129,7 @@ fn targets(host: &Host) -> Result<Vec<Target>> {
     };
     found.extend(pip_index(host)?.map(|url| ("OpenStack's packages", url)));
     found.sort();
-    found.dedup_by_key(|(purpose, url)| (*purpose, host_and_port(url)));
+    found.dedup_by_key(|(purpose, url)| (*purpose, host_and_port(url).ok_or(url.clone())));
     Ok(found.into_iter().map(|(purpose, url)| Target { purpose, url, trusted: trusted.clone() }).collect())
 }
 
@@ -132,12 +139,20 @@ fn proxy(host: &Host) -> Option<String> {
     names.filter_map(|name| std::env::var(name).ok()).find(|url| !url.is_empty())
 }
 
-/// The proxy in apt's own settings: `Acquire::http::Proxy "http://...";` (apt.conf(5)).
+/// The proxy in apt's own settings, as apt understands them: they nest, and have comments of three kinds (apt.conf(5)).
 fn apt_proxy(host: &Host) -> Result<Option<String>> {
-    let files = apt_proxy_files(host)?;
-    let lines = files.iter().flat_map(|(_, text)| text.lines()).map(str::trim);
-    let lines = lines.filter(|line| !line.starts_with("//") && line.contains("Proxy"));
-    Ok(lines.filter_map(|line| line.split('"').nth(1)).find(|url| url.contains("://")).map(str::to_owned))
+    if !host.is_live() {
+        return Ok(None);
+    }
+    let dump = Command::new("apt-config").args(["dump", "--format=%f=%v%n", "Acquire"]).quiet().read(host)?;
+    Ok(proxy_in(&dump))
+}
+
+/// "DIRECT" is none; one for a single server (`Acquire::http::Proxy::HOST`) is not apt's.
+fn proxy_in(dump: &str) -> Option<String> {
+    let value = |name: &str| dump.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let proxies = ["Acquire::https::Proxy", "Acquire::http::Proxy"].into_iter().filter_map(value);
+    proxies.filter(|url| url.contains("://")).map(str::to_owned).next()
 }
 
 /// Those of apt's settings that name a proxy, with their text.
@@ -180,18 +195,16 @@ pub fn pip_index(host: &Host) -> Result<Option<String>> {
         return Ok(Some(url));
     }
     let text = files::read_text(host, "/etc/pip.conf")?.unwrap_or_default();
-    let value = text.lines().find_map(|line| line.trim().strip_prefix("index-url")?.trim().strip_prefix('='));
-    Ok(value.map(|url| url.trim().to_owned()))
+    Ok(ini::values(&text, "global", "index-url").first().map(|url| (*url).to_owned()))
 }
 
+/// Of a URL, or of a proxy without a scheme ("proxy.example:3128").
 fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?.rsplit('@').next()?;
-    let default = if scheme == "https" { 443 } else { 80 };
-    match authority.rsplit_once(':') {
-        Some((name, port)) => Some((name.to_owned(), port.parse().ok()?)),
-        None => Some((authority.to_owned(), default)),
-    }
+    let uri: Uri = url.parse().ok()?;
+    // A literal IPv6 address has brackets in a URL, and none for the resolver.
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    Some((host, uri.port_u16().unwrap_or(default)))
 }
 
 #[cfg(test)]
@@ -217,14 +230,21 @@ mod tests {
     }
 
     #[test]
-    fn apts_own_proxy_is_tried_in_the_place_of_its_servers() {
+    fn apts_own_proxy_is_the_one_for_all_servers() {
+        let proxy = |dump: &str| proxy_in(dump);
+        let one = "Acquire::http=\nAcquire::http::Proxy=http://proxy.example:3128\n";
+        assert_eq!(proxy(one).as_deref(), Some("http://proxy.example:3128"));
+        assert_eq!(proxy("Acquire::http::Proxy::mirror.example=http://other.example:1\n"), None);
+        assert_eq!(proxy("Acquire::http::Proxy=DIRECT\n"), None);
+    }
+
+    #[test]
+    fn pips_index_is_that_of_its_own_section() {
         let dir = tempfile::tempdir().unwrap();
         let host = Host::at(dir.path());
-        let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
-        put("/etc/apt/sources.list", "deb http://mirror.example/debian bookworm main\n");
-        put("/etc/apt/apt.conf.d/90proxy", "// none\nAcquire::http::Proxy \"http://proxy.example:3128\";\n");
-        let urls: Vec<String> = targets(&host).unwrap().into_iter().map(|target| target.url).collect();
-        assert_eq!(urls, ["http://proxy.example:3128"]);
+        let text = "[search]\nindex-url = http://old.example\n[global]\nindex-url= https://index.example/simple\n";
+        files::write(&host, Path::new("/etc/pip.conf"), text.as_bytes(), 0o644, None).unwrap();
+        assert_eq!(pip_index(&host).unwrap().as_deref(), Some("https://index.example/simple"));
     }
 
     #[test]
@@ -240,7 +260,7 @@ mod tests {
                 );
             }
         });
-        let server = attempt(&Target { purpose: "x", url, trusted: RootCerts::WebPki }).unwrap();
+        let server = attempt(&Target { purpose: "x", url, trusted: RootCerts::WebPki });
         assert!(server.problem.is_none() && server.clock_ahead.unwrap() > 365 * 24 * 3600, "{server:?}");
     }
 
@@ -248,13 +268,18 @@ mod tests {
     fn a_url_gives_name_and_port() {
         assert_eq!(host_and_port("https://u:p@mirror.example:8443/x"), Some(("mirror.example".into(), 8443)));
         assert_eq!(host_and_port("http://mirror.example/x"), Some(("mirror.example".into(), 80)));
+        assert_eq!(host_and_port("https://[2001:db8::1]/x"), Some(("2001:db8::1".into(), 443)));
+        assert_eq!(host_and_port("http://[::1]:80"), Some(("::1".into(), 80)));
+        assert_eq!(host_and_port("proxy.example:3128"), Some(("proxy.example".into(), 3128)));
     }
 
     #[test]
     fn a_name_without_an_address_is_told_from_a_server_that_is_silent() {
         let target = |url: &str| Target { purpose: "x", url: url.into(), trusted: RootCerts::WebPki };
-        let problem = |url: &str| attempt(&target(url)).unwrap().problem;
+        let problem = |url: &str| attempt(&target(url)).problem;
         assert!(matches!(problem("http://no-such-name.invalid/"), Some(Problem::Unresolved(_))));
         assert!(matches!(problem("http://127.0.0.1:1/"), Some(Problem::Unreachable(_))));
+        assert!(matches!(problem("http://[::1]:1/"), Some(Problem::Unreachable(_))));
+        assert!(matches!(problem("http:// mirror/"), Some(Problem::Unresolved(_))), "nothing is left out in silence");
     }
 }

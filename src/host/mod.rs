@@ -15,11 +15,11 @@ pub mod git;
 pub mod http;
 pub mod iptables;
 pub mod links;
-pub mod look;
 pub mod nft;
 pub mod nspawn;
 pub mod ovs;
 pub mod packages;
+pub mod snapshot;
 pub mod sql;
 pub mod sysctl;
 pub mod systemd;
@@ -198,7 +198,7 @@ pub struct Host {
     uncut: Option<Arc<Uncut>>,
     masks: Arc<Vec<String>>,
     kill_point: Option<Arc<KillPoint>>,
-    look: Option<Arc<look::OneLook>>,
+    snapshot: Option<Arc<snapshot::Snapshot>>,
 }
 
 impl Host {
@@ -216,7 +216,7 @@ impl Host {
             uncut: None,
             masks: Arc::default(),
             kill_point: None,
-            look: None,
+            snapshot: None,
         }
     }
 
@@ -239,17 +239,18 @@ impl Host {
         Self { kill_point: Some(kill_point), ..self.clone() }
     }
 
-    /// The same host for one look, while nothing is changed. Systemd is asked about all of `units` now and not again,
-    /// since each question costs a process; where it cannot be asked, each question says so itself.
-    pub fn for_one_look(&self, units: &[&str]) -> Self {
+    /// The same host with a snapshot, for one look at all of it while nothing is changed. Systemd is asked about all of
+    /// `units` now and not again, since each question costs a process; where it cannot be asked, each question says so
+    /// itself.
+    pub fn with_snapshot(&self, units: &[&str]) -> Self {
         let statuses = systemd::status(self, units).unwrap_or_default();
-        let look = look::OneLook::with_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));
-        Self { look: Some(Arc::new(look)), ..self.clone() }
+        let snapshot = snapshot::Snapshot::of_units(units.iter().map(|unit| (*unit).to_owned()).zip(statuses));
+        Self { snapshot: Some(Arc::new(snapshot)), ..self.clone() }
     }
 
     /// What is remembered, where this is one look.
-    pub fn one_look(&self) -> Option<&Arc<look::OneLook>> {
-        self.look.as_ref()
+    pub fn snapshot(&self) -> Option<&snapshot::Snapshot> {
+        self.snapshot.as_deref()
     }
 
     /// Whether this is the running system.

@@ -112,6 +112,11 @@ pub fn connect() -> Result<Option<Sql>, SqlError> {
     Sql::connect(Path::new(DEFAULT_SOCKET))
 }
 
+/// The same, where each answer may take `limit`.
+pub fn connect_within(limit: Duration) -> Result<Option<Sql>, SqlError> {
+    Sql::connect_within(Path::new(DEFAULT_SOCKET), limit)
+}
+
 /// The same where there must be one.
 ///
 /// # Errors
@@ -126,11 +131,15 @@ impl Sql {
     /// # Errors
     /// Root has a password instead of `unix_socket` (MariaDB's error 1045), or this process is not root's (1698).
     pub fn connect(socket: &Path) -> Result<Option<Self>, SqlError> {
+        Self::connect_within(socket, LIMIT)
+    }
+
+    fn connect_within(socket: &Path, limit: Duration) -> Result<Option<Self>, SqlError> {
         let options = OptsBuilder::new()
             .user(Some("root"))
             .socket(Some(socket.to_string_lossy()))
-            .read_timeout(Some(LIMIT))
-            .write_timeout(Some(LIMIT))
+            .read_timeout(Some(limit))
+            .write_timeout(Some(limit))
             .max_allowed_packet(Some(MAX_PACKET_BYTES))
             .prefer_socket(false);
         match Conn::new(options) {
@@ -164,6 +173,24 @@ impl Sql {
         let sql = format!("SELECT COUNT(*) FROM {database}.{table} WHERE {condition}");
         let rows: Vec<u64> = self.query(&format!("count the rows of {database}.{table}"), &sql)?;
         Ok(rows.into_iter().next().unwrap_or(0))
+    }
+
+    /// The same with a value for each `?` of `condition`.
+    pub fn count_with(
+        &self,
+        database: &Identifier,
+        table: &Identifier,
+        condition: &str,
+        values: &[&str],
+    ) -> Result<u64, SqlError> {
+        let sql = format!("SELECT COUNT(*) FROM {database}.{table} WHERE {condition}");
+        let values: Vec<mysql::Value> = values.iter().map(mysql::Value::from).collect();
+        let count: Option<u64> = self
+            .0
+            .borrow_mut()
+            .exec_first(sql, values)
+            .map_err(|error| failed(&format!("count the rows of {database}.{table}"), &error))?;
+        Ok(count.unwrap_or(0))
     }
 
     /// Whether this is the password stored for `name`@`host`. False where there is no account.
@@ -333,6 +360,16 @@ mod tests {
         assert!(gives("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`"));
         assert!(!gives("GRANT SELECT ON `nova\\_api`.* TO `nova`@`127.0.0.1`"));
         assert!(!gives("GRANT ALL PRIVILEGES ON `nova`.* TO `nova`@`127.0.0.1`"));
+    }
+
+    #[test]
+    fn a_server_that_is_silent_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let begin = std::time::Instant::now();
+        assert!(Sql::connect_within(&socket, Duration::from_secs(1)).is_err());
+        assert!(begin.elapsed() < Duration::from_secs(3), "it took {:?}", begin.elapsed());
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn status(host: &Host, units: &[&str]) -> Result<Vec<UnitStatus>> {
 
 /// What systemd says of one unit.
 pub fn unit(host: &Host, unit: &str) -> Result<UnitStatus> {
-    if let Some(status) = host.one_look().and_then(|look| look.unit(unit)) {
+    if let Some(status) = host.snapshot().and_then(|snapshot| snapshot.unit(unit)) {
         return Ok(status.clone());
     }
     Ok(status(host, &[unit])?.into_iter().next().unwrap_or_default())

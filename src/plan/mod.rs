@@ -182,7 +182,7 @@ fn is_left_over(entry: &Entry) -> bool {
 }
 
 fn check_all(steps: Vec<Step>, host: &Host, journal: &Journal) -> std::result::Result<Vec<PlannedStep>, PlanError> {
-    let host = &host.for_one_look(&units(&steps));
+    let host = &host.with_snapshot(&units(&steps));
     let next = AtomicUsize::new(0);
     let results: Vec<OnceLock<Vec<CheckResult>>> = steps.iter().map(|_| OnceLock::new()).collect();
     let check_some = || {

@@ -1,6 +1,7 @@
 //! The state of each layer: a unit that runs proves nothing, an answer does.
 
-use crate::engine::probe::Prober;
+use crate::complaint::Complaint;
+use crate::engine::probe::{self, Prober, ROUND_LIMIT};
 use crate::engine::service::{Layer, Service};
 use crate::host::{Host, systemd};
 use crate::installation::Installation;
@@ -22,12 +23,8 @@ pub struct LayerHealth {
 pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let services = installation.engine.services(&installation.config);
     let prober = installation.prober();
-    let complaints: Vec<Option<String>> = std::thread::scope(|scope| {
-        let prober = &prober;
-        let ask = |service| scope.spawn(move || complaint(&installation.host, prober, service));
-        let asked: Vec<_> = services.iter().map(ask).collect();
-        asked.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Some("the probe died".into()))).collect()
-    });
+    let ask = move |host: &Host, service: &Service| works(host, &prober, service);
+    let complaints = probe::ask_all(&installation.host, &services, ROUND_LIMIT, ask);
     let of_services = Layer::ALL
         .iter()
         .filter_map(|layer| of_layer(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer)));
@@ -46,7 +43,7 @@ fn of_network(installation: &Installation) -> LayerHealth {
 
 fn of_layer<'a>(
     layer: Layer,
-    services: impl Iterator<Item = (&'a Service, &'a Option<String>)>,
+    services: impl Iterator<Item = (&'a Service, &'a Option<Complaint>)>,
 ) -> Option<LayerHealth> {
     let all: Vec<_> = services.collect();
     if all.is_empty() {
@@ -63,12 +60,11 @@ fn of_layer<'a>(
     Some(LayerHealth { name: layer.name(), healthy, detail })
 }
 
-/// What is wrong with a service: its unit, or its answer.
-fn complaint(host: &Host, prober: &Prober, service: &Service) -> Option<String> {
+/// Whether a service works: its unit, and its answer.
+fn works(host: &Host, prober: &Prober, service: &Service) -> probe::Answer {
     match systemd::unit(host, &service.unit) {
-        Ok(status) if !status.is_active() => return Some(format!("{} is {}", service.unit, status.active)),
-        Err(error) => return Some(error.to_string()),
-        Ok(_) => {}
+        Ok(status) if !status.is_active() => Err(Complaint::passing(format!("{} is {}", service.unit, status.active))),
+        Err(error) => Err(Complaint::passing(error.to_string())),
+        Ok(_) => prober.ask(host, &service.unit, &service.probe),
     }
-    prober.ask(host, &service.unit, &service.probe).err()
 }

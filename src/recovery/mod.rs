@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! health   the state of each layer, by what answers
+//! damage   what is wrong with a cloud that was applied: for doctor
 //! steps    bringing back what is down, layer by layer
 //! ```
 
+pub mod damage;
 pub mod health;
 pub mod steps;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// How long Nova may take to build it; emulation and a first copy of its image take longest.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(500);
+/// How long an API may be away meanwhile.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +110,8 @@ impl Launched {
 
 fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()> {
     host.wait_while(&format!("instance {name}"), BUILD_LIMIT, POLL, || {
-        Ok(session.ask(|session| server::building(session, name))?)
+        let go_on = || host.go_on().is_ok();
+        Ok(session.ask_patiently(PATIENCE, go_on, |session| server::building(session, name))?)
     })
 }
 

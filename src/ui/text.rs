@@ -2,7 +2,7 @@
 //! (by the `console` crate below indicatif).
 
 use crate::action::Checked;
-use crate::finding::{Finding, Level};
+use crate::finding::{Described, Finding, Level};
 use crate::installation::OpenPort;
 use crate::network::probe::Hop;
 use crate::plan::{Plan, PlannedStep};
@@ -170,6 +170,12 @@ pub fn findings(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| finding.level);
     sorted.into_iter().map(finding).collect::<Vec<_>>().join("\n")
+}
+
+/// Checks, each with what is so when all is well.
+pub fn checks(checks: &[Described]) -> String {
+    let line = |check: &Described| format!("{:<22} {}", check.id, check.description);
+    checks.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// One finding with evidence and advice.

@@ -58,7 +58,7 @@ fn main() {
     );
     trials.extend(group("links", why_no_namespaces(), tests![links: links_are_read, both_ends_up_make_a_carrier, mtu_is_set_or_refused_by_name, address_is_added_once, expiring_peer_and_host_addresses_are_told_apart, routes_are_read, ipv6_and_several_ways_are_read, deleting_takes_the_peer_and_may_be_repeated, missing_link_is_named]));
     let mariadb = tests![
-        servers: databases_come_and_go, accounts_come_and_go_with_password_and_grants, a_dump_brings_back_what_was, refusal_says_what_was_to_be_done
+        servers: databases_come_and_go, accounts_come_and_go_with_password_and_grants, a_dump_brings_back_what_was, refusal_says_what_was_to_be_done, only_our_whole_mark_makes_a_thing_ours
     ];
     trials.extend(group("server-mariadb", servers::why_no_mariadb(), mariadb));
     let rabbitmq = tests![servers: right_password_is_let_in_and_wrong_ones_are_not];

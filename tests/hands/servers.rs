@@ -1,5 +1,7 @@
 //! MariaDB and RabbitMQ where they run: in a lab host with a cloud. What is made here has names of its own and goes.
 
+use gpucloud::cloud::resource::{MARK, MARK_KEY};
+use gpucloud::engine::holdings::KINDS;
 use gpucloud::host::amqp::{self, Login};
 use gpucloud::host::command::Command;
 use gpucloud::host::sql::{self, AccountHost, Identifier};
@@ -105,6 +107,42 @@ pub fn refusal_says_what_was_to_be_done() {
     let sql = sql::server().unwrap();
     let error = sql.grant_all(&name("x"), &name("nobody_has_this_name"), LOOPBACK).unwrap_err().to_string();
     assert!(error.starts_with("MariaDB could not grant x to nobody_has_this_name@127.0.0.1: "), "{error}");
+}
+
+/// Runs statements as the administrator would.
+fn run(statements: &str) {
+    let done = std::process::Command::new("mariadb").args(["--execute", statements]).output().unwrap();
+    assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Tables with the columns of Nova, Glance and Cinder that count. A thing without a mark, one with our key and
+/// another's value, one whose mark was deleted, and one of ours: three are users'. A mark of nobody hides none.
+pub fn only_our_whole_mark_makes_a_thing_ours() {
+    let (sql, database) = (sql::server().unwrap(), name("hands_test_holdings"));
+    sql.drop_database(&database).unwrap();
+    for kind in &KINDS {
+        assert_eq!(kind.of_users(&sql, &database).unwrap(), 0, "{} without tables", kind.database);
+    }
+    sql.create_database(&database).unwrap();
+    for (things, id, marks, of, key) in [
+        ("instances", "uuid", "instance_metadata", "instance_uuid", "`key`"),
+        ("images", "id", "image_properties", "image_id", "name"),
+        ("volumes", "id", "volume_metadata", "volume_id", "`key`"),
+    ] {
+        run(&format!(
+            "USE {database}; CREATE TABLE {things} ({id} VARCHAR(36), deleted INT); CREATE TABLE {marks} ({of} \
+             VARCHAR(36), {key} VARCHAR(255), value VARCHAR(255), deleted INT); INSERT INTO {things} VALUES ('bare', 0), \
+             ('user', 0), ('old', 0), ('ours', 0), ('gone', 1); INSERT INTO {marks} VALUES ('user', '{MARK_KEY}', 'mine', \
+             0), ('old', '{MARK_KEY}', '{MARK}', 1), ('ours', '{MARK_KEY}', '{MARK}', 0), (NULL, '{MARK_KEY}', '{MARK}', \
+             0);"
+        ));
+    }
+    for kind in &KINDS {
+        assert_eq!(kind.of_users(&sql, &database).unwrap(), 3, "{}", kind.database);
+    }
+    run(&format!("INSERT INTO {database}.image_properties VALUES ('ours', 'image_type', 'snapshot', 0)"));
+    assert_eq!(KINDS[1].of_users(&sql, &database).unwrap(), 4, "a snapshot of our instance is a user's");
+    sql.drop_database(&database).unwrap();
 }
 
 pub fn right_password_is_let_in_and_wrong_ones_are_not() {

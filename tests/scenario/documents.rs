@@ -30,6 +30,7 @@ pub fn of_a_standing_cloud() -> Verdict {
         ("status", installer(LAB, &["status", "--json"]).expect(0).json()),
         ("recover", installer(LAB, &["recover", "--json"]).expect(0).json()),
         ("doctor", installer(LAB, &["doctor", "--json"]).expect(0).json()),
+        ("doctor --list", installer(LAB, &["doctor", "--list", "--json"]).expect(0).json()),
         ("inventory", installer(LAB, &["inventory", "--json"]).expect(0).json()),
         ("init", installer(LAB, &["init", "--json", "--output", "/root/other.toml"]).expect(0).json()),
         ("network show", installer(LAB, &["network", "show", "--json"]).expect(0).json()),

@@ -1,6 +1,6 @@
 //! Flavors with their extra specs.
 
-use super::{Id, Kind, Look, MARK, Removed, Resource, create, forget, list, only};
+use super::{Comparison, Id, Kind, Listed, MARK, Removed, Resource, create, forget, list, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -79,17 +79,17 @@ impl Resource for Flavor {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match find(session, &self.name)? {
-            None => Look::Missing,
-            Some(found) if !is_ours(&found) => Look::Right,
-            Some(found) => self.difference(&found).map_or(Look::Right, Look::Differs),
+            None => Comparison::Missing,
+            Some(found) if !found.is_ours() => Comparison::Same,
+            Some(found) => self.difference(&found).map_or(Comparison::Same, Comparison::Differs),
         })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
         let mut found = find(session, &self.name)?;
-        if let Some(old) = found.take_if(|old| is_ours(old) && self.difference(old).is_some()) {
+        if let Some(old) = found.take_if(|old| old.is_ours() && self.difference(old).is_some()) {
             // Sizes cannot be changed; instances keep a copy of the flavor that they were made with.
             session.delete("compute", &format!("/flavors/{}", old.id))?;
         }
@@ -99,7 +99,7 @@ impl Resource for Flavor {
         let description = self.marked.then_some(MARK);
         let body = json!({"name": self.name, "vcpus": self.vcpus, "ram": self.memory_mib, "disk": self.disk_gib,
             "description": description});
-        let made: Found = create(session, "compute", "/flavors", "flavor", body)?;
+        let made: Found = create(session, "compute", "/flavors", "flavor", body, || find(session, &self.name))?;
         if !self.specs.is_empty() {
             let body = json!({"extra_specs": self.specs});
             session.post::<serde_json::Value>("compute", &format!("/flavors/{}/os-extra_specs", made.id), &body)?;
@@ -108,11 +108,17 @@ impl Resource for Flavor {
     }
 }
 
-fn is_ours(found: &Found) -> bool {
-    found.description.as_deref() == Some(MARK)
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn is_ours(&self) -> bool {
+        self.description.as_deref() == Some(MARK)
+    }
 }
 
 /// Removes the flavor called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "compute", "flavors", find(session, name)?.filter(is_ours).map(|found| found.id))
+    forget(session, "compute", "flavors", find(session, name)?.filter(Found::is_ours).map(|found| found.id))
 }

@@ -1,6 +1,6 @@
 //! Floating addresses, each at a port.
 
-use super::{Id, Kind, Look, MARK, Removed, Resource, create, list, needed, network, port};
+use super::{Comparison, Id, Kind, MARK, Removed, Resource, create, list, needed, network, port};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub fn allocate(session: &Session, external: &str, port: &Id, marked: bool) -> R
     let network = needed(network::find_external(session, external)?, Kind::Network, external)?.id;
     let body = json!({"floating_network_id": network, "port_id": port,
         "description": if marked { MARK } else { "" }});
-    create(session, "network", "/floatingips", "floatingip", body)
+    create(session, "network", "/floatingips", "floatingip", body, || at(session, port))
 }
 
 impl Resource for FloatingIp {
@@ -54,9 +54,9 @@ impl Resource for FloatingIp {
         &self.port
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(port) = port::find(session, &self.port)? else { return Ok(Look::Missing) };
-        Ok(if at(session, &port.entry.id)?.is_some() { Look::Right } else { Look::Missing })
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        let Some(port) = port::find(session, &self.port)? else { return Ok(Comparison::Missing) };
+        Ok(if at(session, &port.entry.id)?.is_some() { Comparison::Same } else { Comparison::Missing })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {

@@ -1,6 +1,8 @@
 //! Images: made, filled, compared.
 
-use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, forget, list, needed, only};
+use super::{
+    Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, encode, forget, list, made_once, needed, only,
+};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -87,7 +89,7 @@ impl Found {
     }
 
     fn was_cut_off(&self) -> bool {
-        is_ours(self) && matches!(self.status.as_str(), "queued" | "saving")
+        self.is_ours() && matches!(self.status.as_str(), "queued" | "saving")
     }
 }
 
@@ -126,13 +128,13 @@ impl Resource for Image {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match find_public(session, &self.name)? {
-            None => Look::Missing,
+            None => Comparison::Missing,
             Some(found) if found.was_cut_off() => {
-                Look::Differs(format!("its upload was cut off (status {})", found.status))
+                Comparison::Differs(format!("its upload was cut off (status {})", found.status))
             }
-            Some(_) => Look::Right,
+            Some(_) => Comparison::Same,
         })
     }
 
@@ -147,7 +149,8 @@ impl Resource for Image {
             Some(format) => format,
             None => format_of(&mut file).map_err(|e| ApiError::file(&e))?,
         };
-        let made: Found = session.post("image", "/images", &self.body(session, format)?)?;
+        let body = self.body(session, format)?;
+        let made: Found = made_once(|| session.post("image", "/images", &body), || find_public(session, &self.name))?;
         let filled = self.fill(session, host, file, &made.id);
         if filled.is_err() {
             session.delete("image", &format!("/images/{}", made.id))?;
@@ -217,13 +220,23 @@ pub fn format_of(file: &mut std::fs::File) -> std::io::Result<Format> {
     }
 }
 
-fn is_ours(found: &Found) -> bool {
-    found.mark.as_deref() == Some(MARK) && found.image_type.as_deref() != Some("snapshot")
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn is_ours(&self) -> bool {
+        self.mark.as_deref() == Some(MARK) && self.image_type.as_deref() != Some("snapshot")
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.is_ours() && !self.was_cut_off()
+    }
 }
 
 /// Removes the image called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "image", "images", find_public(session, name)?.filter(is_ours).map(|found| found.id))
+    forget(session, "image", "images", find_public(session, name)?.filter(Found::is_ours).map(|found| found.id))
 }
 
 #[cfg(test)]

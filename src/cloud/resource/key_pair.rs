@@ -1,6 +1,6 @@
 //! Key pairs: the public part, of the user who is logged in.
 
-use super::{Kind, Look, Removed, Resource, encode, list};
+use super::{Comparison, Kind, Removed, Resource, encode, list};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -58,13 +58,17 @@ impl Resource for KeyPair {
         Some(essence(&std::fs::read_to_string(&self.file).ok()?).join(" "))
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
         let Ok(own) = std::fs::read_to_string(&self.file) else {
-            return Ok(Look::Later(format!("when {} is there", self.file.display())));
+            return Ok(Comparison::Later(format!("when {} is there", self.file.display())));
         };
         let same = essence(&own) == essence(&found.public_key);
-        Ok(if same { Look::Right } else { Look::Differs(format!("it is not the key in {}", self.file.display())) })
+        Ok(if same {
+            Comparison::Same
+        } else {
+            Comparison::Differs(format!("it is not the key in {}", self.file.display()))
+        })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {

@@ -1,9 +1,10 @@
 //! Resources of a cloud as they are wanted: looked for by name, made, corrected, or left alone. One kind a file.
 //!
-//! A new kind is a file here with what implements [`Resource`] and a function `remove`, a variant of [`Kind`], and its
-//! arm in [`remove`]; in `action/resource.rs` what becomes of it when it is no longer declared. Where it is declared:
-//! `config/resources.rs` and a row in `config/answers.rs`; what turns the declaration into steps: `resources/steps.rs`;
-//! what of it counts as users' own: `engine/holdings.rs`.
+//! A new kind is a file here with what implements [`Resource`] (what it makes, it makes by [`made_once`]), what is
+//! found of it ([`Listed`]) and a function `remove`; a variant of [`Kind`], and its arm in [`remove`]; in
+//! `cloud/wanted.rs` what becomes of it when it is no longer declared. Where it is declared: `config/resources.rs` and a
+//! row in `config/answers.rs`; what turns the declaration into steps: `resources/steps.rs`; what of it counts as users'
+//! own: `engine/holdings.rs`.
 //!
 //! What we make carries [`MARK`]. Something of that name which does not carry it is somebody else's: it is used as it
 //! is, never changed and never removed.
@@ -29,17 +30,29 @@ use crate::host::Host;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 /// What stands in the description, a property or the metadata of what we made.
 pub const MARK: &str = "made by gpucloud-install";
 /// The property of an image, and the key in a server's metadata, that has it.
 pub const MARK_KEY: &str = "gpucloud";
 
+impl Kind {
+    /// As the `openstack` client calls it: "server".
+    fn client_word(self) -> String {
+        match self {
+            Kind::Server => "server".into(),
+            Kind::KeyPair => "keypair".into(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What a look at the cloud says of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum Comparison {
     /// As wanted, or somebody else's.
-    Right,
+    Same,
     /// It is not there.
     Missing,
     /// It is there, and this is wrong with it.
@@ -62,7 +75,7 @@ pub trait Resource: Send + Sync {
     }
 
     /// Compares with the cloud; changes nothing.
-    fn look(&self, session: &Session) -> Result<Look, ApiError>;
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError>;
 
     /// Makes it, or corrects what differs. May be repeated after having been killed anywhere inside; `host` shows
     /// how far long work is.
@@ -121,13 +134,31 @@ pub struct Entry {
     pub description: Option<String>,
 }
 
+/// What everything has that is found in a list by its name.
+pub trait Listed {
+    /// Its id.
+    fn id(&self) -> &Id;
+
+    /// Whether it carries our mark.
+    fn is_ours(&self) -> bool;
+
+    /// Whether it is known that somebody uses it.
+    fn is_in_use(&self) -> bool {
+        false
+    }
+}
+
 impl AsRef<Entry> for Entry {
     fn as_ref(&self) -> &Entry {
         self
     }
 }
 
-impl Entry {
+impl Listed for Entry {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
     fn is_ours(&self) -> bool {
         self.description.as_deref() == Some(MARK)
     }
@@ -140,31 +171,74 @@ pub fn list<T: DeserializeOwned>(session: &Session, service: &str, path: &str, k
     serde_json::from_value(entries).map_err(|e| ApiError::unexpected(service, format!("GET {path}: {e}")))
 }
 
-/// What is made by a request: the object under `key` of the answer.
+/// What is made by a request: the object under `key` of the answer, made once ([`made_once`]).
 pub fn create<T: DeserializeOwned>(
     session: &Session,
     service: &str,
     path: &str,
     key: &str,
     body: Value,
+    find: impl Fn() -> Result<Option<T>, ApiError>,
 ) -> Result<T, ApiError> {
-    let mut answer: Value = session.post(service, path, &serde_json::json!({key: body}))?;
-    let made = answer.get_mut(key).map(Value::take).unwrap_or_default();
-    serde_json::from_value(made).map_err(|e| ApiError::unexpected(service, format!("POST {path}: {e}")))
+    let make = || {
+        let mut answer: Value = session.post(service, path, &serde_json::json!({key: body}))?;
+        let made = answer.get_mut(key).map(Value::take).unwrap_or_default();
+        serde_json::from_value(made).map_err(|e| ApiError::unexpected(service, format!("POST {path}: {e}")))
+    };
+    made_once(make, find)
+}
+
+/// How long a service may still be at something whose answer was lost.
+const LOST_LIMIT: Duration = Duration::from_secs(10);
+const LOST_POLL: Duration = Duration::from_millis(500);
+
+/// What `make` makes. Where its answer is lost, the service may have made it, or may still be at it: then `find` looks
+/// for it, so that another try does not make a second one. (Requests have no key by which these APIs tell a repeated
+/// one.)
+///
+/// # Errors
+/// What `make` returns, where nothing is found within [`LOST_LIMIT`].
+pub fn made_once<T>(
+    make: impl FnOnce() -> Result<T, ApiError>,
+    find: impl Fn() -> Result<Option<T>, ApiError>,
+) -> Result<T, ApiError> {
+    let lost = match make() {
+        Err(error) if error.may_be_done() => error,
+        answer => return answer,
+    };
+    let end = Instant::now() + LOST_LIMIT;
+    while Instant::now() < end {
+        std::thread::sleep(LOST_POLL);
+        match find() {
+            Ok(Some(found)) => return Ok(found),
+            Err(error) if !error.is_transient() => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+    Err(lost)
 }
 
 /// The only one of `found`; of two with one name nobody can say which is meant.
-pub fn only<T>(found: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
-    let count = found.len();
-    let mut found = found.into_iter();
-    match (found.next(), count) {
-        (only, 0 | 1) => Ok(only),
-        _ => Err(ApiError::Ambiguous { kind: kind.to_string(), name: name.to_owned(), count }),
-    }
+pub fn only<T: Listed>(mut found: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
+    if found.len() > 1 { Err(ambiguous(&found, kind, name)) } else { Ok(found.pop()) }
+}
+
+/// Which of several can go: one that we made and nobody is known to use.
+fn ambiguous<T: Listed>(found: &[T], kind: Kind, name: &str) -> ApiError {
+    let word = kind.client_word();
+    let next = match found.iter().rfind(|found| found.is_ours() && !found.is_in_use()).map(Listed::id) {
+        Some(id) => format!(
+            "{id} was made by gpucloud-install; where nobody uses it (openstack {word} show {id}): openstack {word} \
+             delete {id}"
+        ),
+        None => format!("give all but one another name, or delete them: openstack {word} list"),
+    };
+    let ids = found.iter().map(|found| found.id().to_string()).collect();
+    ApiError::Ambiguous { kind: kind.to_string(), name: name.to_owned(), ids, next }
 }
 
 /// The one of Neutron's `collection` ("networks") called `name`. All are listed: a look at many asks once.
-fn named<T: DeserializeOwned + AsRef<Entry>>(
+fn named<T: DeserializeOwned + Listed + AsRef<Entry>>(
     session: &Session,
     collection: &str,
     kind: Kind,
@@ -174,7 +248,7 @@ fn named<T: DeserializeOwned + AsRef<Entry>>(
 }
 
 /// The only one of `all` called `name`.
-fn called<T: AsRef<Entry>>(all: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
+fn called<T: Listed + AsRef<Entry>>(all: Vec<T>, kind: Kind, name: &str) -> Result<Option<T>, ApiError> {
     only(all.into_iter().filter(|found| found.as_ref().name == name).collect(), kind, name)
 }
 

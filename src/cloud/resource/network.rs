@@ -1,6 +1,6 @@
 //! Networks, each with its subnet.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, called, create, forget, list, named};
+use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, create, forget, list, named};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::Ipv4Net;
@@ -65,11 +65,11 @@ impl Resource for Network {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(found) = self.find(session)? else { return Ok(Look::Missing) };
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        let Some(found) = self.find(session)? else { return Ok(Comparison::Missing) };
         Ok(match subnets(session, &found.id)?.is_empty() && found.is_ours() {
-            true => Look::Differs("it has no subnet".into()),
-            false => Look::Right,
+            true => Comparison::Differs("it has no subnet".into()),
+            false => Comparison::Same,
         })
     }
 
@@ -99,7 +99,7 @@ impl Network {
             body["provider:network_type"] = json!("flat");
             body["provider:physical_network"] = json!(external.physical);
         }
-        create(session, "network", "/networks", "network", body)
+        create(session, "network", "/networks", "network", body, || self.find(session))
     }
 
     fn create_subnet(&self, session: &Session, network: &Id) -> Result<(), ApiError> {
@@ -111,7 +111,8 @@ impl Network {
             body["gateway_ip"] = json!(external.gateway);
             body["allocation_pools"] = json!([{"start": start, "end": end}]);
         }
-        create::<Entry>(session, "network", "/subnets", "subnet", body).map(drop)
+        let find = || Ok(subnets(session, network)?.into_iter().next());
+        create::<Subnet>(session, "network", "/subnets", "subnet", body, find).map(drop)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Ports: made before the instance, so that its floating address does not wait for it.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, named, needed, network, security_group};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, named, needed, network, security_group,
+};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
@@ -60,6 +62,20 @@ impl AsRef<Entry> for Found {
     }
 }
 
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.entry.id
+    }
+
+    fn is_ours(&self) -> bool {
+        self.entry.is_ours()
+    }
+
+    fn is_in_use(&self) -> bool {
+        !self.device_id.is_empty()
+    }
+}
+
 /// The port called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     named(session, "ports", Kind::Port, name)
@@ -80,8 +96,8 @@ impl Resource for Port {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        Ok(if find(session, &self.name)?.is_some() { Look::Right } else { Look::Missing })
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        Ok(if find(session, &self.name)?.is_some() { Comparison::Same } else { Comparison::Missing })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
@@ -95,14 +111,14 @@ impl Resource for Port {
                 self.security_groups.iter().map(|name| security_group::id_of(session, name)).collect();
             body["security_groups"] = json!(groups?);
         }
-        create::<Entry>(session, "network", "/ports", "port", body).map(drop)
+        create(session, "network", "/ports", "port", body, || find(session, &self.name)).map(drop)
     }
 }
 
 /// Removes the port called `name`, if it is ours and no instance has it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)?.filter(|found| found.entry.is_ours()) {
-        Some(found) if !found.device_id.is_empty() => Ok(Removed::Kept(format!("port {name}: an instance has it"))),
+    match find(session, name)?.filter(Found::is_ours) {
+        Some(found) if found.is_in_use() => Ok(Removed::Kept(format!("port {name}: an instance has it"))),
         Some(found) => {
             session.delete("network", &format!("/ports/{}", found.entry.id))?;
             Ok(Removed::Gone)

@@ -1,6 +1,6 @@
 //! A project with its user, who has a role in it.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, encode, list, needed, only};
+use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, encode, list, needed, only};
 use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::Host;
@@ -46,12 +46,12 @@ impl Resource for Project {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         match self.user.ask(|_| Ok(())) {
-            Ok(()) => Ok(Look::Right),
+            Ok(()) => Ok(Comparison::Same),
             Err(error) if error.is_unauthorized() => Ok(match find(session, &self.name)? {
-                None => Look::Missing,
-                Some(_) => Look::Differs("its user cannot log in".into()),
+                None => Comparison::Missing,
+                Some(_) => Comparison::Differs("its user cannot log in".into()),
             }),
             Err(error) => Err(error),
         }
@@ -62,7 +62,7 @@ impl Resource for Project {
             Some(project) => project.id,
             None => {
                 let body = json!({"name": self.name, "domain_id": "default", "description": MARK});
-                create::<Entry>(session, "identity", "/projects", "project", body)?.id
+                create(session, "identity", "/projects", "project", body, || find(session, &self.name))?.id
             }
         };
         let user = match find_user(session, &self.name)? {
@@ -80,7 +80,7 @@ impl Resource for Project {
             None => {
                 let body = json!({"name": self.name, "domain_id": "default", "description": MARK,
                     "password": self.password.expose(), "default_project_id": project});
-                create::<Entry>(session, "identity", "/users", "user", body)?.id
+                create(session, "identity", "/users", "user", body, || find_user(session, &self.name))?.id
             }
         };
         session.put("identity", &grant(session, &project, &user)?, None)

@@ -1,6 +1,6 @@
 //! What a project may use at most. Another limit is a name in `config/resources.rs` (`QUOTAS`) and a row of [`COUNTED`].
 
-use super::{Id, Kind, Look, Removed, Resource, needed, project};
+use super::{Comparison, Id, Kind, Removed, Resource, needed, project};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde_json::{Map, Value, json};
@@ -81,15 +81,16 @@ impl Resource for Quota {
         &self.project
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         if project::find(session, &self.project)?.is_none() {
-            return Ok(Look::Later(format!("when project {} is there", self.project)));
+            return Ok(Comparison::Later(format!("when project {} is there", self.project)));
         }
         let usage = usage(session, &self.project)?;
         let wrong = self.limits.iter().find(|(name, limit)| {
             usage.iter().any(|counted| counted.name == name.as_str() && counted.limit != **limit)
         });
-        Ok(wrong.map_or(Look::Right, |(name, limit)| Look::Differs(format!("{name} is not limited to {limit}"))))
+        Ok(wrong
+            .map_or(Comparison::Same, |(name, limit)| Comparison::Differs(format!("{name} is not limited to {limit}"))))
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! Routers with their gateway and interfaces.
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, list, named, needed, network};
+use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, list, named, needed, network};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
@@ -46,6 +46,16 @@ impl AsRef<Entry> for Found {
     }
 }
 
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.entry.id
+    }
+
+    fn is_ours(&self) -> bool {
+        self.entry.is_ours()
+    }
+}
+
 fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
     named(session, "routers", Kind::Router, name)
 }
@@ -83,16 +93,16 @@ impl Resource for Router {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
         if found.external_gateway_info.is_none() && found.entry.is_ours() {
-            return Ok(Look::Differs("it has no gateway".into()));
+            return Ok(Comparison::Differs("it has no gateway".into()));
         }
         Ok(match self.unconnected(session, &found) {
-            Err(ApiError::Missing { kind, name }) => Look::Later(format!("when {kind} {name} is there")),
+            Err(ApiError::Missing { kind, name }) => Comparison::Later(format!("when {kind} {name} is there")),
             unconnected => match unconnected?.first() {
-                Some(name) => Look::Differs(format!("it does not connect {name}")),
-                None => Look::Right,
+                Some(name) => Comparison::Differs(format!("it does not connect {name}")),
+                None => Comparison::Same,
             },
         })
     }
@@ -104,7 +114,7 @@ impl Resource for Router {
             Some(found) => found,
             None => {
                 let body = json!({"name": self.name, "description": MARK, "external_gateway_info": gateway});
-                create(session, "network", "/routers", "router", body)?
+                create(session, "network", "/routers", "router", body, || find(session, &self.name))?
             }
         };
         let path = format!("/routers/{}", found.entry.id);

@@ -1,6 +1,6 @@
 //! Security groups with their rules, as the API has them; their text is read in `config/rule.rs` (`Rule`).
 
-use super::{Entry, Id, Kind, Look, MARK, Removed, Resource, create, forget, named};
+use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, forget, named};
 use crate::cloud::{ApiError, Session};
 use crate::config::rule::{Direction, Protocol, Rule};
 use crate::host::Host;
@@ -39,6 +39,16 @@ struct FoundRule {
 impl AsRef<Entry> for Found {
     fn as_ref(&self) -> &Entry {
         &self.entry
+    }
+}
+
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.entry.id
+    }
+
+    fn is_ours(&self) -> bool {
+        self.entry.is_ours()
     }
 }
 
@@ -129,11 +139,11 @@ impl Resource for SecurityGroup {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
-        let Some(found) = find(session, &self.name)? else { return Ok(Look::Missing) };
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
+        let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
         Ok(match self.missing(&found).first().filter(|_| found.entry.is_ours()) {
-            Some(rule) => Look::Differs(format!("it misses the rule \"{rule}\"")),
-            None => Look::Right,
+            Some(rule) => Comparison::Differs(format!("it misses the rule \"{rule}\"")),
+            None => Comparison::Same,
         })
     }
 
@@ -143,7 +153,7 @@ impl Resource for SecurityGroup {
             Some(found) => found,
             None => {
                 let body = json!({"name": self.name, "description": MARK});
-                create(session, "network", "/security-groups", "security_group", body)?
+                create(session, "network", "/security-groups", "security_group", body, || find(session, &self.name))?
             }
         };
         let bodies: Vec<Value> = self.missing(&found).into_iter().map(|rule| body(&found.entry.id, rule)).collect();

@@ -1,7 +1,8 @@
 //! Instances: made, looked at, told to do something, removed. What their faults mean: `cloud/explain.rs`.
 
 use super::{
-    Entry, Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, flavor, image, list, needed, network, only, port,
+    Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, flavor, image, list, made_once, needed,
+    network, only, port,
 };
 use crate::cloud::explain;
 use crate::cloud::id::encode;
@@ -122,9 +123,19 @@ impl Found {
     pub fn may_be_made_anew(&self) -> bool {
         self.is_ours() && self.status == "ERROR" && self.launched_at.is_none()
     }
+}
+
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.id
+    }
 
     fn is_ours(&self) -> bool {
         self.metadata.get(MARK_KEY).is_some_and(|mark| mark == MARK)
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.launched_at.is_some()
     }
 }
 
@@ -179,13 +190,15 @@ impl Server {
         Ok(json!({"server": body}))
     }
 
-    /// Asks Nova for it; Nova has taken the order, no more.
+    /// Asks Nova for it, once; Nova has taken the order, no more. There must be none of its name before.
     pub fn order(&self, session: &Session) -> Result<Id, ApiError> {
         #[derive(Deserialize)]
         struct Made {
             server: Entry,
         }
-        Ok(session.post::<Made>("compute", "/servers", &self.body(session)?)?.server.id)
+        let body = self.body(session)?;
+        let make = || Ok(session.post::<Made>("compute", "/servers", &body)?.server.id);
+        made_once(make, || Ok(find(session, &self.name)?.map(|found| found.id)))
     }
 }
 
@@ -198,12 +211,12 @@ impl Resource for Server {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match look_up(session, &self.name)? {
-            None => Look::Missing,
-            Some(found) if found.may_be_made_anew() => Look::Differs("Nova could not build it".into()),
-            Some(found) if found.status == "BUILD" => Look::Differs("it is being built".into()),
-            Some(_) => Look::Right,
+            None => Comparison::Missing,
+            Some(found) if found.may_be_made_anew() => Comparison::Differs("Nova could not build it".into()),
+            Some(found) if found.status == "BUILD" => Comparison::Differs("it is being built".into()),
+            Some(_) => Comparison::Same,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Volumes. A cloud without a volume service has none: the caller looks first ([`is_offered`]).
 
-use super::{Id, Kind, Look, MARK, MARK_KEY, Removed, Resource, encode, list, only};
+use super::{Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, create, encode, list, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
@@ -27,9 +27,17 @@ struct Found {
     status: String,
 }
 
-impl Found {
+impl Listed for Found {
+    fn id(&self) -> &Id {
+        &self.id
+    }
+
     fn is_ours(&self) -> bool {
-        self.metadata.contains_key(MARK_KEY)
+        self.metadata.get(MARK_KEY).is_some_and(|mark| mark == MARK)
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.status == "in-use"
     }
 }
 
@@ -52,10 +60,10 @@ impl Resource for Volume {
         &self.name
     }
 
-    fn look(&self, session: &Session) -> Result<Look, ApiError> {
+    fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match find(session, &self.name)? {
-            None => Look::Missing,
-            Some(_) => Look::Right,
+            None => Comparison::Missing,
+            Some(_) => Comparison::Same,
         })
     }
 
@@ -63,8 +71,8 @@ impl Resource for Volume {
         if find(session, &self.name)?.is_some() {
             return Ok(());
         }
-        let body = json!({"volume": {"name": self.name, "size": self.size_gib, "metadata": {MARK_KEY: MARK}}});
-        session.post::<serde_json::Value>(SERVICE, "/volumes", &body).map(drop)
+        let body = json!({"name": self.name, "size": self.size_gib, "metadata": {MARK_KEY: MARK}});
+        create(session, SERVICE, "/volumes", "volume", body, || find(session, &self.name)).map(drop)
     }
 
     fn awaited(&self, session: &Session) -> Result<Option<String>, ApiError> {
@@ -88,7 +96,7 @@ pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     let Some(found) = find(session, name)?.filter(Found::is_ours) else {
         return Ok(Removed::Gone);
     };
-    if found.status == "in-use" {
+    if found.is_in_use() {
         return Ok(Removed::Kept(format!("volume {name}: an instance has it")));
     }
     session.delete(SERVICE, &format!("/volumes/{}", found.id))?;

@@ -39,7 +39,7 @@ use crate::content::Content;
 use crate::engine::devstack::unstack::SWITCH_UNIT;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::finding::Finding;
+use crate::finding::{Described, Finding};
 use crate::host::Host;
 use crate::host::ovs::Datapath;
 use crate::plan::{Hold, Step};
@@ -84,6 +84,10 @@ struct Recipe<'a> {
 }
 
 impl Engine for Devstack {
+    fn checks(&self) -> &'static [Described] {
+        &[Described { id: "devstack-memory", description: "DevStack has the memory that it needs" }]
+    }
+
     fn suits(&self, facts: &Facts) -> Vec<Finding> {
         if facts.hardware.memory >= MEMORY_NEEDED {
             return Vec::new();

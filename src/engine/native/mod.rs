@@ -37,7 +37,7 @@ use crate::config::{Config, Virt};
 use crate::content::Content;
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
-use crate::finding::Finding;
+use crate::finding::{Described, Finding};
 use crate::host::Host;
 use crate::host::ovs::Datapath;
 use crate::plan::{Role, Step};
@@ -84,6 +84,10 @@ struct Recipe<'a> {
 }
 
 impl Engine for Native {
+    fn checks(&self) -> &'static [Described] {
+        &[Described { id: "python", description: "the system's Python is one that OpenStack is locked for" }]
+    }
+
     fn suits(&self, facts: &Facts) -> Vec<Finding> {
         vec![python_finding(facts.software.python.as_deref())]
     }
@@ -172,10 +176,12 @@ fn python_finding(version: Option<&str>) -> Finding {
 
 /// How guests are run on this machine, with these answers: "kvm" or "qemu".
 pub fn virt_type(config: &Config, facts: &Facts) -> &'static str {
-    match (config.compute.virt, &facts.kvm) {
-        (Virt::Kvm, _) | (Virt::Auto, Kvm::Works) => "kvm",
-        _ => "qemu",
-    }
+    let works = match config.compute.virt {
+        Virt::Kvm => true,
+        Virt::Qemu => false,
+        Virt::Auto => *facts.kvm == Kvm::Works,
+    };
+    if works { "kvm" } else { "qemu" }
 }
 
 impl<'a> Recipe<'a> {

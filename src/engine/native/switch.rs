@@ -5,6 +5,7 @@ use super::Recipe;
 use crate::action::task::Task;
 use crate::action::unit::{Disabled, Enabled, Started};
 use crate::action::{ActionId, Checked};
+use crate::complaint::Complaint;
 use crate::engine::openvswitch::{self, Setting};
 use crate::host::Host;
 use crate::host::command::Command;
@@ -48,9 +49,9 @@ pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
 
 const OVN_SOCKETS: [&str; 2] = ["/run/ovn/ovnnb_db.sock", "/run/ovn/ovnsb_db.sock"];
 
-fn has_sockets(host: &Host, paths: &[&str]) -> std::result::Result<(), String> {
+fn has_sockets(host: &Host, paths: &[&str]) -> std::result::Result<(), Complaint> {
     let missing = paths.iter().find(|path| !crate::host::files::exists(host, path));
-    missing.map_or(Ok(()), |path| Err(format!("{path} is not there yet")))
+    missing.map_or(Ok(()), |path| Err(Complaint::passing(format!("{path} is not there yet"))))
 }
 
 fn wanted_settings(recipe: &Recipe) -> Vec<Setting> {
