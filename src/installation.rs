@@ -1,8 +1,8 @@
 //! An installation: answers, facts, secrets, engine and journal together. Every command that plans, looks or undoes
 //! begins here; [`Installation::load_applied`] gives `None` where no apply was ever complete.
 //!
-//! [`Installation::plan`] is the one place where the steps of the rooms meet: a room that changes the machine beside
-//! the engine gives its steps there.
+//! [`PARTS`] is the one place where the steps of the rooms meet: a room that changes the machine beside the engine gives
+//! its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
 use crate::checks::{self, Asked, CloudPort, Seen, Subject};
@@ -14,6 +14,7 @@ use crate::config::secrets::Secrets;
 use crate::ending::Ending;
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
+use crate::engine::settings::Setting;
 use crate::engine::{self, Engine, Order};
 use crate::facts::listeners::{self, Listener};
 use crate::facts::{Facts, reach};
@@ -25,7 +26,7 @@ use crate::network::live::Ownership;
 use crate::network::{self, state::NetworkState};
 use crate::paths;
 use crate::plan::journal::{self, Journal};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{Plan, Step};
 use crate::resources;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,9 +47,20 @@ pub struct Installation {
     pub engine: Box<dyn Engine>,
     /// The administrator of the cloud, where the password is known; logs in when it is needed first.
     pub admin: Option<SharedSession>,
+    /// What the rooms need in the services' configuration.
+    pub settings: Vec<Setting>,
     /// Whether what users have may be destroyed; only told by name.
     pub may_lose: bool,
 }
+
+/// A room's part of the plan.
+type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
+
+/// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last step
+/// among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded leaves a
+/// complete cloud.
+const PARTS: [Part; 4] =
+    [Installation::cloud_steps, Installation::network_part, Installation::last_step, Installation::resource_steps];
 
 impl Installation {
     /// From the answers in `path`.
@@ -73,7 +85,8 @@ impl Installation {
         let host = host.masking(secrets.values());
         let facts = Facts::gather(&host)?;
         let admin = engine.login(&config, &secrets).map(SharedSession::new);
-        Ok(Self { host, config, facts, secrets, engine, admin, may_lose: false })
+        let settings = network::settings(&config);
+        Ok(Self { host, config, facts, secrets, engine, admin, settings, may_lose: false })
     }
 
     /// The journal, to be read only.
@@ -84,16 +97,23 @@ impl Installation {
     /// What `apply` would do.
     pub fn plan(&self, journal: &Journal) -> Result<Plan, Failure> {
         self.refuse_changed_fixed()?;
-        let mut steps = self.engine.steps(&self.order())?;
-        let network = self.network_steps(&[self.engine.bridge_step()], Confirmation::Witnesses)?;
-        let end = steps.iter().position(|step| step.closing).unwrap_or(steps.len());
-        steps.splice(end..end, network);
-        let closing = steps.iter_mut().filter(|step| step.closing);
-        closing.for_each(|step| step.after.push(StepId::new(network::steps::LAST)));
-        // Behind all else: an image that cannot be downloaded leaves a complete cloud, and uninstall takes resources
-        // back while the cloud still runs.
-        steps.extend(self.resource_steps()?);
+        let mut steps = Vec::new();
+        for part in PARTS {
+            steps.extend(part(self)?);
+        }
         Ok(Plan::make(steps, &self.host, journal)?)
+    }
+
+    fn cloud_steps(&self) -> Result<Vec<Step>, Failure> {
+        self.engine.steps(&self.order())
+    }
+
+    fn network_part(&self) -> Result<Vec<Step>, Failure> {
+        self.network_steps(&[self.engine.bridge_step()], Confirmation::Witnesses)
+    }
+
+    fn last_step(&self) -> Result<Vec<Step>, Failure> {
+        Ok(vec![self.engine.finish(&self.order(), &[network::steps::LAST])?])
     }
 
     /// What the cloud has from the beginning.
@@ -148,6 +168,7 @@ impl Installation {
             facts: &self.facts,
             secrets: &self.secrets,
             admin: self.admin.as_ref(),
+            settings: &self.settings,
             may_lose: self.may_lose,
         }
     }

@@ -12,6 +12,7 @@ pub mod openvswitch;
 pub mod packages;
 pub mod probe;
 pub mod service;
+pub mod settings;
 
 use crate::cloud::SharedSession;
 use crate::cloud::session::Login;
@@ -24,6 +25,7 @@ use crate::host::Host;
 use crate::plan::Step;
 use probe::Prober;
 use service::Service;
+use settings::Setting;
 
 /// What users have in a cloud, and so what an uninstall would destroy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Order<'a> {
     pub secrets: &'a Secrets,
     /// The administrator's session, where the password is known.
     pub admin: Option<&'a SharedSession>,
+    /// What the rooms need in the services' configuration.
+    pub settings: &'a [Setting],
     /// Whether what users have may be destroyed.
     pub may_lose: bool,
 }
@@ -98,11 +102,17 @@ pub trait Engine: Send + Sync {
     /// Names of the secrets that it needs.
     fn secrets(&self) -> &'static [&'static str];
 
-    /// Everything that installs it, in an order that works one by one.
+    /// Everything that installs it, in an order that works one by one; but for the last step.
     ///
     /// # Errors
     /// Only our own mistakes: a template that does not render.
     fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure>;
+
+    /// The last step, behind which the cloud is complete and healthy; it waits for the steps `behind` of other rooms too.
+    ///
+    /// # Errors
+    /// The same.
+    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure>;
 
     /// The step (by name) after which the external bridge is there.
     fn bridge_step(&self) -> &'static str;

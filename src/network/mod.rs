@@ -44,7 +44,9 @@ pub mod witness;
 use crate::config::Config;
 use crate::config::network::Access;
 use crate::engine::service::Service;
+use crate::engine::settings::{Conf, Setting};
 use crate::host::ovs::Datapath;
+use crate::ini::Key;
 use ipnet::Ipv4Net;
 use state::{Bridge, NetworkState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +83,13 @@ fn bridge_address(config: &Config) -> Option<Ipv4Net> {
 fn proxied(config: &Config) -> BTreeSet<std::net::Ipv4Addr> {
     let network = &config.network;
     network.range.hosts().filter(|address| *address != config.host.address).collect()
+}
+
+/// What Neutron is told: name servers for subnets that name none of their own.
+pub fn settings(config: &Config) -> Vec<Setting> {
+    let dns: Vec<String> = config.network.dns.iter().map(ToString::to_string).collect();
+    let key = (!dns.is_empty()).then(|| Key::new("ovn", "dns_servers", dns.join(",")));
+    key.map(|key| Setting::new(Conf::Ml2, key)).into_iter().collect()
 }
 
 /// Kernel parameters of the way that was chosen. Guests have IPv4 only, so IPv6 forwarding stays as it is, and with it

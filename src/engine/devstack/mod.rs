@@ -14,19 +14,20 @@
 
 mod failures;
 mod leaves;
+mod local_conf;
 pub mod mirror;
 mod prepare;
 mod progress;
 mod repositories;
 pub mod saved;
 pub mod services;
-mod settings;
 pub mod stack;
 pub mod unstack;
 
 use super::native::virt_type;
 use super::probe::Prober;
 use super::service::{Service, by_unit};
+use super::settings::{Conf, Setting, keys_of};
 use super::{Engine, Entrance, Holdings, Order, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
@@ -78,6 +79,7 @@ struct Recipe<'a> {
     config: &'a Config,
     facts: &'a Facts,
     services: Vec<Service>,
+    settings: Vec<Setting>,
     prober: Arc<Prober>,
     templates: Templates,
     values: Values,
@@ -110,8 +112,13 @@ impl Engine for Devstack {
         steps.push(prepare::close());
         steps.push(recipe.settings());
         steps.push(recipe.units());
-        steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &["units"], None)?);
         Ok(steps)
+    }
+
+    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure> {
+        let recipe = Recipe::new(order)?;
+        let behind = [&["units"], behind].concat();
+        base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &behind, None)
     }
 
     fn bridge_step(&self) -> &'static str {
@@ -175,6 +182,7 @@ impl<'a> Recipe<'a> {
             config,
             facts: order.facts,
             services: services::table(config),
+            settings: local_conf::settings(order.settings),
             prober: Arc::new(Devstack.prober(order)),
             templates: Templates::new(order.secrets)?,
             values: Values::from([
@@ -215,11 +223,10 @@ impl<'a> Recipe<'a> {
 
     /// Configuration of a cloud that stands; stack.sh has done it for a new one.
     fn settings(&self) -> Step {
-        let all = settings::settings(self.config);
         let mut step = Step::new("settings", "Set what the services are told").after(&[STEP]);
-        for conf in settings::Conf::ALL {
-            let keys = settings::of(&all, conf);
-            for path in conf.paths().into_iter().filter(|_| !keys.is_empty()) {
+        for conf in Conf::ALL {
+            let keys = keys_of(&self.settings, conf);
+            for path in local_conf::paths(conf).into_iter().filter(|_| !keys.is_empty()) {
                 step = step.with(IniKeys { path, keys: keys.clone() });
             }
         }

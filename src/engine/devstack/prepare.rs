@@ -2,7 +2,7 @@
 //! local.conf's shell variables are given their values here; its sections for the services come from `settings.rs`.
 
 use super::services::{children_die, is_devstacks};
-use super::{CLOSED_LOGS, LOCAL_CONF, LOG, LOGS, Recipe, leaves, repositories, settings};
+use super::{CLOSED_LOGS, LOCAL_CONF, LOG, LOGS, Recipe, leaves, local_conf, repositories};
 use crate::action::account::SystemUser;
 use crate::action::directory::Directory;
 use crate::action::file::File;
@@ -201,7 +201,7 @@ fn local_conf(recipe: &Recipe) -> Result<Step, Failure> {
         ("userspace", json!(recipe.datapath() == Datapath::Netdev)),
         ("services", json!(recipe.config.devstack.services)),
         ("dashboard", json!(recipe.config.cloud.dashboard)),
-        ("settings", json!(settings::sections(&settings::settings(recipe.config)))),
+        ("settings", json!(local_conf::sections(&recipe.settings))),
         ("own", json!(recipe.facts.own_devstack_lines)),
     ];
     let text = recipe.render_with(LOCAL_CONF.trim_start_matches('/'), &values)?;

@@ -27,6 +27,7 @@ mod switch;
 
 use super::probe::Prober;
 use super::service::Service;
+use super::settings::Setting;
 use super::{Engine, Entrance, Holdings, Order, base, holdings};
 use crate::action::Action;
 use crate::action::file::File;
@@ -75,6 +76,7 @@ struct Recipe<'a> {
     config: &'a Config,
     facts: &'a Facts,
     secrets: &'a Secrets,
+    settings: &'a [Setting],
     services: Vec<Service>,
     /// One login for the whole recipe.
     session: SharedSession,
@@ -107,13 +109,18 @@ impl Engine for Native {
         steps.extend(control::steps(&recipe)?);
         steps.extend(compute::steps(&recipe)?);
         steps.extend(dashboard::steps(&recipe)?);
+        Ok(steps)
+    }
+
+    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure> {
+        let recipe = Recipe::new(order)?;
         let last: &[&str] = match order.config.cloud.dashboard {
             true => &["start-compute", "discover-hosts", "start-dashboard", "byte-code"],
             false => &["start-compute", "discover-hosts", "byte-code"],
         };
         let tidy = Some(packages::tidy());
-        steps.push(base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, last, tidy)?);
-        Ok(steps)
+        let last = [last, behind].concat();
+        base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &last, tidy)
     }
 
     fn bridge_step(&self) -> &'static str {
@@ -194,6 +201,7 @@ impl<'a> Recipe<'a> {
             session,
             facts: order.facts,
             secrets: order.secrets,
+            settings: order.settings,
             services: services::table(config),
             templates: Templates::new(order.secrets)?,
             values: Values::from([
@@ -201,7 +209,6 @@ impl<'a> Recipe<'a> {
                 ("host_name".into(), json!(config.host.name)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
-                ("dns".into(), json!(comma_separated(&config.network.dns))),
                 ("workers".into(), json!(config.cloud.workers)),
                 ("project".into(), json!(config.resources.project)),
             ]),
@@ -279,8 +286,4 @@ impl<'a> Recipe<'a> {
             ],
         )
     }
-}
-
-fn comma_separated(all: &[std::net::Ipv4Addr]) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

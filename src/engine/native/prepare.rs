@@ -4,8 +4,11 @@ use super::schemas::DUMPS;
 use super::{ACCOUNT, Recipe};
 use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
+use crate::action::file::File;
+use crate::content::Content;
 use crate::engine::Order;
 use crate::engine::base::{self, ADMIN_GROUP};
+use crate::engine::settings::{Conf, file_of, keys_of};
 use crate::failure::Failure;
 use crate::plan::Step;
 
@@ -35,6 +38,14 @@ const DROP_INS: &[&str] = &[
     "/etc/neutron/neutron.conf.d",
     "/etc/neutron/neutron-ovn-agent.conf.d",
 ];
+
+/// Where lines of the rooms go: before an administrator's file, whose name hardly begins with a digit.
+fn places(conf: Conf) -> &'static [&'static str] {
+    match conf {
+        Conf::Nova => &["/etc/nova/nova.conf.d/50-gpucloud.conf", "/etc/nova/nova-cpu.conf.d/50-gpucloud.conf"],
+        Conf::Ml2 => &["/etc/neutron/neutron.conf.d/50-gpucloud.conf"],
+    }
+}
 
 /// Configuration with secrets in it.
 const SECRET_FILES: &[&str] = &[
@@ -72,6 +83,13 @@ fn configure(recipe: &Recipe) -> Result<Step, Failure> {
     }
     for path in SECRET_FILES {
         step = step.with(recipe.secret_file(path)?);
+    }
+    for conf in Conf::ALL {
+        let keys = keys_of(recipe.settings, conf);
+        for path in places(conf).iter().filter(|_| !keys.is_empty()) {
+            let file = File::new(*path, Content::plain(file_of(&keys)));
+            step = step.with(file.access(0o640, "root", ACCOUNT));
+        }
     }
     let clouds = recipe.public_file("/etc/openstack/clouds.yaml")?.access(0o640, "root", ADMIN_GROUP);
     Ok(step.with(recipe.public_file("/etc/neutron/plugins/ml2/ml2_conf.ini")?).with(clouds))

@@ -93,10 +93,8 @@ impl Execution<'_> {
     /// A run that was killed between the end of a change and its note did it all the same.
     fn note_finished(&self, host: &Host, action: &dyn Action) -> Result<(), StepEnd> {
         let begun = |entry: &Entry| matches!(entry.state, State::Intended | State::Failed(_));
-        match locked(&self.journal).entry(&action.id()).is_some_and(begun) {
-            true => self.note_done(host, action),
-            false => Ok(()),
-        }
+        let unnoted = locked(&self.journal).entry(&action.id()).is_some_and(begun);
+        if unnoted { self.note_done(host, action) } else { Ok(()) }
     }
 
     fn note_done(&self, host: &Host, action: &dyn Action) -> Result<(), StepEnd> {
