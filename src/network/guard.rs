@@ -158,7 +158,7 @@ impl Guard {
             Answer::No(truth) => truth,
             Answer::Stopped => return Err(Error::Stopped),
         };
-        let what = format!("the network was changed, and nobody said yes within {} s; {why}", limit.as_secs());
+        let what = format!("nobody said yes to the change of the network; {why}");
         Err(Error::Explained { what, evidence: String::new(), next: ASK_A_PERSON.into(), retry: false })
     }
 

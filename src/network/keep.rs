@@ -58,6 +58,7 @@ pub fn bring_back(host: &Host, config: &Config) -> Result<Kept> {
     if !files::exists(host, APPLIED) || guard.waits(&lock)? {
         return Ok(Kept::default());
     }
+    guard.records().forget_ended(&lock)?;
     let (wanted, owned) = wanted(host, guard.records(), config)?;
     if files::exists(host, SETTLED) {
         return bring_back_owned(host, &wanted, &owned);

@@ -130,6 +130,13 @@ impl Records {
         files::remove(&self.host, &self.pending_path())
     }
 
+    /// What stood until other answers were noted is no longer read.
+    pub fn forget_ended(&self, _lock: &Lock) -> Result<()> {
+        let path = self.standing_path();
+        let has_ended = files::exists(&self.host, &path) && self.standing()?.is_none();
+        if has_ended { files::remove(&self.host, &path) } else { Ok(()) }
+    }
+
     /// Nothing waits or stands any more.
     pub fn forget_all(&self, _lock: &Lock) -> Result<()> {
         self.forget_pending()?;
