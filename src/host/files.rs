@@ -238,7 +238,7 @@ pub fn put_in_place(host: &Host, temporary: &Path, path: &Path) -> Result<()> {
     let (from, real) = (host.real(temporary), host.real(path));
     fs::File::open(&from).and_then(|file| file.sync_all()).map_err(io("sync", temporary))?;
     fs::rename(&from, &real).map_err(io("replace", path))?;
-    sync_directory_of(&real).map_err(io("sync the directory of", path))?;
+    sync_parent(host, path)?;
     host.write_point()
 }
 
