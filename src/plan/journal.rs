@@ -117,7 +117,7 @@ impl Journal {
         let at = jiff::Timestamp::now().to_string();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let run = Record::Run { schema: SCHEMA, version, boot_id: boot_id(host), at, what: what.to_owned() };
-        let is_new = !files::exists(host, &journal.path());
+        let is_new = !files::exists(host, journal.path());
         journal.append(&[run], is_new)?;
         if is_new {
             // Records that are on the disk, of a file whose name is not, would be lost with it.
