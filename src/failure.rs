@@ -132,6 +132,10 @@ const HINTS: &[(&str, &str)] = &[
         "Assertion failed on job",
         "an upgrade of the service's databases was cut off, and goes on with: gpucloud-install apply",
     ),
+    (
+        "Function not implemented",
+        "a system call is missing (openat2 came with Linux 5.6): see `uname -r`; in a container, let its filter pass it",
+    ),
     ("stopped on request", "gpucloud-install apply goes on where it stopped"),
 ];
 
@@ -148,7 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_named_with_what_to_do() {
+    fn causes_are_named_with_what_to_do() {
         assert!(hint("cannot write /x: No space left on device (os error 28)").contains("df -h /var"));
+        assert!(hint("cannot read /x: Function not implemented (os error 38)").contains("uname -r"));
     }
 }

@@ -22,6 +22,8 @@
 //! systems, template, content, ini   supported systems; files that land on a host
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod action;
 pub mod checks;
 pub mod cli;

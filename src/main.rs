@@ -1,5 +1,7 @@
 //! `gpucloud-install`: parse, do, exit.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use clap::Parser;
 use std::process::ExitCode;
 

@@ -219,7 +219,7 @@ pub fn sync(what: &str) -> Task {
 }
 
 fn modified_after_sync(host: &Host, stamp: &Path) -> bool {
-    let modified = |path: &Path| std::fs::metadata(host.real(path)).and_then(|meta| meta.modified()).ok();
+    let modified = |path: &Path| files::modified(host, path);
     modified(stamp).zip(modified(Path::new(SYNCED))).is_none_or(|(stamp, synced)| stamp > synced)
 }
 

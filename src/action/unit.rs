@@ -325,7 +325,7 @@ fn expanded(host: &Host, inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
 fn changed_since_start(host: &Host, inputs: &[PathBuf], status: &systemd::UnitStatus) -> bool {
     let age = systemd::monotonic_seconds() - status.started_at;
     let young = |path: &PathBuf| {
-        let changed = std::fs::metadata(host.real(path)).and_then(|meta| meta.modified()).ok();
+        let changed = files::modified(host, path);
         changed.and_then(|time| time.elapsed().ok()).is_some_and(|elapsed| elapsed.as_secs_f64() < age)
     };
     expanded(host, inputs).is_ok_and(|paths| paths.iter().any(young))

@@ -81,7 +81,12 @@ impl ApiError {
         ApiError::Unexpected { service: service.to_owned(), cause: cause.into() }
     }
 
-    /// A file of ours that cannot be read.
+    /// A file that a resource is made from is not there.
+    pub fn no_file(path: &std::path::Path) -> Self {
+        Self::file(&std::io::Error::other(format!("{} is not there", path.display())))
+    }
+
+    /// A file that belongs to a resource is not what it should be.
     pub fn file(error: &std::io::Error) -> Self {
         ApiError::Explained { what: error.to_string(), next: "put the file there, then: gpucloud-install apply".into() }
     }
@@ -113,6 +118,17 @@ impl ApiError {
     /// catalog is older than the service that was asked for.
     pub(super) fn may_be_an_old_session(&self) -> bool {
         self.is_unauthorized() || matches!(self, ApiError::NoService(_))
+    }
+}
+
+/// A file that belongs to a resource cannot be had.
+impl From<crate::host::Error> for ApiError {
+    fn from(error: crate::host::Error) -> Self {
+        let next = match &error {
+            crate::host::Error::Explained { next, .. } => next.clone(),
+            _ => "put the file there, then: gpucloud-install apply".into(),
+        };
+        ApiError::Explained { what: error.to_string(), next }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::action::{Action, ActionId, Change, Checked};
 use crate::complaint::Complaint;
 use crate::content::Content;
 use crate::failure::Failure;
-use crate::host::{Error, Host};
+use crate::host::{Error, Host, files};
 use crate::paths::{APPLIED, IMAGES, SECRETS, STAMPS};
 use crate::plan::Step;
 use crate::template::Templates;
@@ -38,13 +38,14 @@ const PACKAGED_PROGRAM: &str = "/usr/bin/gpucloud-install";
 
 /// This program itself; a link where it came in a package, which then keeps it up to date.
 fn own_program() -> Result<Box<dyn Action>, Failure> {
-    let running = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    if running == Path::new(PACKAGED_PROGRAM) {
+    let (live, running) = (Host::live(), Path::new("/proc/self/exe"));
+    if files::status(&live, running)?.is_some_and(|status| status.link.as_deref() == Some(Path::new(PACKAGED_PROGRAM)))
+    {
         return Ok(Box::new(Symlink::new(OWN_PROGRAM, PACKAGED_PROGRAM)));
     }
     // Also right when the file was replaced while we run.
-    let bytes = std::fs::read("/proc/self/exe")
-        .map_err(|e| Failure::new("cannot read this program", e.to_string(), "start it by its full path"))?;
+    let bytes = files::read(&live, running)?
+        .ok_or_else(|| Failure::new("cannot read this program", "/proc is not there", "start it by its full path"))?;
     let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
     Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
 }

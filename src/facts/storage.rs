@@ -1,9 +1,9 @@
 //! Filesystems: what counts is the one below the directory that fills, not the size of the disk. A server ISO of
 //! Ubuntu makes a root volume of 100 GB on a disk of any size.
 
-use crate::host::{Error, Host, Result};
+use crate::host::{Host, Result, files};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The filesystem below a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,13 +33,7 @@ pub fn read(host: &Host) -> Result<Storage> {
 }
 
 fn below(host: &Host, directory: &str) -> Result<Filesystem> {
-    let path = host.real(directory);
-    let existing = path.ancestors().find(|dir| dir.exists()).map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    let stat = nix::sys::statvfs::statvfs(&existing).map_err(|errno| Error::Io {
-        doing: "measure",
-        path: existing,
-        source: errno.into(),
-    })?;
+    let stat = files::filesystem(host, Path::new(directory))?;
     let unit = stat.fragment_size();
     Ok(Filesystem {
         below: directory.into(),

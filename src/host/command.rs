@@ -4,7 +4,7 @@
 //! as an argument. A program gets its own process group, so that a stop reaches its children too; on a host that must come
 //! [to its end](Host::to_its_end) it is let alone.
 
-use super::{Error, Host, Result};
+use super::{Error, Host, Result, files};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -150,7 +150,7 @@ impl Command {
     pub fn output(&self, host: &Host) -> Result<Output> {
         host.require_live(&self.shown())?;
         host.write_point()?;
-        let expression = self.expression().stdout_capture().stderr_capture();
+        let expression = self.expression()?.stdout_capture().stderr_capture();
         let handle = expression.start().map_err(|e| self.not_started(e))?;
         self.wait(host, &handle)?;
         handle.into_output().map_err(|e| self.not_started(e))
@@ -177,25 +177,23 @@ impl Command {
     /// Starts it in a session of its own and leaves it alone: it outlives this program. Its output goes to `log`.
     pub fn detach(&self, host: &Host, log: &std::path::Path) -> Result<u32> {
         host.require_live(&self.shown())?;
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(log).map_err(|source| Error::Io {
-            doing: "open",
-            path: log.to_owned(),
-            source,
-        })?;
-        let handle = self.expression().stderr_to_stdout().stdout_file(file).start().map_err(|e| self.not_started(e))?;
+        let file = files::open_to_append(host, log, 0o644)?;
+        let handle =
+            self.expression()?.stderr_to_stdout().stdout_file(file).start().map_err(|e| self.not_started(e))?;
         Ok(handle.pids().first().copied().unwrap_or(0))
     }
 
-    fn expression(&self) -> duct::Expression {
+    fn expression(&self) -> Result<duct::Expression> {
         let expression = self.in_environment().before_spawn(|command| {
             command.process_group(0);
             Ok(())
         });
-        match &self.stdin {
+        let not_there = || self.not_started(std::io::ErrorKind::NotFound.into());
+        Ok(match &self.stdin {
             Input::Bytes(input) => expression.stdin_bytes(input.clone()),
-            Input::File(path) => expression.stdin_path(path),
+            Input::File(path) => expression.stdin_file(files::open(&Host::live(), path)?.ok_or_else(not_there)?),
             Input::Empty => expression.stdin_null(),
-        }
+        })
     }
 
     fn in_environment(&self) -> duct::Expression {
@@ -214,7 +212,7 @@ impl Command {
         let (reader, writer) = os_pipe::pipe().map_err(|e| self.not_started(e))?;
         let handle = {
             // The expression holds the pipe's writing end: it must be gone before the reader can see the end.
-            let expression = self.expression().stderr_to_stdout().stdout_file(writer);
+            let expression = self.expression()?.stderr_to_stdout().stdout_file(writer);
             expression.start().map_err(|e| self.not_started(e))?
         };
         let follower = Follower::start(host, reader, self.quiet);
@@ -335,7 +333,7 @@ fn search_path() -> OsString {
 
 /// Whether a program of this name can be found.
 pub fn on_path(program: &str) -> bool {
-    std::env::split_paths(&search_path()).any(|dir| dir.join(program).is_file())
+    std::env::split_paths(&search_path()).any(|dir| files::leads_somewhere(&Host::live(), dir.join(program)))
 }
 
 #[cfg(test)]

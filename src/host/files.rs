@@ -1,29 +1,36 @@
 //! Files and directories: read, written atomically, compared, removed.
 //!
+//! Every path goes through `place.rs`: root follows no link that another account can have made, and what belongs to a
+//! directory that stands for a host stays inside it.
+//!
 //! Invariant: a file is replaced by rename of a complete, synced temporary file in the same directory, so that a
 //! reader, or a machine after a power cut, sees the old content or the new one and nothing between.
 
+mod lock;
+mod place;
+mod removal;
+#[cfg(test)]
+mod tests;
+
+pub use lock::{Lock, lock, lock_within, try_lock, try_lock_shared};
+pub use removal::{remove, remove_empty_dir, remove_empty_tree, remove_tree};
+
 use super::users::{self, Owner};
 use super::{Error, Host, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::OFlag;
+use place::Place;
 use sha2::{Digest, Sha256};
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::SystemTime;
 
 /// Names the temporary file beside the one that is written; left-overs of a power cut are recognised by it.
 const TEMPORARY_SUFFIX: &str = ".gpucloud-new";
-/// How often a lock is tried that another process has.
-const LOCK_POLL: Duration = Duration::from_millis(20);
-/// Names a directory that is being removed.
-const DOOMED_SUFFIX: &str = ".gpucloud-removed";
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { doing, path, source }
+    move |source| place::failed(doing, path, source)
 }
 
 fn missing_is_none<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
@@ -34,15 +41,37 @@ fn missing_is_none<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> 
     }
 }
 
+fn place_of(host: &Host, path: &Path) -> Result<Place> {
+    Place::of(host, path).map_err(io("reach", path))
+}
+
 /// The content of a file, or `None` where there is none.
 pub fn read(host: &Host, path: &Path) -> Result<Option<Vec<u8>>> {
-    missing_is_none(fs::read(host.real(path))).map_err(io("read", path))
+    let Some(mut file) = open(host, path)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(io("read", path))?;
+    Ok(Some(content))
 }
 
 /// The content of a text file (invalid UTF-8 replaced), or `None` where there is none.
 pub fn read_text(host: &Host, path: impl AsRef<Path>) -> Result<Option<String>> {
     let bytes = read(host, path.as_ref())?;
     Ok(bytes.map(|b| String::from_utf8_lossy(&b).into_owned()))
+}
+
+/// A file that is open for reading, or `None` where there is none: for what is too long to be held as a whole.
+///
+/// # Errors
+/// It may not be read, or is no file: a pipe could keep its reader for ever.
+pub fn open(host: &Host, path: impl AsRef<Path>) -> Result<Option<File>> {
+    let path = path.as_ref();
+    missing_is_none(Place::behind(host, path).and_then(|place| place.open_file())).map_err(io("read", path))
+}
+
+/// A file that is open for writing behind its end, made with these permissions where it is missing.
+pub fn open_to_append(host: &Host, path: &Path, mode: u32) -> Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
+    Place::behind(host, path).and_then(|place| place.open(flags, mode)).map_err(io("open", path))
 }
 
 /// What is at a path: kind, permissions, owner.
@@ -56,45 +85,69 @@ pub struct Status {
     pub mode: u32,
     /// Numeric owner and group.
     pub owner: Owner,
+    /// When its content was changed last, where the filesystem can tell.
+    pub modified: Option<SystemTime>,
+}
+
+impl Status {
+    fn of(file: &File) -> std::io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            is_dir: meta.is_dir(),
+            link: if meta.is_symlink() { Some(place::target_of(file)?) } else { None },
+            mode: meta.mode() & 0o7777,
+            owner: Owner { uid: meta.uid(), gid: meta.gid() },
+            modified: meta.modified().ok(),
+        })
+    }
 }
 
 /// What is at `path` (a link is not followed), or `None`.
 pub fn status(host: &Host, path: &Path) -> Result<Option<Status>> {
-    let real = host.real(path);
-    let Some(meta) = missing_is_none(fs::symlink_metadata(&real)).map_err(io("look at", path))? else {
-        return Ok(None);
-    };
-    let link = if meta.is_symlink() { Some(fs::read_link(&real).map_err(io("read link", path))?) } else { None };
-    Ok(Some(Status {
-        is_dir: meta.is_dir(),
-        link,
-        mode: meta.mode() & 0o7777,
-        owner: Owner { uid: meta.uid(), gid: meta.gid() },
-    }))
+    let found = Place::of(host, path).and_then(|place| Status::of(&place.look()?));
+    missing_is_none(found).map_err(io("look at", path))
+}
+
+/// What `path` leads to, or `None`.
+fn look_behind(host: &Host, path: &Path) -> Result<Option<File>> {
+    let found = Place::behind(host, path).and_then(|place| place.open(OFlag::O_PATH, 0));
+    missing_is_none(found).map_err(io("look at", path))
 }
 
 /// The directory at `path`, or the one that a link there points to; `None` where there is neither.
 pub fn directory_status(host: &Host, path: &Path) -> Result<Option<Status>> {
-    let meta = missing_is_none(fs::metadata(host.real(path))).map_err(io("look at", path))?;
-    Ok(meta.filter(fs::Metadata::is_dir).map(|meta| Status {
-        is_dir: true,
-        link: None,
-        mode: meta.mode() & 0o7777,
-        owner: Owner { uid: meta.uid(), gid: meta.gid() },
-    }))
+    let Some(found) = look_behind(host, path)? else { return Ok(None) };
+    Ok(Some(Status::of(&found).map_err(io("look at", path))?).filter(|status| status.is_dir))
 }
 
-/// Whether anything is at `path`.
+/// Whether anything is at `path`, be it a link that leads nowhere. What cannot be reached is not there.
 pub fn exists(host: &Host, path: impl AsRef<Path>) -> bool {
-    fs::symlink_metadata(host.real(path)).is_ok()
+    Place::of(host, path.as_ref()).and_then(|place| place.look()).is_ok()
+}
+
+/// Whether there is something to which `path` leads.
+pub fn leads_somewhere(host: &Host, path: impl AsRef<Path>) -> bool {
+    matches!(look_behind(host, path.as_ref()), Ok(Some(_)))
+}
+
+/// When the content of what `path` leads to was changed last; `None` where it cannot be told.
+pub fn modified(host: &Host, path: impl AsRef<Path>) -> Option<SystemTime> {
+    look_behind(host, path.as_ref()).ok()??.metadata().and_then(|meta| meta.modified()).ok()
+}
+
+/// The filesystem below a directory, or below the first one above it that is there.
+pub fn filesystem(host: &Host, path: &Path) -> Result<nix::sys::statvfs::Statvfs> {
+    let found = path.ancestors().find_map(|directory| look_behind(host, directory).ok().flatten());
+    let found = found.ok_or_else(|| io("measure", path)(ErrorKind::NotFound.into()))?;
+    nix::sys::statvfs::fstatvfs(&found).map_err(|errno| io("measure", path)(errno.into()))
 }
 
 /// The names in a directory, sorted; empty where there is no such directory.
 pub fn list(host: &Host, path: impl AsRef<Path>) -> Result<Vec<String>> {
     let path = path.as_ref();
-    let Some(entries) = missing_is_none(fs::read_dir(host.real(path))).map_err(io("list", path))? else {
-        return Ok(Vec::new());
-    };
+    let directory = Place::behind(host, path).and_then(|place| place.open_directory());
+    let Some(directory) = missing_is_none(directory).map_err(io("list", path))? else { return Ok(Vec::new()) };
+    let entries = fs::read_dir(place::by_number(&directory)).map_err(io("list", path))?;
     let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
@@ -102,7 +155,7 @@ pub fn list(host: &Host, path: impl AsRef<Path>) -> Result<Vec<String>> {
 
 /// SHA-256 of some bytes, as lower-case hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Those of the directories above `path` that do not exist, the outermost first.
@@ -122,12 +175,13 @@ pub fn missing_parents(host: &Host, path: &Path) -> Vec<PathBuf> {
 pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> Result<()> {
     make_parents(host, path)?;
     host.write_point()?;
-    let real = host.real(path);
-    let temporary = temporary_for(&real);
-    write_temporary(&temporary, content, mode, owner).map_err(io("write", path))?;
+    let place = place_of(host, path)?;
+    let temporary = place.beside(TEMPORARY_SUFFIX);
+    let filled = fill(&temporary, content, mode, owner).and_then(|file| file.sync_all());
+    filled.map_err(io("write", path))?;
     host.write_point()?;
-    fs::rename(&temporary, &real).map_err(io("replace", path))?;
-    sync_directory_of(&real).map_err(io("sync the directory of", path))?;
+    temporary.rename(&place).map_err(io("replace", path))?;
+    place.sync_directory().map_err(io("sync the directory of", path))?;
     host.write_point()
 }
 
@@ -135,15 +189,11 @@ pub fn write(host: &Host, path: &Path, content: &[u8], mode: u32, owner: Option<
 pub fn write_volatile(host: &Host, path: &Path, content: &[u8], mode: u32) -> Result<()> {
     make_parents(host, path)?;
     host.write_point()?;
-    let real = host.real(path);
-    let temporary = temporary_for(&real);
-    fill_temporary(&temporary, content, mode, None).map_err(io("write", path))?;
-    fs::rename(&temporary, &real).map_err(io("replace", path))?;
+    let place = place_of(host, path)?;
+    let temporary = place.beside(TEMPORARY_SUFFIX);
+    fill(&temporary, content, mode, None).map_err(io("write", path))?;
+    temporary.rename(&place).map_err(io("replace", path))?;
     host.write_point()
-}
-
-fn temporary_for(real: &Path) -> PathBuf {
-    sibling(real, TEMPORARY_SUFFIX)
 }
 
 /// The path with `suffix` behind its name.
@@ -153,31 +203,25 @@ pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn write_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<()> {
-    fill_temporary(path, content, mode, owner)?.sync_all()
+/// The temporary file beside `path`, which [`write`] makes and [`remove`] takes away.
+pub fn temporary_for(path: &Path) -> PathBuf {
+    sibling(path, TEMPORARY_SUFFIX)
 }
 
-fn fill_temporary(path: &Path, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<fs::File> {
-    let _ = fs::remove_file(path);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+fn fill(temporary: &Place, content: &[u8], mode: u32, owner: Option<Owner>) -> std::io::Result<File> {
+    let _ = temporary.unlink();
+    let mut file = temporary.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
     file.write_all(content)?;
-    if let Some(Owner { uid, gid }) = owner {
-        std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
-    }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    give(&file, mode, owner)?;
     Ok(file)
 }
 
-/// Brings the name of `path` onto the disk: a new file may be synced, and its name lost by a power cut.
-pub fn sync_parent(host: &Host, path: &Path) -> Result<()> {
-    sync_directory_of(&host.real(path)).map_err(io("sync the directory of", path))
-}
-
-fn sync_directory_of(real: &Path) -> std::io::Result<()> {
-    match real.parent() {
-        Some(parent) => fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
+/// Gives an open file or directory its owner, and then its permissions: with another owner it loses some.
+fn give(file: &File, mode: u32, owner: Option<Owner>) -> std::io::Result<()> {
+    if let Some(Owner { uid, gid }) = owner {
+        std::os::unix::fs::fchown(file, Some(uid), Some(gid))?;
     }
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 /// Makes the directories above `path`, 0755.
@@ -191,149 +235,64 @@ pub fn make_parents(host: &Host, path: &Path) -> Result<()> {
 /// Makes one directory, or gives an existing one these permissions and this owner.
 pub fn make_dir(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
     host.write_point()?;
-    let real = host.real(path);
-    match fs::create_dir(&real) {
+    match place_of(host, path)?.make_directory() {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(io("make directory", path)(e)),
         _ => {}
     }
     set_permissions(host, path, mode, owner)
 }
 
-/// Gives a directory these permissions and this owner. A link to one is followed where only root could have made it.
+/// Gives a directory these permissions and this owner.
 pub fn set_permissions(host: &Host, path: &Path, mode: u32, owner: Option<Owner>) -> Result<()> {
-    let dir = open_dir(host, path).map_err(io("open directory", path))?;
-    if let Some(Owner { uid, gid }) = owner {
-        std::os::unix::fs::fchown(&dir, Some(uid), Some(gid)).map_err(io("give away", path))?;
-    }
-    dir.set_permissions(fs::Permissions::from_mode(mode)).map_err(io("set the permissions of", path))
-}
-
-/// A service could put a link into its own directory, and be given what it points to.
-fn open_dir(host: &Host, path: &Path) -> std::io::Result<fs::File> {
-    use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
-    let real = host.real(path);
-    let follow = is_below_root_owned(&real, host)?;
-    fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY | if follow { 0 } else { O_NOFOLLOW }).open(real)
-}
-
-fn is_below_root_owned(real: &Path, host: &Host) -> std::io::Result<bool> {
-    Ok(!host.is_live() || fs::metadata(real.parent().unwrap_or(real))?.uid() == 0)
+    let directory = Place::behind(host, path).and_then(|place| place.open_directory());
+    let directory = directory.map_err(io("open directory", path))?;
+    give(&directory, mode, owner).map_err(io("set owner and permissions of", path))
 }
 
 /// Makes a symbolic link in one piece, replacing what file or link was there.
 pub fn make_link(host: &Host, path: &Path, target: &Path) -> Result<()> {
     make_parents(host, path)?;
     host.write_point()?;
-    let real = host.real(path);
-    let temporary = temporary_for(&real);
-    let _ = fs::remove_file(&temporary);
-    std::os::unix::fs::symlink(target, &temporary).map_err(io("link", path))?;
-    fs::rename(&temporary, &real).map_err(io("replace", path))?;
+    let place = place_of(host, path)?;
+    let temporary = place.beside(TEMPORARY_SUFFIX);
+    let _ = temporary.unlink();
+    temporary.make_link(target).map_err(io("link", path))?;
+    temporary.rename(&place).map_err(io("replace", path))?;
     host.write_point()
 }
 
 /// Brings a file that a program wrote at `temporary` onto the disk, and then to `path` in one piece.
 pub fn put_in_place(host: &Host, temporary: &Path, path: &Path) -> Result<()> {
     host.write_point()?;
-    let (from, real) = (host.real(temporary), host.real(path));
-    fs::File::open(&from).and_then(|file| file.sync_all()).map_err(io("sync", temporary))?;
-    fs::rename(&from, &real).map_err(io("replace", path))?;
-    sync_parent(host, path)?;
+    let (from, place) = (place_of(host, temporary)?, place_of(host, path)?);
+    from.open_file().and_then(|file| file.sync_all()).map_err(io("sync", temporary))?;
+    from.rename(&place).map_err(io("replace", path))?;
+    place.sync_directory().map_err(io("sync the directory of", path))?;
     host.write_point()
 }
 
-/// Bytes that root can still write below a directory that exists.
+/// Brings the name of `path` onto the disk: a new file may be synced, and its name lost by a power cut.
+pub fn sync_parent(host: &Host, path: &Path) -> Result<()> {
+    place_of(host, path)?.sync_directory().map_err(io("sync the directory of", path))
+}
+
+/// Bytes that root can still write below a directory.
 pub fn free_bytes(host: &Host, directory: &Path) -> Result<u64> {
-    let stat = nix::sys::statvfs::statvfs(&host.real(directory));
-    let stat = stat.map_err(|errno| io("measure", directory)(errno.into()))?;
-    Ok(stat.blocks_available() * stat.fragment_size())
+    let filesystem = filesystem(host, directory)?;
+    Ok(filesystem.blocks_available() * filesystem.fragment_size())
 }
 
 /// Gives what is at `from` another name on the same filesystem.
 pub fn rename(host: &Host, from: &Path, to: &Path) -> Result<()> {
     host.write_point()?;
-    fs::rename(host.real(from), host.real(to)).map_err(io("rename", from))?;
+    place_of(host, from)?.rename(&place_of(host, to)?).map_err(io("rename", from))?;
     host.write_point()
-}
-
-/// Removes a file or link, and what a power cut left beside it; nothing there is fine.
-pub fn remove(host: &Host, path: &Path) -> Result<()> {
-    host.write_point()?;
-    let real = host.real(path);
-    let _ = fs::remove_file(temporary_for(&real));
-    missing_is_none(fs::remove_file(&real)).map_err(io("remove", path))?;
-    host.write_point()
-}
-
-/// Removes a directory with all that is in it; nothing there is fine. It is renamed first: a kill in the middle leaves no
-/// half of it under its name.
-///
-/// # Errors
-/// Something is mounted inside: that may not be ours.
-pub fn remove_tree(host: &Host, path: &Path) -> Result<()> {
-    refuse_mounts(host, path)?;
-    host.write_point()?;
-    let real = host.real(path);
-    let doomed = sibling(&real, DOOMED_SUFFIX);
-    remove_all(&doomed).map_err(io("remove", path))?;
-    host.write_point()?;
-    if real.is_dir() && !real.is_symlink() {
-        missing_is_none(fs::rename(&real, &doomed)).map_err(io("rename", path))?;
-        host.write_point()?;
-        remove_all(&doomed).map_err(io("remove", path))?;
-    } else {
-        remove_all(&real).map_err(io("remove", path))?;
-    }
-    host.write_point()
-}
-
-fn remove_all(real: &Path) -> std::io::Result<()> {
-    let Some(meta) = missing_is_none(fs::symlink_metadata(real))? else { return Ok(()) };
-    missing_is_none(if meta.is_dir() { fs::remove_dir_all(real) } else { fs::remove_file(real) }).map(drop)
-}
-
-fn refuse_mounts(host: &Host, path: &Path) -> Result<()> {
-    if !host.is_live() {
-        return Ok(());
-    }
-    let mounts = procfs::process::Process::myself().and_then(|process| process.mountinfo());
-    let mounts = mounts.map_err(|error| Error::protocol("read the mounts of this process", error))?;
-    match mounts.0.iter().find(|mount| mount.mount_point.starts_with(path)) {
-        None => Ok(()),
-        Some(mount) => {
-            let what = format!("remove {}", path.display());
-            Err(Error::protocol(what, format!("{} is mounted inside: unmount it", mount.mount_point.display())))
-        }
-    }
-}
-
-/// Removes a directory if nothing is in it; returns whether it is gone.
-pub fn remove_empty_dir(host: &Host, path: &Path) -> Result<bool> {
-    host.write_point()?;
-    match fs::remove_dir(host.real(path)) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
-        Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) => Ok(false),
-        Err(e) => Err(io("remove directory", path)(e)),
-    }
-}
-
-/// Removes a directory if nothing but empty directories is in it; returns whether it is gone.
-pub fn remove_empty_tree(host: &Host, path: &Path) -> Result<bool> {
-    for name in list(host, path)? {
-        let inner = path.join(name);
-        if status(host, &inner)?.is_some_and(|status| status.is_dir) {
-            remove_empty_tree(host, &inner)?;
-        }
-    }
-    remove_empty_dir(host, path)
 }
 
 /// Adds `bytes` to the end of a file (0600), all or nothing, and waits until they are on the disk when `sync`.
 pub fn append(host: &Host, path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     host.write_point()?;
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).append(true).mode(0o600).open(host.real(path)).map_err(io("open", path))?;
+    let mut file = open_to_append(host, path, 0o600)?;
     let length = file.metadata().map_err(io("look at", path))?.len();
     if let Err(error) = file.write_all(bytes) {
         // A full disk took half of it: what comes later must not continue that line.
@@ -346,88 +305,27 @@ pub fn append(host: &Host, path: &Path, bytes: &[u8], sync: bool) -> Result<()> 
     host.write_point()
 }
 
+/// Sets a value of the kernel's, below /proc or /sys: a file that is written where it is, and cannot be replaced.
+pub fn set(host: &Host, path: &Path, value: &str) -> Result<()> {
+    host.write_point()?;
+    let file = Place::behind(host, path).and_then(|place| place.open(OFlag::O_WRONLY, 0));
+    file.and_then(|mut file| file.write_all(value.as_bytes())).map_err(io("set", path))
+}
+
 /// Cuts a file off after `length` bytes.
 pub fn truncate(host: &Host, path: &Path, length: u64) -> Result<()> {
     host.write_point()?;
-    let file = fs::OpenOptions::new().write(true).open(host.real(path)).map_err(io("open", path))?;
+    let file = Place::behind(host, path).and_then(|place| place.open(OFlag::O_WRONLY, 0)).map_err(io("open", path))?;
     file.set_len(length).and_then(|()| file.sync_all()).map_err(io("cut", path))
 }
 
-/// A file that somebody else may still read, copied with its permissions (used for the binary itself).
+/// A file of the running system, copied.
 pub fn copy(host: &Host, from: &Path, path: &Path, mode: u32) -> Result<()> {
-    let content = fs::read(from).map_err(io("read", from))?;
+    let content = read(&Host::live(), from)?.ok_or_else(|| io("read", from)(ErrorKind::NotFound.into()))?;
     write(host, path, &content, mode, None)
-}
-
-/// Waits for an exclusive lock on a file (0600, made where it is missing); held until dropped.
-pub fn lock(host: &Host, path: &Path) -> Result<Flock<fs::File>> {
-    make_parents(host, path)?;
-    let mut options = fs::OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(host.real(path));
-    let file = file.map_err(io("open", path))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io("lock", path)(errno.into()))
-}
-
-/// The same, for at most `limit`; `what` says what is waited for.
-///
-/// # Errors
-/// [`Error::TimedOut`] naming `what`; a stop request ends the wait.
-pub fn lock_within(host: &Host, path: &Path, what: &str, limit: Duration) -> Result<Flock<fs::File>> {
-    make_parents(host, path)?;
-    let mut options = fs::OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(host.real(path));
-    let (mut file, mut locked) = (Some(file.map_err(io("open", path))?), None);
-    host.wait_until(what, limit, LOCK_POLL, || {
-        let Some(open) = file.take() else { return Ok(locked.is_some()) };
-        match Flock::lock(open, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => locked = Some(lock),
-            Err((open, Errno::EWOULDBLOCK)) => file = Some(open),
-            Err((_, errno)) => return Err(io("lock", path)(errno.into())),
-        }
-        Ok(locked.is_some())
-    })?;
-    locked.ok_or_else(|| Error::TimedOut { what: what.to_owned(), seconds: limit.as_secs() })
 }
 
 /// The owner called `user:group` on this host; `None` in a directory that only stands for a host.
 pub fn owner(host: &Host, user: &str, group: &str) -> Result<Option<Owner>> {
     if host.is_live() { users::owner(user, group).map(Some) } else { Ok(None) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_write_replaces_the_whole_file_and_leaves_no_temporary() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let path = Path::new("/etc/a/b.conf");
-        write(&host, path, b"one", 0o640, None).unwrap();
-        write(&host, path, b"two", 0o600, None).unwrap();
-        assert_eq!(read(&host, path).unwrap().unwrap(), b"two");
-        assert_eq!(status(&host, path).unwrap().unwrap().mode, 0o600);
-        assert_eq!(list(&host, "/etc/a").unwrap(), ["b.conf"]);
-    }
-
-    #[test]
-    fn a_lock_that_another_has_is_waited_for_in_vain_and_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let path = Path::new("/run/lock");
-        let tried = || lock_within(&host, path, "the end of the other", Duration::from_millis(100));
-        let first = tried().unwrap();
-        let error = tried().unwrap_err();
-        assert_eq!(error.to_string(), "the end of the other did not happen within 0 s");
-        drop(first);
-        tried().unwrap();
-    }
-
-    #[test]
-    fn missing_parents_are_named_outermost_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let missing = missing_parents(&host, Path::new("/a/b/c"));
-        assert_eq!(missing, [Path::new("/a"), Path::new("/a/b")]);
-    }
 }

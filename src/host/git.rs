@@ -221,7 +221,7 @@ impl Bare {
 }
 
 fn modified(host: &Host, path: &Path) -> Option<SystemTime> {
-    std::fs::symlink_metadata(host.real(path)).and_then(|meta| meta.modified()).ok()
+    files::status(host, path).ok()??.modified
 }
 
 /// Of stable branches the last part is enough; master's last tag may be a thousand commits away.

@@ -56,9 +56,9 @@ pub fn start(host: &Host, container: &Container) -> Result<()> {
         command.wrapped_by(delegating).run(host)?;
         return wait_started(host, container);
     }
-    let group = ControlGroup::enter(&group_name(&container.name))?;
-    let started = command.detach(host, &host.real(&container.console));
-    group.leave()?;
+    let group = ControlGroup::enter(host, &group_name(&container.name))?;
+    let started = command.detach(host, &container.console);
+    group.leave(host)?;
     started?;
     wait_started(host, container)
 }
@@ -199,66 +199,56 @@ struct ControlGroup {
 }
 
 impl ControlGroup {
-    fn enter(name: &str) -> Result<Self> {
+    fn enter(host: &Host, name: &str) -> Result<Self> {
         let mut before = Vec::new();
-        for (hierarchy, own) in hierarchies()? {
+        for (hierarchy, own) in hierarchies(host)? {
             let group = hierarchy.join(name);
-            make_group(&hierarchy, &group)?;
+            make_group(host, &hierarchy, &group)?;
             before.push(own);
-            join(&group)?;
+            join(host, &group)?;
         }
         Ok(Self { before })
     }
 
-    fn leave(self) -> Result<()> {
-        self.before.iter().try_for_each(|group| join(group))
+    fn leave(self, host: &Host) -> Result<()> {
+        self.before.iter().try_for_each(|group| join(host, group))
     }
 }
 
-fn make_group(hierarchy: &Path, group: &Path) -> Result<()> {
-    let io = |source| Error::Io { doing: "make control group", path: group.to_owned(), source };
-    match std::fs::create_dir(group) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(io(e)),
-        _ => {}
-    }
+fn make_group(host: &Host, hierarchy: &Path, group: &Path) -> Result<()> {
+    files::make_dir(host, group, 0o755, None)?;
     // A new group of version 1's cpuset has no processors and takes no process (kernel, cgroup-v1/cpusets.rst).
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        if let Ok(value) = std::fs::read(hierarchy.join(file)) {
-            std::fs::write(group.join(file), value).map_err(io)?;
+        if let Some(value) = files::read_text(host, hierarchy.join(file))? {
+            files::set(host, &group.join(file), &value)?;
         }
     }
     Ok(())
 }
 
-fn join(group: &Path) -> Result<()> {
-    std::fs::write(group.join("cgroup.procs"), std::process::id().to_string()).map_err(|source| Error::Io {
-        doing: "join control group",
-        path: group.to_owned(),
-        source,
-    })
+fn join(host: &Host, group: &Path) -> Result<()> {
+    files::set(host, &group.join("cgroup.procs"), &std::process::id().to_string())
 }
 
 /// Each mounted hierarchy, and this process's group in it. `/proc/self/cgroup` has lines `N:NAME:/GROUP`.
-fn hierarchies() -> Result<Vec<(PathBuf, PathBuf)>> {
-    let path = Path::new("/proc/self/cgroup");
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::Io { doing: "read", path: path.to_owned(), source })?;
+fn hierarchies(host: &Host) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let text = files::read_text(host, "/proc/self/cgroup")?.unwrap_or_default();
     let mut found = Vec::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
         let (_, name, group) = (parts.next(), parts.next().unwrap_or_default(), parts.next().unwrap_or("/"));
-        let root = hierarchy_root(name.trim_start_matches("name="));
-        if root.join("cgroup.procs").exists() {
+        let root = hierarchy_root(host, name.trim_start_matches("name="));
+        if files::exists(host, root.join("cgroup.procs")) {
             found.push((root.clone(), root.join(group.trim_start_matches('/'))));
         }
     }
     Ok(found)
 }
 
-fn hierarchy_root(name: &str) -> PathBuf {
+fn hierarchy_root(host: &Host, name: &str) -> PathBuf {
     let all = Path::new("/sys/fs/cgroup");
     match name {
-        "" if all.join("cgroup.controllers").exists() => all.to_owned(),
+        "" if files::exists(host, all.join("cgroup.controllers")) => all.to_owned(),
         "" => all.join("unified"),
         name => all.join(name),
     }
@@ -269,15 +259,19 @@ fn remove_group(host: &Host, name: &str) -> Result<()> {
     if systemd::is_booted(host) {
         return Ok(());
     }
-    for (hierarchy, _) in hierarchies()? {
-        remove_groups_below(&hierarchy.join(group_name(name)));
+    for (hierarchy, _) in hierarchies(host)? {
+        remove_groups_below(host, &hierarchy.join(group_name(name)))?;
     }
     Ok(())
 }
 
-fn remove_groups_below(group: &Path) {
-    let entries = std::fs::read_dir(group).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).for_each(|path| remove_groups_below(&path));
+fn remove_groups_below(host: &Host, group: &Path) -> Result<()> {
+    for inner in files::list(host, group)?.into_iter().map(|name| group.join(name)) {
+        if files::status(host, &inner)?.is_some_and(|status| status.is_dir) {
+            remove_groups_below(host, &inner)?;
+        }
+    }
     // The kernel refuses while a dying process is still counted: it is only an empty directory then.
-    let _ = std::fs::remove_dir(group);
+    let _ = files::remove_empty_dir(host, group);
+    Ok(())
 }

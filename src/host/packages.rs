@@ -121,13 +121,9 @@ pub fn refresh_index(host: &Host) -> Result<()> {
 }
 
 fn index_age(host: &Host) -> Option<Duration> {
-    let lists = host.real("/var/lib/apt/lists");
-    let newest = std::fs::read_dir(lists)
-        .ok()?
-        .flatten()
-        .filter(|e| e.file_name().to_string_lossy().contains("_dists_"))
-        .filter_map(|e| e.metadata().ok()?.modified().ok())
-        .max()?;
+    let lists = Path::new("/var/lib/apt/lists");
+    let names = files::list(host, lists).ok()?.into_iter().filter(|name| name.contains("_dists_"));
+    let newest = names.filter_map(|name| files::modified(host, lists.join(name))).max()?;
     SystemTime::now().duration_since(newest).ok()
 }
 
@@ -297,7 +293,7 @@ pub fn lock_holder(host: &Host) -> Option<String> {
 
 fn holder_of(host: &Host, lock: &Path) -> Option<String> {
     use nix::fcntl::{FcntlArg, fcntl};
-    let file = std::fs::File::open(host.real(lock)).ok()?;
+    let file = files::open(host, lock).ok()??;
     let mut query = nix::libc::flock {
         l_type: nix::libc::F_WRLCK as i16,
         l_whence: nix::libc::SEEK_SET as i16,

@@ -310,8 +310,7 @@ fn nobody_there(error: &mysql::Error) -> bool {
 /// From the generated passwords of this program (over 128 random bits) it cannot be turned back.
 fn native_password_hash(password: &str) -> String {
     let twice = Sha1::digest(Sha1::digest(password.as_bytes()));
-    let hex: String = twice.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("*{hex}")
+    format!("*{}", hex::encode_upper(twice))
 }
 
 /// Whether a line of `SHOW GRANTS` gives everything on `database`, its `_` escaped or not.

@@ -1,6 +1,6 @@
 //! Kernel parameters below `/proc/sys`.
 
-use super::{Error, Host, Result, files};
+use super::{Host, Result, files};
 use std::path::PathBuf;
 
 /// Where the kernel shows `key` ("net.ipv4.ip_forward"; a `/` keeps a dot inside a link's name).
@@ -15,7 +15,5 @@ pub fn read(host: &Host, key: &str) -> Result<Option<String>> {
 
 /// Sets a value now; it lasts until the next boot.
 pub fn write(host: &Host, key: &str, value: &str) -> Result<()> {
-    host.write_point()?;
-    let path = path(key);
-    std::fs::write(host.real(&path), format!("{value}\n")).map_err(|source| Error::Io { doing: "set", path, source })
+    files::set(host, &path(key), &format!("{value}\n"))
 }

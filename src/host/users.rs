@@ -36,6 +36,12 @@ pub fn find_user(name: &str) -> Result<Option<User>> {
     User::from_name(name).map_err(|e| Error::protocol(format!("look up user {name}"), e))
 }
 
+/// The name of a user for a person to read: its number where it has none.
+pub fn name_of(uid: u32) -> String {
+    let found = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    found.map_or_else(|| format!("user {uid}"), |user| user.name)
+}
+
 /// The group called `name`.
 pub fn find_group(name: &str) -> Result<Option<Group>> {
     Group::from_name(name).map_err(|e| Error::protocol(format!("look up group {name}"), e))

@@ -36,8 +36,8 @@ pub fn image(system: System) -> Task {
 }
 
 fn is_fresh(host: &Host, system: System) -> bool {
-    let made = std::fs::metadata(host.real(mark(system))).and_then(|meta| meta.modified());
-    made.is_ok_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE)
+    let made = files::modified(host, mark(system));
+    made.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE)
 }
 
 fn make(host: &Host, system: System) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::host::command::Command;
 use crate::host::{Host, Observer, files, nspawn};
 use crate::paths;
 use crate::plan::event::{Event, Sink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,9 +42,7 @@ impl<'a> Inside<'a> {
 
     /// Copies this program in.
     pub fn take_program(&self) -> Result<(), Failure> {
-        let program = std::env::current_exe()
-            .map_err(|e| Failure::new("cannot tell where this program is", e.to_string(), ""))?;
-        Ok(files::copy(self.host, &program, &self.real(PROGRAM), 0o755)?)
+        Ok(files::copy(self.host, Path::new("/proc/self/exe"), &self.real(PROGRAM), 0o755)?)
     }
 
     /// Whether there is an answer file.

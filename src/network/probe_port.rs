@@ -1,7 +1,7 @@
 //! A port of the external bridge in a network namespace of its own, with an address of the external network and the
 //! cloud's router: what is tried there is tried as by an instance.
 
-use crate::host::{Error, Host, Result, links, ovs};
+use crate::host::{Error, Host, Result, files, links, ovs};
 use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use nix::sched::{CloneFlags, unshare};
@@ -59,7 +59,7 @@ fn work_behind_port<T: Send>(address: Ipv4Net, gateway: Ipv4Addr, work: impl FnO
 fn own_namespace() -> Result<File> {
     let failed = |error: &dyn std::fmt::Display| Error::protocol("make a network namespace", error.to_string());
     unshare(CloneFlags::CLONE_NEWNET).map_err(|error| failed(&error))?;
-    File::open("/proc/thread-self/ns/net").map_err(|error| failed(&error))
+    files::open(&Host::live(), "/proc/thread-self/ns/net")?.ok_or_else(|| failed(&"/proc is not there"))
 }
 
 fn configure(address: Ipv4Net, gateway: Ipv4Addr) -> Result<()> {

@@ -96,12 +96,11 @@ impl Download {
     fn download(&self, host: &Host) -> Result<()> {
         let part = self.part();
         files::make_parents(host, &part)?;
-        let real = host.real(&part);
         let io = |doing: &'static str| {
             let path = part.clone();
             move |source| Error::Io { doing, path, source }
         };
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&real).map_err(io("open"))?;
+        let mut file = files::open_to_append(host, &part, 0o644)?;
         let have = file.metadata().map_err(io("look at"))?.len();
         let tag = files::read_text(host, self.tag())?.filter(|tag| !tag.is_empty());
         let mut answer = http::get_from(host, &self.url, have, tag.as_deref())?;
@@ -154,8 +153,8 @@ fn not_reached(error: Error) -> Error {
 }
 
 fn sum_of(host: &Host, path: &Path, hex_digits: usize) -> Result<Sum> {
-    let io = |source| Error::Io { doing: "read", path: path.to_owned(), source };
-    let mut file = std::fs::File::open(host.real(path)).map_err(io)?;
+    let missing = || Error::Io { doing: "read", path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() };
+    let mut file = files::open(host, path)?.ok_or_else(missing)?;
     Ok(Sum(match hex_digits {
         32 => hashed::<md5::Md5>(host, &mut file),
         128 => hashed::<sha2::Sha512>(host, &mut file),
@@ -169,7 +168,7 @@ fn hashed<D: Digest>(host: &Host, file: &mut std::fs::File) -> Result<String> {
     loop {
         host.go_on()?;
         match file.read(&mut buffer).map_err(|e| Error::protocol("read a download", e))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            0 => return Ok(hex::encode(hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }

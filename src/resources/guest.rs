@@ -8,7 +8,7 @@ use crate::action::{ActionId, Checked, Undo};
 use crate::host::command::Command;
 use crate::host::{Error, Host, Result, files, packages};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Its kernel, its initial file system, and an empty disk, which Nova wants.
@@ -36,7 +36,7 @@ const MODULES: [&str; 13] = [
 ];
 /// Programs that go into the guest, with the libraries that they load.
 const PROGRAMS: [&str; 3] = ["busybox", "dropbear", "dropbearkey"];
-const DISK_BYTES: u64 = 1 << 20;
+const DISK_BYTES: usize = 1 << 20;
 
 /// The package with a small kernel for guests.
 fn kernel_package(distribution: &str) -> &'static str {
@@ -72,9 +72,7 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     let modules = add_kernel(host, &tree)?;
     add_modules(host, &tree, &modules, &root)?;
     pack(host, &root)?;
-    let disk = host.real(file(PARTS[2]));
-    let made = std::fs::File::create(&disk).and_then(|disk| disk.set_len(DISK_BYTES));
-    made.map_err(|source| Error::Io { doing: "write", path: disk, source })?;
+    files::write(host, &file(PARTS[2]), &[0; DISK_BYTES], 0o644, None)?;
     files::remove_tree(host, &work)
 }
 
@@ -155,7 +153,7 @@ fn add_kernel(host: &Host, tree: &Path) -> Result<PathBuf> {
 }
 
 fn add_modules(host: &Host, tree: &Path, modules: &Path, root: &Path) -> Result<()> {
-    let found = walk(&host.real(modules))?;
+    let found = walk(host, modules)?;
     for module in MODULES {
         let is_it = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -184,20 +182,12 @@ fn add_modules(host: &Host, tree: &Path, modules: &Path, root: &Path) -> Result<
 
 /// An archive as the kernel reads it (docs.kernel.org, "initramfs buffer format").
 fn pack(host: &Host, root: &Path) -> Result<()> {
-    let real = host.real(root);
-    let failed = |source| Error::Io { doing: "pack", path: real.clone(), source };
+    let failed = |source| Error::Io { doing: "pack", path: root.to_owned(), source };
     let mut archive = Vec::new();
-    for (number, path) in walk(&real)?.into_iter().enumerate() {
-        let name = path.strip_prefix(&real).unwrap_or(&path).to_string_lossy().into_owned();
-        let status = path.symlink_metadata().map_err(failed)?;
-        let content = match status.file_type() {
-            kind if kind.is_dir() => Vec::new(),
-            kind if kind.is_symlink() => {
-                std::fs::read_link(&path).map_err(failed)?.to_string_lossy().into_owned().into_bytes()
-            }
-            _ => std::fs::read(&path).map_err(failed)?,
-        };
-        let entry = cpio::newc::Builder::new(&name).ino(number as u32 + 1).mode(status.mode());
+    for (number, path) in walk(host, root)?.into_iter().enumerate() {
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        let (mode, content) = entry(host, &path)?;
+        let entry = cpio::newc::Builder::new(&name).ino(number as u32 + 1).mode(mode);
         let size = u32::try_from(content.len()).map_err(|e| Error::protocol("pack the guest", e))?;
         let mut writer = entry.write(&mut archive, size);
         writer.write_all(&content).and_then(|()| writer.finish().map(drop)).map_err(failed)?;
@@ -206,17 +196,28 @@ fn pack(host: &Host, root: &Path) -> Result<()> {
     files::write(host, &file(PARTS[1]), &archive, 0o644, None)
 }
 
+/// Kind and permissions of what is at a path, as inode(7) has them, and its content: of a link, where it points to.
+fn entry(host: &Host, path: &Path) -> Result<(u32, Vec<u8>)> {
+    use nix::libc::{S_IFDIR, S_IFLNK, S_IFREG};
+    let Some(status) = files::status(host, path)? else {
+        return Err(Error::protocol("pack the guest", "a file is gone"));
+    };
+    let (kind, content) = match status.link {
+        Some(target) => (S_IFLNK, target.into_os_string().into_vec()),
+        None if status.is_dir => (S_IFDIR, Vec::new()),
+        None => (S_IFREG, files::read(host, path)?.unwrap_or_default()),
+    };
+    Ok((kind | status.mode, content))
+}
+
 /// Everything below a directory, parents first.
-fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |source| Error::Io { doing: "list", path: directory.to_owned(), source };
+fn walk(host: &Host, directory: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
-    let mut entries: Vec<_> = std::fs::read_dir(directory).map_err(failed)?.flatten().map(|e| e.path()).collect();
-    entries.sort();
-    for path in entries {
-        let is_directory = path.symlink_metadata().map_err(failed)?.is_dir();
+    for path in files::list(host, directory)?.into_iter().map(|name| directory.join(name)) {
+        let is_directory = files::status(host, &path)?.is_some_and(|status| status.is_dir);
         all.push(path.clone());
         if is_directory {
-            all.extend(walk(&path)?);
+            all.extend(walk(host, &path)?);
         }
     }
     Ok(all)

@@ -211,11 +211,12 @@ impl Maker<'_> {
             let group = SecurityGroup { name: answer.name.to_string(), rules: answer.rules.clone() };
             self.step(self.by_user(group), &after)
         });
-        let administrators = &self.order.config.host.administrators;
+        let home = keys::home(&self.order.config.host.administrators);
         let keys = self.answers.key_pairs.iter().map(|answer| {
-            let pair = KeyPair { name: answer.name.to_string(), file: keys::public_path(answer, administrators) };
+            let (name, file) = (answer.name.to_string(), keys::public_path(answer, &home));
+            let pair = KeyPair { name, file, home: home.clone() };
             let mut step = self.step(self.by_user(pair), &after);
-            let made = keys::made(self.order.host, answer, administrators);
+            let made = keys::made(self.order.host, answer, &home);
             step.actions.splice(0..0, made.into_iter().map(|task| Box::new(task) as Box<dyn crate::action::Action>));
             step
         });

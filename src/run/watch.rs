@@ -3,7 +3,7 @@
 use super::{EVENTS, UNIT};
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::host::{Host, systemd};
+use crate::host::{Host, files, systemd};
 use crate::paths::LOGS;
 use crate::plan::event::{Event, Sink};
 use std::io::{BufRead, BufReader};
@@ -77,7 +77,7 @@ pub fn follow(host: &Host, display: &dyn Sink, interrupted: &AtomicBool) -> Resu
             return Ok(Watched::Interrupted(summary));
         }
         if reader.is_none() {
-            reader = std::fs::File::open(host.real(EVENTS)).ok().map(BufReader::new);
+            reader = files::open(host, EVENTS).ok().flatten().map(BufReader::new);
         }
         if next_line(&mut reader, &mut line) {
             gone_since = None;

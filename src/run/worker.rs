@@ -111,9 +111,7 @@ impl Record {
     fn create(host: &Host, path: &Path, text: bool) -> Result<Self, Failure> {
         files::make_parents(host, path)?;
         files::write_volatile(host, path, b"", 0o600)?;
-        let file = std::fs::OpenOptions::new().append(true).open(host.real(path));
-        let file = file.map_err(|source| crate::host::Error::Io { doing: "open", path: path.to_owned(), source })?;
-        Ok(Self { file: Mutex::new(file), text })
+        Ok(Self { file: Mutex::new(files::open_to_append(host, path, 0o600)?), text })
     }
 }
 

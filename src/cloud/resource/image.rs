@@ -4,7 +4,7 @@ use super::{
     Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, encode, forget, list, made_once, needed, only,
 };
 use crate::cloud::{ApiError, Session};
-use crate::host::Host;
+use crate::host::{Host, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -144,7 +144,7 @@ impl Resource for Image {
             Some(_) => return Ok(()),
             None => {}
         }
-        let mut file = std::fs::File::open(host.real(&self.file)).map_err(|e| ApiError::file(&e))?;
+        let mut file = files::open(host, &self.file)?.ok_or_else(|| ApiError::no_file(&self.file))?;
         let format = match self.format {
             Some(format) => format,
             None => format_of(&mut file).map_err(|e| ApiError::file(&e))?,

@@ -3,8 +3,10 @@
 use super::{Comparison, Kind, Removed, Resource, encode, list};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
+use crate::host::home::Home;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::path::PathBuf;
 
 /// A public key, as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +14,16 @@ pub struct KeyPair {
     /// Its name.
     pub name: String,
     /// The file with the line "ssh-ed25519 AAAA... comment".
-    pub file: std::path::PathBuf,
+    pub file: PathBuf,
+    /// The home in which pairs are made: its owner reads the file where root may not.
+    pub home: Home,
+}
+
+impl KeyPair {
+    /// The line of the file, or `None` where it is not there.
+    fn own(&self) -> crate::host::Result<Option<String>> {
+        self.home.read(&Host::live(), &self.file)
+    }
 }
 
 /// A key pair that is there.
@@ -55,12 +66,12 @@ impl Resource for KeyPair {
     }
 
     fn content(&self) -> Option<String> {
-        Some(essence(&std::fs::read_to_string(&self.file).ok()?).join(" "))
+        Some(essence(&self.own().ok()??).join(" "))
     }
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
-        let Ok(own) = std::fs::read_to_string(&self.file) else {
+        let Ok(Some(own)) = self.own() else {
             return Ok(Comparison::Later(format!("when {} is there", self.file.display())));
         };
         let same = essence(&own) == essence(&found.public_key);
@@ -72,7 +83,7 @@ impl Resource for KeyPair {
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        let own = std::fs::read_to_string(&self.file).map_err(|e| ApiError::file(&e))?;
+        let own = self.own()?.ok_or_else(|| ApiError::no_file(&self.file))?;
         if let Some(found) = find(session, &self.name)? {
             if essence(&own) == essence(&found.public_key) {
                 return Ok(());

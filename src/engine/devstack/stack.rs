@@ -14,7 +14,7 @@ use crate::paths;
 use ipnet::Ipv4Net;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::time::{Duration, Instant};
 
@@ -113,8 +113,7 @@ pub fn has_completed(host: &Host) -> bool {
 
 /// When stack.sh ended; now, where it never did: what lies in the clones by then is its own.
 pub(super) fn completed_at(host: &Host) -> SystemTime {
-    let meta = std::fs::metadata(host.real(COMPLETE));
-    meta.and_then(|meta| meta.modified()).unwrap_or_else(|_| SystemTime::now())
+    files::modified(host, COMPLETE).unwrap_or_else(SystemTime::now)
 }
 
 /// Whether stack.sh runs now.
@@ -123,7 +122,15 @@ pub fn is_running(host: &Host) -> Result<bool> {
 }
 
 fn summary(host: &Host) -> Result<progress::Progress> {
-    Ok(progress::read(&files::read_text(host, SUMMARY)?.unwrap_or_default()))
+    Ok(progress::read(&files::read_text(host, newest(host, Path::new(SUMMARY)))?.unwrap_or_default()))
+}
+
+/// stack.sh names its logs by their time, and a link leads to the newest. That link is its account's to make: only what
+/// lies beside it is read.
+fn newest(host: &Host, path: &Path) -> PathBuf {
+    let link = files::status(host, path).ok().flatten().and_then(|status| status.link);
+    let name = link.as_deref().and_then(Path::file_name);
+    name.map_or_else(|| path.to_owned(), |name| path.with_file_name(name))
 }
 
 fn is_complete(host: &Host) -> Result<bool> {
@@ -171,8 +178,8 @@ fn explained(host: &Host) -> Error {
 
 /// The last bytes of a file, as text; nothing where it is not there.
 fn tail(host: &Host, path: &Path, bytes: u64) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(host.real(path))?;
+    let Ok(Some(mut file)) = files::open(host, newest(host, path)) else { return String::new() };
+    let mut read = || -> std::io::Result<Vec<u8>> {
         let end = file.metadata()?.len();
         file.seek(SeekFrom::Start(end.saturating_sub(bytes)))?;
         let mut text = Vec::new();
@@ -257,4 +264,24 @@ pub fn brought(host: &Host) -> Result<Vec<String>> {
         all.extend(packages::known(host)?.into_iter().filter(|name| !before.contains(name.as_str())));
     }
     Ok(all.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_only_beside_the_link_that_leads_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let log = Path::new(LOG);
+        let newest = files::sibling(log, ".1");
+        for (path, text) in [(newest.as_path(), "beside"), (Path::new("/etc/secret"), "elsewhere")] {
+            files::write(&host, path, text.as_bytes(), 0o600, None).unwrap();
+        }
+        for (target, read) in [(newest.as_path(), "beside\n"), (Path::new("../../../../etc/secret"), "")] {
+            files::make_link(&host, log, target).unwrap();
+            assert_eq!(tail(&host, log, 100), read, "{}", target.display());
+        }
+    }
 }

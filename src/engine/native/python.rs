@@ -41,7 +41,7 @@ pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
 }
 
 fn works(program: &'static str) -> impl Fn(&Host) -> Result<Checked> + Send + Sync {
-    move |host: &Host| Ok(Checked::done_if(host.real(program).exists(), "install"))
+    move |host: &Host| Ok(Checked::done_if(files::leads_somewhere(host, program), "install"))
 }
 
 fn uv() -> Task {

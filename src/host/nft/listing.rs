@@ -5,11 +5,11 @@
 
 use super::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Transport, Verdict};
 use crate::host::command::Command;
-use crate::host::{Error, Host, Result};
+use crate::host::{Error, Host, Result, files};
 use ipnet::Ipv4Net;
 use serde_json::Value;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// What a rule with a counter has let through or stopped.
@@ -49,7 +49,8 @@ static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 
 /// The chains and rules of a table; `nft` is asked only where the rules have changed since the last time.
 pub fn ruleset(host: &Host, family: Family, table: &str) -> Result<Option<Ruleset>> {
-    let namespace = std::fs::read_link("/proc/thread-self/ns/net").unwrap_or_default();
+    let namespace = files::status(&Host::live(), Path::new("/proc/thread-self/ns/net"))?;
+    let namespace = namespace.and_then(|status| status.link).unwrap_or_default();
     let generation = super::generation()?;
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((place, when, ruleset)) = known.as_ref() {

@@ -2,23 +2,18 @@
 //! together with others. The file is root's alone: who can open a file can lock it, and would keep all runs away.
 
 use super::JournalError;
-use crate::host::{self, Host};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::{File, OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use crate::host::{Host, files};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Held by a run, beside the journal.
 const LOCK: &str = "journal.lock";
 /// How long somebody who only looks may be in a run's way.
 const PATIENCE: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(20);
 
 /// A lock on a journal, until it is dropped.
 #[derive(Debug)]
-pub struct JournalLock(#[expect(dead_code, reason = "held, never used")] Flock<File>);
+pub struct JournalLock(#[expect(dead_code, reason = "held, never used")] files::Lock);
 
 impl JournalLock {
     /// For a run.
@@ -27,7 +22,8 @@ impl JournalLock {
     /// Another run, or what must not meet one, is at work.
     pub fn exclusive(host: &Host, dir: &Path) -> Result<Self, JournalError> {
         use std::io::Write;
-        let mut lock = take(host, &dir.join(LOCK), FlockArg::LockExclusiveNonblock, PATIENCE)?;
+        let path = dir.join(LOCK);
+        let mut lock = files::try_lock(host, &path, PATIENCE)?.ok_or_else(|| busy(host, &path))?;
         // What is written there is for people only.
         let _ = lock.set_len(0).and_then(|()| write!(lock, "process {}", std::process::id()));
         Ok(Self(lock))
@@ -38,47 +34,20 @@ impl JournalLock {
     /// # Errors
     /// A run is at work.
     pub fn shared(host: &Host, dir: &Path) -> Result<Self, JournalError> {
-        take(host, &dir.join(LOCK), FlockArg::LockSharedNonblock, Duration::ZERO).map(Self)
+        let path = dir.join(LOCK);
+        files::try_lock_shared(host, &path)?.map(Self).ok_or_else(|| busy(host, &path))
     }
 }
 
-fn take(host: &Host, path: &Path, how: FlockArg, patience: Duration) -> Result<Flock<File>, JournalError> {
-    let end = Instant::now() + patience;
-    let mut file = open(host, path)?;
-    loop {
-        file = match Flock::lock(file, how) {
-            Ok(lock) => return Ok(lock),
-            Err((_, errno)) if errno != Errno::EWOULDBLOCK => {
-                return Err(io("lock", path)(errno.into()).into());
-            }
-            Err(_) if Instant::now() >= end => return Err(JournalError::Busy { holder: holder(host, path) }),
-            Err((file, _)) => file,
-        };
-        std::thread::sleep(POLL);
-    }
-}
-
-/// One that an older release left open to all is closed.
-fn open(host: &Host, path: &Path) -> host::Result<File> {
-    let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).read(true).write(true).mode(0o600).open(host.real(path));
-    let file = file.map_err(io("open", path))?;
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(io("close to others", path))?;
-    Ok(file)
-}
-
-fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> host::Error {
-    let path = path.to_owned();
-    move |source| host::Error::Io { doing, path, source }
-}
-
-fn holder(host: &Host, path: &Path) -> Option<String> {
-    host::files::read_text(host, path).ok().flatten().filter(|text| !text.is_empty())
+fn busy(host: &Host, path: &Path) -> JournalError {
+    JournalError::Busy { holder: files::read_text(host, path).ok().flatten().filter(|text| !text.is_empty()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     fn directory() -> (tempfile::TempDir, Host) {
         let dir = tempfile::tempdir().unwrap();

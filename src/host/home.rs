@@ -1,0 +1,140 @@
+//! Files below the home of a user, by that user's own hands. Root does not work there: it would follow the links that the
+//! user made, and write where only root may. What the user may not write stays unwritten.
+
+use super::command::Command;
+use super::files;
+use super::users::Owner;
+use super::{Error, Host, Result};
+use nix::unistd::User;
+use std::path::{Path, PathBuf};
+
+/// A home, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The user, with the group that is the user's first; `None` for the one who runs this program.
+    owner: Option<Owner>,
+}
+
+impl Home {
+    /// That of the one who runs this program.
+    pub fn own(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), owner: None }
+    }
+
+    /// A user's. The first group need not be called like the user.
+    pub fn of(user: &User) -> Self {
+        Self::at(user.dir.clone(), Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    }
+
+    /// The one in `dir` of the user with these numbers.
+    pub fn at(dir: PathBuf, owner: Owner) -> Self {
+        Self { dir, owner: (owner.uid != 0).then_some(owner) }
+    }
+
+    /// Whether something is there that the home's owner can reach.
+    pub fn has(&self, host: &Host, path: &Path) -> Result<bool> {
+        match files::status(host, path) {
+            Err(_) if self.owner.is_some() && host.is_live() => {
+                Ok(self.program("test").args(["-e", &text(path)]).quiet().exit_code(host)? == 0)
+            }
+            found => Ok(found?.is_some()),
+        }
+    }
+
+    /// The text of a file that the home's owner may read, or `None` where there is none.
+    pub fn read(&self, host: &Host, path: &Path) -> Result<Option<String>> {
+        match files::read_text(host, path) {
+            Err(_) if self.owner.is_some() && host.is_live() => match self.has(host, path)? {
+                true => self.program("cat").args(["--", &text(path)]).quiet().read(host).map(Some),
+                false => Ok(None),
+            },
+            found => found,
+        }
+    }
+
+    /// Makes a directory (0700) where there is none.
+    pub fn make_dir(&self, host: &Host, path: &Path) -> Result<()> {
+        match self.owner {
+            _ if self.has(host, path)? => Ok(()),
+            None => files::make_dir(host, path, 0o700, None),
+            Some(_) => self.program("mkdir").args(["--mode=0700", "--", &text(path)]).run(host),
+        }
+    }
+
+    /// Writes a file in one piece, 0644; a user's own mask may take from that.
+    pub fn write(&self, host: &Host, path: &Path, content: &str) -> Result<()> {
+        if self.owner.is_none() {
+            return files::write(host, path, content.as_bytes(), 0o644, None);
+        }
+        let temporary = files::temporary_for(path);
+        self.remove(host, &temporary)?;
+        let copy = self.program("dd").args([&format!("of={}", text(&temporary)), "status=none"]).stdin(content);
+        copy.run(host)?;
+        self.put(host, &temporary, path)
+    }
+
+    /// Gives a complete file (0600) its name, and waits until both are on the disk.
+    pub fn put(&self, host: &Host, temporary: &Path, path: &Path) -> Result<()> {
+        if self.owner.is_none() {
+            let content = files::read(host, temporary)?.unwrap_or_default();
+            files::write(host, path, &content, 0o600, None)?;
+            return files::remove(host, temporary);
+        }
+        let parent = path.parent().unwrap_or(path);
+        self.program("sync").args(["--", &text(temporary)]).run(host)?;
+        self.program("mv").args(["--no-target-directory", "--force", "--", &text(temporary), &text(path)]).run(host)?;
+        self.program("sync").args(["--", &text(parent)]).run(host)
+    }
+
+    /// Removes a file; nothing there is fine.
+    pub fn remove(&self, host: &Host, path: &Path) -> Result<()> {
+        match self.owner {
+            None => files::remove(host, path),
+            Some(_) => self.program("rm").args(["--force", "--", &text(path)]).run(host),
+        }
+    }
+
+    /// A program, run as the home's owner and with no more than that user may do: without root's environment, without a
+    /// way back (setpriv(1), "--no-new-privs").
+    pub fn program(&self, name: &str) -> Command {
+        let Some(Owner { uid, gid }) = self.owner else { return Command::new(name) };
+        let (user, group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        let only = ["--init-groups", "--inh-caps=-all", "--no-new-privs", "--reset-env", "--"];
+        Command::new("setpriv").args([user, group]).args(only).arg(name)
+    }
+
+    /// What failed, in words that name who may not do it.
+    pub fn explain(&self, doing: &str, path: &Path, error: Error) -> Error {
+        let (Some(owner), Error::Failed { tail, .. }) = (self.owner, &error) else { return error };
+        let (user, shown) = (super::users::name_of(owner.uid), path.display());
+        let folder = path.parent().unwrap_or(path).display();
+        Error::Explained {
+            what: format!("cannot {doing} {shown}: it is done as {user}, who may not"),
+            evidence: tail.clone(),
+            next: format!(
+                "ls -ld {folder}: give {user} a directory there, or name a key of your own (public_key in \
+                 resources.key_pairs); then: gpucloud-install apply"
+            ),
+            retry: false,
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_nobody_else() {
+        let root = Home::at("/root".into(), Owner { uid: 0, gid: 0 });
+        assert_eq!(root.program("id").shown(), "id");
+        let user = Home::at("/home/u".into(), Owner { uid: 1000, gid: 100 });
+        assert!(user.program("id").shown().starts_with("setpriv --reuid=1000 --regid=100 --init-groups "));
+    }
+}
