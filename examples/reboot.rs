@@ -1,4 +1,5 @@
-//! A run that needs a reboot in its middle, for the tests: it takes the place of the program in a lab host.
+//! A run that needs a reboot in its middle, for the tests: it takes the place of the program in a lab host. With
+//! `--in-a-cloud` it only adds that need to what was done there before: the program itself goes on after the boot.
 
 #![allow(missing_docs)]
 
@@ -50,13 +51,24 @@ fn main() -> ExitCode {
             Command::new("systemd-run").args(["--collect", "--unit=gpucloud-run", "/usr/local/bin/gpucloud-install"]);
         return ExitCode::from(u8::from(run.run(&host).is_err()));
     }
+    if std::env::args().any(|argument| argument == "--in-a-cloud") {
+        return work(&host, vec![Step::new("one", "Needs a boot").with(NextBoot)]);
+    }
     let file = |path: &str| File::new(path, Content::plain("done\n"));
     let steps = vec![
         Step::new("one", "Needs a boot").with(NextBoot),
         Step::new("behind", "Behind it").after(&["one"]).with(file("/var/lib/reboot-test/behind")),
         Step::new("beside", "Beside it").with(file("/var/lib/reboot-test/beside")),
     ];
-    let outcome =
-        worker::work(&host, Work::lasting("apply", 1, Vec::new()), |journal| Ok(Plan::make(steps, &host, journal)?));
+    work(&host, steps)
+}
+
+fn work(host: &Host, steps: Vec<Step>) -> ExitCode {
+    let outcome = worker::work(host, Work::lasting("apply", 1, Vec::new()), |journal| {
+        let mut plan = Plan::make(steps, host, journal)?;
+        // What others did there stays.
+        plan.orphans.clear();
+        Ok(plan)
+    });
     ExitCode::from(exit::status(outcome.map_or_else(|failure| failure.ending, |outcome| outcome.ending)))
 }

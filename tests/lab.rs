@@ -1,115 +1,242 @@
 //! The whole installation, for real, in lab hosts: killed, watched, rebooted, saved, taken back.
 //!
-//! The tests build on each other and run in this order. They need root on a Debian or Ubuntu machine, systemd-nspawn
+//! Trials come in groups (`tests/groups/`). Those of a group build on each other and run in their order; each group begins
+//! with a host of its own, most with the cloud that the group `install` leaves. `GPUCLOUD_TEST_ONLY=network,damage` runs
+//! these groups alone (`./test.sh --only network,damage`). They need root on a Debian or Ubuntu machine, systemd-nspawn
 //! (which the program installs) and the package registries; elsewhere they are counted as ignored, with the reason.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
 
 mod browser;
+mod groups;
 mod machine;
 mod scenario;
 
-use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use groups::Begins::{WithNothing, WithTheCloud};
+use groups::{Group, One, Verdict};
+use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
-use std::sync::atomic::{AtomicBool, Ordering};
+use scenario::{
+    FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, last, long, network,
+    package, removal, silent, standing, strangers, terminal, together,
+};
 
-/// Set by the first test that fails: what builds on it cannot succeed, and would hide it.
-static FAILED: AtomicBool = AtomicBool::new(false);
+/// Which groups are wanted, if not all.
+const ONLY: &str = "GPUCLOUD_TEST_ONLY";
+/// Says that what takes an hour is wanted as well.
+const LONG: &str = "GPUCLOUD_TEST_LONG";
 
-fn in_order(test: fn() -> Result<(), Failed>) -> Result<(), Failed> {
-    // Set before the test, so that a panic counts as well.
-    if FAILED.swap(true, Ordering::SeqCst) {
-        return Err("an earlier test failed".into());
+fn trial(name: &'static str, test: fn() -> Verdict) -> One {
+    One { name, test, why_not: None }
+}
+
+/// Needs a browser on this machine.
+fn browser_trial(name: &'static str, test: fn() -> Verdict) -> One {
+    One { name, test, why_not: browser::why_not() }
+}
+
+/// Takes too long for every run.
+fn long_trial(name: &'static str, test: fn() -> Verdict) -> One {
+    let short = || Some(format!("takes an hour: {LONG}=1, which is ./test.sh --long"));
+    One { name, test, why_not: std::env::var_os(LONG).is_none().then(short).flatten() }
+}
+
+/// Around the cloud's life; one after the other, since their hosts have one address.
+fn around_the_cloud() -> Vec<Group> {
+    vec![
+        Group {
+            name: "install",
+            begins: WithNothing,
+            labs: &[LAB],
+            trials: vec![
+                trial("an_installation_killed_ten_times_goes_on", install::killed_ten_times),
+                trial("a_closed_terminal_does_not_end_the_run_and_a_second_apply_watches_it", install::terminal_closed),
+                trial("nothing_is_doubled_and_everything_is_healthy", install::nothing_doubled),
+                trial("a_saved_host_comes_back_from_its_boot_as_it_was", install::saved_and_booted),
+            ],
+        },
+        Group {
+            name: "cloud",
+            begins: WithTheCloud,
+            labs: &[LAB, SECOND],
+            trials: vec![
+                trial("the_hands_speak_to_real_servers", cloud::hands),
+                trial("a_second_apply_changes_nothing", cloud::second_apply),
+                trial("documents_are_as_they_are_documented", documents::of_a_standing_cloud),
+                trial("the_stock_client_lists_services_and_endpoints", cloud::stock_client),
+                browser_trial("the_administrator_logs_in_with_a_browser", dashboard::administrator),
+                browser_trial("user_and_administrator_see_the_resources_in_a_browser", dashboard::of_the_resources),
+                trial("a_second_host_does_not_disturb_the_first", cloud::side_by_side),
+                trial("other_accounts_take_no_lock", strangers::take_no_lock),
+                trial("other_accounts_read_nothing", strangers::read_nothing),
+                trial("secrets_are_in_no_file_they_must_not_be_in", cloud::secrets_nowhere),
+            ],
+        },
+        Group {
+            name: "resources",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("the_declared_instance_answers_from_host_and_lan", || resources::answers(&NATIVE)),
+                trial("a_second_apply_writes_nothing_to_the_cloud_and_lists_agree", || resources::agree(&NATIVE)),
+                trial("resources_changed_by_hand_are_named_and_mended", || resources::mended(&NATIVE)),
+                trial("the_everyday_verbs_work_and_explain", || resources::verbs(&NATIVE)),
+                trial("what_is_wrong_with_a_resource_is_said", || resources::said(&NATIVE)),
+                trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
+                trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
+                trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
+                trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
+            ],
+        },
+        Group {
+            name: "damage",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("damage_is_found_and_mended", damage::found_and_mended),
+                trial("lost_secrets_are_made_anew", damage::lost_secrets),
+                trial("a_lost_journal_is_said_and_harms_nothing", damage::lost_journal),
+                trial("what_is_down_comes_back", standing::recovered),
+                trial("a_keystone_that_never_answers_is_named_in_time", silent::keystone),
+            ],
+        },
+        Group {
+            name: "network",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("the_network_is_kept_in_its_state", network::kept),
+                trial("the_cloud_s_ports_are_closed_to_all_but_administrators", network::closed),
+                trial("a_change_that_cuts_the_machine_off_is_taken_back", network::never_locked_out),
+                trial("a_second_card_becomes_a_port_of_the_bridge", network::bridged),
+                trial("other_firewalls_are_named_and_lived_with", network::beside_firewalls),
+            ],
+        },
+        Group {
+            name: "upgrade",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("a_changed_fixed_answer_is_refused", standing::changed_fixed_answer),
+                trial("a_newer_program_changes_only_what_differs", standing::newer_program),
+                trial("a_second_command_beside_an_apply_watches_or_refuses", together::during_an_apply),
+                trial("a_changed_answer_restarts_what_reads_it", standing::changed_answer),
+            ],
+        },
+        Group {
+            name: "uninstall",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("rules_made_by_hand_are_adopted", network::adopted),
+                trial("what_users_have_is_not_destroyed", removal::holdings),
+                trial("what_users_make_during_the_question_is_not_destroyed", removal::made_during_the_question),
+                trial("an_uninstall_that_may_lose_instances_leaves_nothing", removal::lose_all_instances),
+            ],
+        },
+    ]
+}
+
+/// What needs no such cloud: beside the others, in hosts of their own.
+fn beside_the_cloud() -> Vec<Group> {
+    let no_mirror = |one: One| One { why_not: one.why_not.or_else(resources::no_mirror), ..one };
+    vec![
+        Group {
+            name: "fresh",
+            begins: WithNothing,
+            labs: &[FRESH, SECOND],
+            trials: vec![
+                trial("a_host_boots_in_which_nothing_is_installed", fresh::host_boots),
+                trial("wrong_answers_are_refused_and_change_nothing", fresh::wrong_answers),
+                trial("unfit_machines_are_refused_and_stay_as_they_are", fresh::unfit_machines),
+                trial("the_wizard_asks_shows_every_change_and_a_no_changes_nothing", fresh::wizard),
+                trial("ctrl_c_at_each_question_changes_nothing", terminal::interrupted),
+                trial("the_wizard_refuses_wrong_values_and_goes_back", terminal::wrong_and_back),
+                trial("a_resized_terminal_asks_on", terminal::resized),
+                trial("a_plain_terminal_gets_plain_text", terminal::plain),
+                trial("a_run_goes_on_by_itself_after_a_reboot", fresh::goes_on_after_reboot),
+            ],
+        },
+        Group {
+            name: "midway",
+            begins: WithNothing,
+            labs: &[SECOND],
+            trials: vec![
+                trial("own_services_a_held_lock_and_broken_mirrors_are_explained", fresh::met_on_the_way),
+                trial("a_disk_that_fills_up_stops_a_run_midway", fresh::full_disk),
+            ],
+        },
+        Group {
+            name: "devstack",
+            begins: WithNothing,
+            labs: &[devstack::LAB],
+            trials: vec![trial("stack_sh_is_started_watched_and_explained", devstack::around_stack_sh)],
+        },
+        Group {
+            name: "package",
+            begins: WithNothing,
+            labs: &[package::LAB],
+            trials: vec![trial("a_package_installs_without_a_toolchain", package::without_a_toolchain)],
+        },
+        Group {
+            name: "debian12",
+            begins: WithNothing,
+            labs: &[debian12::LAB],
+            trials: vec![trial("debian_12_is_installed_and_left_as_it_was", debian12::from_nothing_to_nothing)],
+        },
+        Group {
+            name: "long",
+            begins: WithNothing,
+            labs: &[resources::DEVSTACK.lab, long::LAB],
+            trials: vec![
+                no_mirror(long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack)),
+                long_trial("forty_installations_killed_once_each_go_on", long::single_kills),
+            ],
+        },
+    ]
+}
+
+/// Behind all others.
+fn the_end() -> Group {
+    Group {
+        name: "end",
+        begins: WithNothing,
+        labs: &[LAB, FRESH, SECOND, package::LAB, devstack::LAB, debian12::LAB],
+        trials: vec![
+            trial("no_secret_was_on_a_command_line", last::no_secret_on_a_command_line),
+            trial("the_suite_s_labs_leave_no_trace_on_this_machine", last::nothing_is_left),
+        ],
     }
-    test()?;
-    FAILED.store(false, Ordering::SeqCst);
-    Ok(())
+}
+
+/// The groups that are wanted; a name that no group has is an error.
+fn wanted(streams: [Vec<Group>; 2]) -> Vec<Vec<Group>> {
+    let Ok(only) = std::env::var(ONLY) else { return streams.into() };
+    let only: Vec<&str> = only.split(',').collect();
+    let known: Vec<&str> = streams.iter().flatten().map(|group| group.name).collect();
+    assert!(only.iter().all(|name| known.contains(name)), "{ONLY}: {only:?}; there are the groups {known:?}");
+    let is_wanted = |group: &Group| only.contains(&group.name);
+    streams.into_iter().map(|stream| stream.into_iter().filter(is_wanted).collect()).collect()
+}
+
+/// Nothing can run where no lab host can be made.
+fn mark(group: &mut Group, reason: Option<&String>) {
+    for one in &mut group.trials {
+        one.why_not = reason.cloned().or(one.why_not.take());
+        if let Some(reason) = &one.why_not {
+            eprintln!("ignored: {}: {reason}", one.name);
+        }
+    }
 }
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    let arguments = Arguments::from_args();
     let reason = machine::why_not();
-    if let Some(reason) = &reason {
-        eprintln!("ignored: {reason}");
+    let mut streams = wanted([around_the_cloud(), beside_the_cloud()]);
+    streams.push(vec![the_end()]);
+    streams.iter_mut().flatten().for_each(|group| mark(group, reason.as_ref()));
+    if reason.is_none() && !arguments.list {
+        last::begin();
     }
-    let trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
-        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some())
-    };
-    let no_browser = browser::why_not();
-    if let Some(reason) = &no_browser {
-        eprintln!("ignored: the_administrator_logs_in_with_a_browser: {reason}");
-    }
-    let browser_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
-        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || no_browser.is_some())
-    };
-    let long = std::env::var_os("GPUCLOUD_TEST_LONG").is_some();
-    if !long {
-        eprintln!(
-            "ignored: what takes too long (forty installations killed once each, a real DevStack): ./test.sh --long"
-        );
-    }
-    let long_trial = |name: &'static str, test: fn() -> Result<(), Failed>| {
-        Trial::test(name, move || in_order(test)).with_ignored_flag(reason.is_some() || !long)
-    };
-    let no_mirror = resources::no_mirror().filter(|_| long);
-    if let Some(reason) = &no_mirror {
-        eprintln!("ignored: a_real_devstack_has_the_same_resources: {reason}");
-    }
-    let no_devstack = reason.is_some() || !long || no_mirror.is_some();
-    let trials = vec![
-        trial("a_host_boots_in_which_nothing_is_installed", scenario::host_boots),
-        trial("wrong_answers_are_refused_and_change_nothing", scenario::wrong_answers),
-        trial("unfit_machines_are_refused_and_stay_as_they_are", scenario::unfit_machines),
-        trial("the_wizard_asks_shows_every_change_and_a_no_changes_nothing", scenario::wizard),
-        trial("ctrl_c_at_each_question_changes_nothing", scenario::terminal::interrupted),
-        trial("the_wizard_refuses_wrong_values_and_goes_back", scenario::terminal::wrong_and_back),
-        trial("a_resized_terminal_asks_on", scenario::terminal::resized),
-        trial("a_plain_terminal_gets_plain_text", scenario::terminal::plain),
-        trial("an_installation_killed_ten_times_goes_on", scenario::killed_ten_times),
-        trial("a_closed_terminal_does_not_end_the_run_and_a_second_apply_watches_it", scenario::terminal_closed),
-        trial("nothing_is_doubled_and_everything_is_healthy", scenario::nothing_doubled),
-        trial("the_hands_speak_to_real_servers", scenario::hands),
-        trial("a_second_apply_changes_nothing", scenario::second_apply),
-        trial("documents_are_as_they_are_documented", scenario::documents::of_a_standing_cloud),
-        trial("the_stock_client_lists_services_and_endpoints", scenario::stock_client),
-        browser_trial("the_administrator_logs_in_with_a_browser", scenario::dashboard),
-        trial("the_declared_instance_answers_from_host_and_lan", || resources::answers(&NATIVE)),
-        trial("a_second_apply_writes_nothing_to_the_cloud_and_lists_agree", || resources::agree(&NATIVE)),
-        browser_trial("user_and_administrator_see_the_resources_in_a_browser", scenario::dashboard_of_the_resources),
-        trial("resources_changed_by_hand_are_named_and_mended", || resources::mended(&NATIVE)),
-        trial("the_everyday_verbs_work_and_explain", || resources::verbs(&NATIVE)),
-        trial("what_is_wrong_with_a_resource_is_said", || resources::said(&NATIVE)),
-        trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
-        trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
-        trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
-        trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
-        trial("secrets_are_found_nowhere_they_must_not_be", scenario::secrets_nowhere),
-        trial("damage_is_found_and_mended", scenario::damage::found_and_mended),
-        trial("lost_secrets_are_made_anew", scenario::damage::lost_secrets),
-        trial("a_lost_journal_is_said_and_harms_nothing", scenario::damage::lost_journal),
-        trial("the_network_is_kept_in_its_state", scenario::network::kept),
-        trial("the_cloud_s_ports_are_closed_to_all_but_administrators", scenario::network::closed),
-        trial("a_change_that_cuts_the_machine_off_is_taken_back", scenario::network::never_locked_out),
-        trial("a_second_card_becomes_a_port_of_the_bridge", scenario::network::bridged),
-        trial("rules_made_by_hand_are_adopted", scenario::network::adopted),
-        trial("a_changed_answer_restarts_what_reads_it", scenario::changed_answer),
-        trial("a_newer_program_changes_only_what_differs", scenario::newer_program),
-        trial("a_changed_fixed_answer_is_refused", scenario::changed_fixed_answer),
-        trial("what_users_have_is_not_destroyed", scenario::holdings),
-        trial("after_a_reboot_the_cloud_is_healthy", scenario::reboot),
-        trial("what_is_down_comes_back", scenario::recovered),
-        trial("a_second_host_does_not_disturb_the_first", scenario::side_by_side),
-        trial("stack_sh_is_started_watched_and_explained", scenario::devstack::around_stack_sh),
-        trial("a_package_installs_without_a_toolchain", scenario::package),
-        trial("debian_12_is_installed_and_left_as_it_was", scenario::debian12),
-        trial("a_saved_host_is_restored", scenario::save_and_restore),
-        trial("an_uninstall_killed_three_times_leaves_nothing", scenario::uninstall),
-        trial("a_run_goes_on_by_itself_after_a_reboot", scenario::goes_on_after_reboot),
-        trial("lab_down_leaves_no_trace_on_this_machine", scenario::down),
-        long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack).with_ignored_flag(no_devstack),
-        long_trial("forty_installations_killed_once_each_go_on", scenario::long::single_kills),
-    ];
-    let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);
-    conclusion.exit();
+    groups::run(&arguments, streams).exit();
 }

@@ -79,7 +79,8 @@ fn new(session: &Session, options: &LabUp) -> Result<Lab, Failure> {
     }
     Lab::claim(&session.host, || {
         let address = lab::free_address(&session.host, &network)?;
-        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm, folder })
+        let stands_on = lab::stands_on(&session.host, base::dir(system));
+        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm, folder, stands_on })
     })
 }
 
@@ -223,12 +224,12 @@ fn save(session: &Session, options: &LabSnapshot) -> Result<Ending, Failure> {
 fn restore(session: &Session, options: &LabRestore) -> Result<Ending, Failure> {
     let host = &session.host;
     let (snapshot, new) = (name(&options.snapshot)?, name(&options.name)?);
+    let source = lab::snapshot_root(&snapshot);
     let lab = Lab::claim(host, || {
         let lab = Lab { name: new.clone(), ..lab::snapshot(host, &snapshot)? };
         refuse_taken(host, &lab)?;
-        Ok(lab)
+        Ok(Lab { stands_on: lab::stands_on(host, source.clone()), ..lab })
     })?;
-    let source = lab::snapshot_dir(&snapshot).join("root");
     keeper::make(host, &lab, source, &Facts::gather(host)?, &session.ui.display(), usize::from(session.global.jobs))?;
     Inside::new(host, &lab).wait_healthy()?;
     farewell(session, &lab, Inside::new(host, &lab).answers().ok().as_ref())
@@ -304,6 +305,11 @@ fn is_snapshot(host: &Host, text: &str) -> bool {
 }
 
 fn forget_snapshot(session: &Session, text: &str) -> Result<Ending, Failure> {
+    if let Some(lab) = lab::standing_on(&session.host, &lab::snapshot_root(&name(text)?))? {
+        let next = format!("gpucloud-install lab down {}", lab.name);
+        return Err(Failure::new(format!("lab {} stands on snapshot {text}", lab.name), "", next)
+            .with(Ending::Refused));
+    }
     session.consent(&format!("Remove snapshot {text}?"), false)?;
     files::remove_tree(&session.host, &lab::snapshot_dir(&name(text)?))?;
     session.ui.document("lab", json!({"down": [text], "failed": []}));

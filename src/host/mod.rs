@@ -20,6 +20,7 @@ pub mod iptables;
 pub mod links;
 pub mod nft;
 pub mod nspawn;
+pub mod overlay;
 pub mod ovs;
 pub mod packages;
 pub mod snapshot;

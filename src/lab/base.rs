@@ -1,4 +1,4 @@
-//! Base images: a minimal Debian made by mmdebstrap, kept for a week, copied for each lab.
+//! Base images: a minimal Debian made by mmdebstrap, kept for a week, and as long as a lab stands on it.
 
 use super::{DIRECTORY, System};
 use crate::action::originals::Original;
@@ -28,16 +28,19 @@ fn mark(system: System) -> PathBuf {
 pub fn image(system: System) -> Task {
     let id = ActionId::new("base-image", system.name());
     let probe =
-        move |host: &Host| Ok(Checked::done_if(is_fresh(host, system), format!("make Debian {}", system.codename())));
+        move |host: &Host| Ok(Checked::done_if(serves(host, system), format!("make Debian {}", system.codename())));
     let work = move |host: &Host| make(host, system);
     let path = Path::new(DIRECTORY).join("base");
     let undo = Undo::Directory { path, original: Original::Absent, made: Vec::new(), shared: false };
     Task::new(id, format!("Make the base image of {}", system.name()), probe, work).undone_by(undo)
 }
 
-fn is_fresh(host: &Host, system: System) -> bool {
+/// Whether it is complete, and young enough or in use.
+fn serves(host: &Host, system: System) -> bool {
     let made = files::modified(host, mark(system));
-    made.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE)
+    // What cannot be read may be a lab's note.
+    let is_used = || !matches!(super::standing_on(host, &dir(system)), Ok(None));
+    made.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE || is_used())
 }
 
 fn make(host: &Host, system: System) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::host::{Host, files};
+use crate::host::{Host, files, nspawn, overlay};
 use crate::plan::event::{Event, Sink};
 use crate::plan::journal::{Journal, JournalError};
 use crate::plan::runner::Runner;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How long another command may work on what all labs share: it makes a base image.
 const BUSY_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// Makes everything of a lab that is missing, its root from `source`; a lab that runs is left alone.
+/// Makes everything of a lab that is missing, its root of `source`; a lab that runs is left alone.
 pub fn make(
     host: &Host,
     lab: &Lab,
@@ -84,9 +84,12 @@ pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
     let partial = files::sibling(dir, ".partial");
     files::remove_tree(host, &partial)?;
     files::make_parents(host, &partial.join("root"))?;
+    if let Some(overlay) = lab.overlay() {
+        overlay.mount(host)?;
+    }
     let (from, to) = (lab.root().display().to_string(), partial.join("root").display().to_string());
     Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
-    lab.note(host, &partial)?;
+    Lab { stands_on: None, ..lab.clone() }.note(host, &partial)?;
     Ok(files::rename(host, &partial, dir)?)
 }
 
@@ -95,15 +98,20 @@ pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Res
     let mut failed = Vec::new();
     for lab in labs {
         let title = format!("Take lab {} down", lab.name);
+        nspawn::stop(host, lab.name.as_str())?;
+        overlay::unmount(host, &lab.root())?;
         failed.extend(take_back(host, &own_journal(lab), None, &title, sink)?);
         if failed.is_empty() {
             super::forget(host, lab)?;
         }
     }
+    // Who makes a lab meanwhile finds forwarding as it is now, or gone: then it is set anew.
+    let lock = super::lock(host)?;
     if Lab::all(host)?.is_empty() {
         let title = "Take back what all labs shared";
         failed.extend(take_back(host, &shared_journal(), (!purge).then(steps::forwarding), title, sink)?);
     }
+    drop(lock);
     if purge && failed.is_empty() {
         files::remove_tree(host, Path::new(DIRECTORY))?;
     }

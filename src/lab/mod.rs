@@ -4,6 +4,9 @@
 //! images, forwarding) has one journal, what belongs to one lab has its own; `down` is the undo of the latter, and the
 //! last lab gives forwarding back.
 //!
+//! The root of a lab is an overlay over a base image or a snapshot, or a copy where overlays cannot be made; what labs
+//! stand on is neither renewed nor removed meanwhile.
+//!
 //! A lab is a container: `host/nspawn.rs` starts, enters and stops it, [`Lab::container`] says what it is made of.
 //! Another kind (a virtual machine) is a hand beside `nspawn.rs`, and its choice where that name stands in `steps.rs`,
 //! `inside.rs` and `command/lab.rs`.
@@ -19,6 +22,7 @@ use crate::ending::Ending;
 use crate::facts::network::Network;
 use crate::failure::Failure;
 use crate::host::nspawn::Container;
+use crate::host::overlay::{self, Overlay};
 use crate::host::{Host, files};
 pub use crate::systems::LabSystem as System;
 use serde::{Deserialize, Serialize};
@@ -48,6 +52,9 @@ pub struct Lab {
     /// A folder of this machine that it sees at the same place and cannot change: a mirror of repositories.
     #[serde(default)]
     pub folder: Option<PathBuf>,
+    /// The root file system that its own is laid over; a copy of one where overlays cannot be made.
+    #[serde(default)]
+    pub stands_on: Option<PathBuf>,
 }
 
 impl Lab {
@@ -71,6 +78,13 @@ impl Lab {
     /// Its root file system.
     pub fn root(&self) -> PathBuf {
         self.dir().join("root")
+    }
+
+    /// The overlay that its root is, unless that is a copy.
+    pub fn overlay(&self) -> Option<Overlay> {
+        let below = self.stands_on.clone()?;
+        let (changes, work) = (self.dir().join("changes"), self.dir().join("work"));
+        Some(Overlay { below, changes, work, shown: self.root() })
     }
 
     /// This machine's address on its link.
@@ -103,11 +117,7 @@ impl Lab {
 
     /// Makes a lab of what `choose` decides and writes it down. One terminal at a time: two would choose one address.
     pub fn claim(host: &Host, choose: impl FnOnce() -> Result<Self, Failure>) -> Result<Self, Failure> {
-        let directory = Path::new(DIRECTORY);
-        files::make_parents(host, directory)?;
-        // Inside are programs that anybody could start, and files that belong to other accounts inside than here.
-        files::make_dir(host, directory, 0o700, None)?;
-        let _lock = files::lock(host, &directory.join("lock"))?;
+        let _lock = lock(host)?;
         let lab = choose()?;
         lab.note(host, &lab.dir())?;
         Ok(lab)
@@ -119,6 +129,26 @@ impl Lab {
             .map_err(|e| Failure::new("cannot write a lab's note", e.to_string(), ""))?;
         Ok(files::write(host, &dir.join(NOTE), text.as_bytes(), 0o644, None)?)
     }
+}
+
+/// Held by whoever decides what labs there are.
+fn lock(host: &Host) -> Result<impl Drop + use<>, Failure> {
+    let directory = Path::new(DIRECTORY);
+    files::make_parents(host, directory)?;
+    // Inside are programs that anybody could start, and files that belong to other accounts inside than here.
+    files::make_dir(host, directory, 0o700, None)?;
+    Ok(files::lock(host, &directory.join("lock"))?)
+}
+
+/// What a new lab stands on, where its root need not be a copy of `source`.
+pub fn stands_on(host: &Host, source: PathBuf) -> Option<PathBuf> {
+    overlay::works(host, Path::new(DIRECTORY)).then_some(source)
+}
+
+/// A lab that stands on `source`, which must not change as long as that is so.
+pub fn standing_on(host: &Host, source: &Path) -> Result<Option<Lab>, Failure> {
+    let stands = |lab: &Lab| lab.stands_on.as_deref() == Some(source) && files::exists(host, lab.root());
+    Ok(Lab::all(host)?.into_iter().find(stands))
 }
 
 /// Forgets a lab: it is no longer listed.
@@ -134,6 +164,11 @@ fn lab_dir(name: &str) -> PathBuf {
 /// Where the snapshot called `name` lies.
 pub fn snapshot_dir(name: &LabName) -> PathBuf {
     Path::new(DIRECTORY).join("snapshots").join(name.as_str())
+}
+
+/// Its root file system.
+pub fn snapshot_root(name: &LabName) -> PathBuf {
+    snapshot_dir(name).join("root")
 }
 
 /// All snapshots: their names, and the labs they were.

@@ -11,6 +11,7 @@ use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
 use crate::facts::{Facts, reach};
 use crate::host::command::Command;
+use crate::host::overlay::{self, Overlay};
 use crate::host::{Host, files, nft, nspawn, systemd};
 use crate::plan::{Hold, Step};
 use std::path::{Path, PathBuf};
@@ -52,11 +53,14 @@ pub fn image(system: System) -> Step {
     Step::new("base-image", "Make the base image").after(&["lab-packages"]).with(base::image(system))
 }
 
-/// What belongs to one lab; its root is a copy of `source`.
+/// What belongs to one lab; its root is an overlay over `source`, or a copy.
 pub fn own(lab: &Lab, source: PathBuf, facts: &Facts, host: &Host) -> crate::host::Result<Vec<Step>> {
     Ok(vec![
-        Step::new("lab-root", "Copy the root file system").with(root(lab, source)),
-        settings(lab, host, facts)?.after(&["lab-root"]),
+        Step::new("lab-root", "Make the root file system").with(root(lab, source)),
+        Step::new("lab-settings", "Give the host its name and address")
+            .after(&["lab-root"])
+            .with(settings(lab, host, facts)?)
+            .with(networkd(lab)),
         Step::new("lab-start", "Boot the host")
             .after(&["lab-settings"])
             .with(unmanaged_link(lab))
@@ -67,6 +71,23 @@ pub fn own(lab: &Lab, source: PathBuf, facts: &Facts, host: &Host) -> crate::hos
 }
 
 fn root(lab: &Lab, source: PathBuf) -> Task {
+    let undo = Undo::Directory { path: lab.root(), original: Original::Absent, made: Vec::new(), shared: false };
+    let id = ActionId::new("lab-root", &lab.name);
+    match lab.overlay() {
+        Some(overlay) => overlaid(id, overlay),
+        None => copied(id, lab, source),
+    }
+    .undone_by(undo)
+}
+
+/// `keeper` unmounts it before anything is taken back: what was written into it goes with it.
+fn overlaid(id: ActionId, overlay: Overlay) -> Task {
+    let shown = overlay.shown.clone();
+    let probe = move |host: &Host| Ok(Checked::done_if(overlay::is_mounted(host, &shown)?, "mount"));
+    Task::new(id, "Lay the root file system over what it begins as", probe, move |host| overlay.mount(host))
+}
+
+fn copied(id: ActionId, lab: &Lab, source: PathBuf) -> Task {
     let (target, partial) = (lab.root(), lab.dir().join("root.partial"));
     let there = target.clone();
     let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &there), "copy"));
@@ -76,13 +97,31 @@ fn root(lab: &Lab, source: PathBuf) -> Task {
         Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
         files::rename(host, &partial, &target)
     };
-    let undo = Undo::Directory { path: lab.root(), original: Original::Absent, made: Vec::new(), shared: false };
-    Task::new(ActionId::new("lab-root", &lab.name), "Copy the root file system", probe, work).undone_by(undo)
+    Task::new(id, "Copy the root file system", probe, work)
 }
 
+/// A file of the host's own: path, content, permissions.
+type Setting = (PathBuf, String, u32);
+
 /// Name, address, and what the machine itself needs to reach package servers. These go with the root.
-fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> {
-    let mut step = Step::new("lab-settings", "Give the host its name and address");
+fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Task> {
+    let settings = list_settings(lab, host, facts)?;
+    let wanted = settings.clone();
+    let probe = move |host: &Host| {
+        let mut done = true;
+        for (path, text, _) in &wanted {
+            done &= files::read_text(host, path)?.as_ref() == Some(text);
+        }
+        Ok(Checked::done_if(done, "write"))
+    };
+    let work = move |host: &Host| {
+        let write = |(path, text, mode): &Setting| files::write(host, path, text.as_bytes(), *mode, None);
+        settings.iter().try_for_each(write)
+    };
+    Ok(Task::new(ActionId::new("lab-settings", &lab.name), "Give the host its name and address", probe, work))
+}
+
+fn list_settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Vec<Setting>> {
     let link = format!(
         "[Match]\nName=host0\n\n[Link]\nMTUBytes={}\n\n[Network]\nAddress={}/24\nGateway={}\nLinkLocalAddressing=no\n",
         mtu(facts),
@@ -90,24 +129,21 @@ fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Step> 
         lab.gateway()
     );
     let hosts = format!("127.0.0.1 localhost\n{} {}\n::1 localhost ip6-localhost\n", lab.address, lab.host_name);
-    for (path, text) in [
-        ("etc/hostname", format!("{}\n", lab.host_name)),
-        ("etc/hosts", hosts),
-        ("etc/systemd/network/10-host0.network", link),
+    let own = [
+        ("/etc/hostname", format!("{}\n", lab.host_name)),
+        ("/etc/hosts", hosts),
+        ("/etc/systemd/network/10-host0.network", link),
         // How pages are shared is this machine's to say, and DevStack writes there.
-        ("etc/fstab", "tmpfs /sys/kernel/mm/ksm tmpfs nofail 0 0\n".to_owned()),
+        ("/etc/fstab", "tmpfs /sys/kernel/mm/ksm tmpfs nofail 0 0\n".to_owned()),
         // A container has no iSCSI, and DevStack's hypervisor insists on its daemon.
-        ("etc/systemd/system/iscsid.service.d/lab.conf", NO_ISCSI.to_owned()),
-    ] {
-        step = step.with(File::new(lab.root().join(path), Content::plain(text)));
-    }
-    for (path, text) in taken_along(host)? {
-        step = step.with(File::new(lab.root().join(path.strip_prefix("/").unwrap_or(&path)), Content::plain(text)));
-    }
+        ("/etc/systemd/system/iscsid.service.d/lab.conf", NO_ISCSI.to_owned()),
+    ];
+    let own = own.into_iter().map(|(path, text)| (PathBuf::from(path), text, 0o644));
+    let along = taken_along(host)?.into_iter().map(|(path, text)| (path, text, 0o644));
     // A proxy's address may hold a password.
-    let environment = Content::masked(environment(lab), "(proxies of this machine)\n");
-    let path = lab.root().join("etc/systemd/system.conf.d/10-lab.conf");
-    Ok(step.with(File::new(path, environment).access(0o600, "root", "root")).with(networkd(lab)))
+    let environment = ("/etc/systemd/system.conf.d/10-lab.conf".into(), environment(lab), 0o600);
+    let all = own.chain(along).chain([environment]);
+    Ok(all.map(|(path, text, mode)| (lab.root().join(path.strip_prefix("/").unwrap_or(&path)), text, mode)).collect())
 }
 
 fn taken_along(host: &Host) -> crate::host::Result<Vec<(PathBuf, String)>> {

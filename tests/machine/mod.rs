@@ -2,12 +2,14 @@
 
 #![allow(dead_code)]
 
+pub mod sampler;
+pub mod tree;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Why the tests cannot run here.
 pub fn why_not() -> Option<String> {
@@ -61,6 +63,25 @@ pub fn inside(lab: &str, args: &[&str]) -> Done {
     let mut all = vec!["lab", "exec", lab, "--"];
     all.extend_from_slice(args);
     ours(&all)
+}
+
+/// Starts our program inside a lab host; what it says goes nowhere.
+pub fn start(lab: &str, args: &[&str]) -> std::process::Child {
+    let mut command = Command::new(program());
+    command.args(["lab", "exec", lab, "--", "gpucloud-install"]).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Whether `done` came true within `limit`.
+pub fn within(limit: Duration, done: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while !done() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    true
 }
 
 /// Runs our program inside a lab host.
@@ -123,154 +144,77 @@ pub fn write(lab: &str, path: &str, text: &str) {
     std::fs::write(root(lab).join(path.trim_start_matches('/')), text).unwrap();
 }
 
-/// The tree of a fresh host, with what is to be compared later. The distribution's own daily timers write notes when
-/// their hour comes (apt's at six in the morning, say): they are switched off first, for good.
-pub fn first_tree(lab: &str) -> BTreeMap<String, String> {
-    let daily = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"];
-    inside(lab, &[&["systemctl", "mask", "--now", "--quiet"], &daily[..]].concat()).expect(0);
-    tree(lab)
+static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Notes the secrets that a lab has now: what is to be found nowhere.
+pub fn note_secrets(lab: &str) {
+    let text = read(lab, "/etc/gpucloud/secrets.toml");
+    SECRETS.lock().unwrap().extend(text.lines().filter_map(|line| line.split('"').nth(1)).map(str::to_owned));
 }
 
-/// Everything that a run could have changed in a lab host, but for logs, caches and the package manager's own notes.
-pub fn tree(lab: &str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    walk(&root(lab), &root(lab), &mut found);
-    found
+/// All that were noted.
+pub fn secrets() -> BTreeSet<String> {
+    SECRETS.lock().unwrap().clone()
 }
 
-const NOT_COMPARED: [&str; 17] = [
-    "proc",
-    "sys",
-    "run",
-    "dev",
-    "tmp",
-    "var/tmp",
-    "root",
-    "var/log",
-    "var/cache",
-    "var/lib/apt",
-    "var/lib/dpkg",
-    "etc/passwd-",
-    "etc/group-",
-    "etc/shadow-",
-    "etc/gshadow-",
-    "var/lib/systemd",
-    "etc/gpucloud",
-];
-
-fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<String, String>) {
-    use std::os::unix::fs::MetadataExt;
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = path.strip_prefix(root).unwrap().display().to_string();
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
-        if NOT_COMPARED.contains(&name.as_str()) {
-            continue;
-        }
-        let owner = format!("{:o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
-        if meta.is_symlink() {
-            found.insert(name, std::fs::read_link(&path).unwrap().display().to_string());
-        } else if meta.is_dir() {
-            found.insert(name, owner);
-            walk(root, &path, found);
-        } else if meta.is_file() {
-            let small = name.starts_with("etc/") && meta.size() < 100_000;
-            let content =
-                if small { std::fs::read_to_string(&path).unwrap_or_default() } else { meta.size().to_string() };
-            found.insert(name, format!("{owner} {content}"));
-        }
-    }
-}
-
-/// What differs between two trees.
-pub fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let differs = |name: &&String| before.get(*name) != after.get(*name);
-    names.into_iter().filter(differs).map(|n| format!("{n}: {:?} -> {:?}", before.get(n), after.get(n))).collect()
-}
-
-/// Modification times of everything that a second apply must not touch.
-pub fn times(lab: &str) -> BTreeMap<PathBuf, i64> {
-    use std::os::unix::fs::MetadataExt;
-    let mut found = BTreeMap::new();
-    let mut dirs: Vec<PathBuf> =
-        ["etc", "usr/local", "var/lib/gpucloud", "var/log/gpucloud"].iter().map(|d| root(lab).join(d)).collect();
-    while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() {
-                dirs.push(entry.path());
-            }
-            found.insert(entry.path(), meta.mtime_nsec() + meta.mtime() * 1_000_000_000);
-        }
-    }
-    found
-}
-
-/// What a lab could leave on this machine.
+/// What the suite's labs could leave on this machine. What belongs to labs of other people comes and goes beside us.
 pub fn outside() -> BTreeMap<String, String> {
     let run = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output();
         output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let mut links: Vec<String> =
-        run("ip", &["-o", "link"]).lines().map(|l| l.split(':').nth(1).unwrap_or("").trim().to_owned()).collect();
-    links.sort();
+    let links = run("ip", &["-o", "link"]);
+    let links = links.lines().filter_map(|line| line.split(':').nth(1)).map(|link| link.trim().to_owned());
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let groups = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().flat_map(|entry| {
         std::fs::read_dir(entry.path()).into_iter().flatten().flatten().map(|e| e.path().display().to_string())
     });
-    let groups: BTreeSet<String> = groups.filter(|path| path.contains("gpucloud-lab")).collect();
-    BTreeMap::from([
-        ("links".into(), links.join(" ")),
-        ("rules".into(), run("nft", &["list", "tables"])),
-        ("mounts".into(), mounts.lines().filter(|l| l.contains("gpucloud")).collect()),
-        ("forwarding".into(), std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default()),
-        ("groups".into(), format!("{groups:?}")),
-        ("hosts".into(), run("pgrep", &["--list-full", "--runstates", "RSDTt", "systemd-nspawn"])),
-    ])
+    let hosts = run("pgrep", &["--list-full", "--runstates", "RSDTt", "systemd-nspawn"]);
+    let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let mut found: BTreeMap<String, String> = [
+        ("links", links.collect()),
+        ("rules", lines(run("nft", &["list", "tables"]))),
+        ("mounts", lines(mounts).into_iter().filter(|line| line.contains("gpucloud")).collect()),
+        ("groups", groups.filter(|path| path.contains("gpucloud-lab")).collect()),
+        ("hosts", lines(hosts)),
+    ]
+    .map(|(what, lines)| (what.to_owned(), without_other_labs(lines)))
+    .into();
+    if other_labs().is_empty() {
+        found.insert("forwarding".into(), std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default());
+    }
+    found
 }
 
-/// Every command line of every process, looked at all the time: where a secret would show.
-pub struct Sampler {
-    seen: Arc<Mutex<BTreeSet<String>>>,
-    end: Arc<AtomicBool>,
+/// What the suite's labs are called: a lab of another name is somebody else's.
+pub const PREFIX: &str = "suite-";
+
+/// Labs that are not the suite's: they keep forwarding on.
+pub fn other_labs() -> Vec<String> {
+    let labs = std::fs::read_dir("/var/lib/gpucloud-lab/labs").into_iter().flatten().flatten();
+    let names = labs.map(|lab| lab.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !name.starts_with(PREFIX)).collect()
 }
 
-impl Sampler {
-    pub fn start() -> Self {
-        let sampler = Self { seen: Arc::default(), end: Arc::default() };
-        let (seen, end) = (sampler.seen.clone(), sampler.end.clone());
-        std::thread::spawn(move || {
-            while !end.load(Ordering::SeqCst) {
-                for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-                    if let Ok(line) = std::fs::read(entry.path().join("cmdline")) {
-                        seen.lock().unwrap().insert(String::from_utf8_lossy(&line).replace('\0', " "));
-                    }
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        });
-        sampler
-    }
-
-    pub fn seen(&self) -> BTreeSet<String> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    pub fn stop(&self) {
-        self.end.store(true, Ordering::SeqCst);
-    }
+/// Lines that do not speak of somebody else's lab, sorted.
+fn without_other_labs(mut lines: Vec<String>) -> String {
+    // The link, the table, the control group, the process, and the mount of a lab, by what stands before its name.
+    let marks = ["ve-", "gpucloud_lab_", "gpucloud-lab-", "--machine=", "/gpucloud-lab/labs/"];
+    let is_other = |line: &str| {
+        marks.iter().any(|mark| line.split(mark).skip(1).any(|rest| !rest.replace('_', "-").starts_with(PREFIX)))
+    };
+    lines.retain(|line| !is_other(line));
+    lines.sort();
+    lines.join("\n")
 }
 
-/// Small, seeded, printed: a failure can be repeated with SEED=n.
+/// Small, seeded, printed: a failure can be repeated with SEED=n. Each day has another one.
 pub struct Random(u64);
 
 impl Random {
     pub fn seeded() -> Self {
-        let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1_795_520_560);
-        eprintln!("SEED={seed}");
-        Self(seed | 1)
+        // Neighbouring days must not begin alike.
+        Self(seed().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
     /// A number below `limit` (xorshift64).
@@ -278,6 +222,26 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % limit
+        (self.0 >> 16) % limit
     }
+
+    /// `things` in another order (Fisher and Yates).
+    pub fn shuffled<T>(&mut self, mut things: Vec<T>) -> Vec<T> {
+        for last in (1..things.len()).rev() {
+            things.swap(last, self.below(last as u64 + 1) as usize);
+        }
+        things
+    }
+}
+
+/// Today's date as a number, or what SEED says; printed once.
+fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let today = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+        let seed = given.unwrap_or_else(|| today.parse().unwrap());
+        eprintln!("SEED={seed}");
+        seed
+    })
 }

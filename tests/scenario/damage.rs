@@ -1,7 +1,7 @@
 //! What happens to a cloud that stands: found by `doctor` in words, mended by `apply`.
 
 use super::{LAB, Verdict};
-use crate::machine::{inside, installer, read, root, write};
+use crate::machine::{Random, inside, installer, note_secrets, read, root, write};
 
 /// A way to damage a cloud.
 struct Damage {
@@ -66,9 +66,9 @@ const DAMAGES: &[Damage] = &[
     },
 ];
 
-/// All at once, as a bad day would have it; each is named.
+/// All at once and in any order, as a bad day would have it; each is named.
 pub fn found_and_mended() -> Verdict {
-    for damage in DAMAGES {
+    for damage in Random::seeded().shuffled(DAMAGES.iter().collect()) {
         inside(LAB, damage.command).expect(0);
     }
     let found = installer(LAB, &["doctor", "--json"]).expect(1).json();
@@ -95,12 +95,14 @@ fn admin_password() -> String {
 
 /// New ones are made, everything that uses them follows; the old ones are gone.
 pub fn lost_secrets() -> Verdict {
+    note_secrets(LAB);
     let before = admin_password();
     std::fs::remove_file(root(LAB).join("etc/gpucloud/secrets.toml"))?;
     let found = installer(LAB, &["doctor"]).expect(1).out;
     assert!(found.contains("the passwords of this cloud are lost"), "{found}");
     installer(LAB, &["apply", "--yes"]).expect(0);
     assert_ne!(admin_password(), before);
+    note_secrets(LAB);
     installer(LAB, &["doctor"]).expect(0);
     inside(LAB, &["openstack", "--os-cloud", "gpucloud", "token", "issue"]).expect(0);
     let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();

@@ -2,10 +2,11 @@
 //! account, sudo, clones, unit, attaching, failure and success work, and proves nothing about DevStack.
 
 use super::Verdict;
-use crate::machine::{difference, first_tree, inside, installer, ours, root, tree, write};
-use std::time::{Duration, Instant};
+use crate::machine::tree::{difference, first_tree, tree};
+use crate::machine::{inside, installer, note_secrets, ours, read, root, within, write};
+use std::time::Duration;
 
-pub const LAB: &str = "stand-in";
+pub const LAB: &str = "suite-stand";
 const BRANCH: &str = "stand-in";
 const REPOSITORIES: [&str; 8] =
     ["devstack", "requirements", "keystone", "glance", "nova", "neutron", "placement", "horizon"];
@@ -96,11 +97,7 @@ fn stack_is_active() -> bool {
 }
 
 fn wait_until(done: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !done() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    assert!(done());
+    assert!(within(Duration::from_secs(60), done));
 }
 
 fn runs() -> usize {
@@ -156,9 +153,20 @@ pub fn around_stack_sh() -> Verdict {
     assert_eq!(open, "", "anybody reads a password in {open}");
     assert!(inside(LAB, &["journalctl", "--no-pager", "--grep", secret.trim()]).out.lines().count() <= 1);
     assert_eq!(inside(LAB, &["stat", "-c", "%a %U", "/opt/stack/logs"]).out.trim(), "750 stack");
-    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    note_secrets(LAB);
+    edits_are_kept();
     let left = difference(&before, &tree(LAB));
     assert!(left.is_empty(), "{left:#?}");
     ours(&["lab", "down", LAB, "--yes"]).expect(0);
     Ok(())
+}
+
+/// What an administrator wrote since stack.sh left its files is kept beside them when those are put back.
+fn edits_are_kept() {
+    let hosts = read(LAB, "/etc/hosts");
+    write(LAB, "/etc/hosts", &format!("{hosts}192.0.2.9 friend\n"));
+    installer(LAB, &["uninstall", "--yes"]).expect(0);
+    let kept = read(LAB, "/etc/hosts.gpucloud-kept");
+    assert!(kept.contains("192.0.2.9 friend"), "the edit of /etc/hosts is lost: {kept:?}");
+    std::fs::remove_file(root(LAB).join("etc/hosts.gpucloud-kept")).unwrap();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 const KILLS: usize = 40;
 /// About as long as an installation takes, in milliseconds; a kill behind its end kills nothing and is counted so.
 const SPAN: u64 = 80_000;
-const LAB: &str = "kill";
+pub const LAB: &str = "suite-kill";
 
 /// Each installation is killed once, at a random instant, and then let through. `FIRST=35` goes on with the 35th of the
 /// same seed.

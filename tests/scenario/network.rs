@@ -1,21 +1,16 @@
 //! The network of a cloud that stands: kept, closed, never cut off, in the ways that need Open vSwitch.
 
-use super::{LAB, Verdict};
-use crate::machine::{inside, installer, program, read, root, write};
+use super::{ANSWERS, LAB, Verdict};
+use crate::groups::saved::before;
+use crate::machine::{inside, installer, program, read, root, within, write};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Whether the host forwarded before us: a new network namespace takes that over from the machine around.
-pub static FORWARDING_BEFORE: OnceLock<String> = OnceLock::new();
-
-pub fn forwarding() -> String {
+fn forwarding() -> String {
     inside(LAB, &["cat", "/proc/sys/net/ipv4/ip_forward"]).expect(0).out
 }
-
-const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
 
 fn address() -> String {
     inside(LAB, &["hostname", "-I"]).expect(0).out.split_whitespace().next().unwrap().to_owned()
@@ -38,14 +33,12 @@ fn is_whole() -> bool {
 }
 
 fn whole_within(limit: Duration) -> bool {
-    let end = Instant::now() + limit;
-    while Instant::now() < end {
-        if is_whole() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    false
+    within(limit, is_whole)
+}
+
+/// Fails the test unless the table is back, once, within half a minute.
+pub fn is_whole_again(when: &str) {
+    assert!(whole_within(Duration::from_secs(35)), "not whole {when}");
 }
 
 /// What others flush, restart or remove is back, once.
@@ -134,18 +127,10 @@ pub fn never_locked_out() -> Verdict {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let end = Instant::now() + Duration::from_secs(8);
-        while reaches(5000) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        assert!(!reaches(5000), "{how} cut nothing off");
+        assert!(within(Duration::from_secs(8), || !reaches(5000)), "{how} cut nothing off");
         inside(LAB, &["pkill", "--signal", "KILL", "--exact", "cut"]).expect(0);
         child.wait()?;
-        let end = Instant::now() + Duration::from_secs(15);
-        while !reaches(5000) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        assert!(reaches(5000), "{how}: still cut off");
+        assert!(within(Duration::from_secs(15), || reaches(5000)), "{how}: still cut off");
         assert!(whole_within(Duration::from_secs(5)), "{how}: not as before");
     }
     inside(LAB, &["/root/cut", "witnessed"]).expect(0);
@@ -169,11 +154,7 @@ fn confirmed_by_a_person() -> Verdict {
         "it would come back after a boot"
     );
     assert!(installer(LAB, &["plan"]).expect(0).out.contains("take back the change that nobody confirmed"));
-    let end = Instant::now() + Duration::from_secs(12);
-    while mapped() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    assert!(!mapped(), "nobody said yes, and it stayed");
+    assert!(within(Duration::from_secs(12), || !mapped()), "nobody said yes, and it stayed");
     installer(LAB, &["network", "apply", "--yes", "--until-confirmed", "30"]).expect(0);
     assert!(installer(LAB, &["network", "confirm"]).expect(0).out.contains("stays"));
     std::thread::sleep(Duration::from_secs(1));
@@ -258,7 +239,7 @@ pub fn nothing_left() {
     let rules = inside(LAB, &["nft", "list", "ruleset"]).expect(0).out;
     assert_eq!(rules.matches("oifname \"host0\"").count(), 2, "{rules}");
     assert!(!rules.contains("gpucloud"), "{rules}");
-    assert_eq!(forwarding(), *FORWARDING_BEFORE.get().unwrap());
+    assert_eq!(forwarding(), before(LAB).forwarding);
     assert_eq!(inside(LAB, &["ip", "neigh", "show", "proxy"]).out.trim(), "");
     assert!(!inside(LAB, &["ip", "-br", "link"]).out.contains("br-ex"));
     inside(LAB, &["nft", "flush", "ruleset"]).expect(0);

@@ -1,6 +1,6 @@
 //! What the cloud has for its users: declared, made, used, damaged, mended; the verbs; undone.
 
-use super::{LAB, Verdict, documents};
+use super::{ANSWERS, LAB, Verdict, documents};
 use crate::machine::{Done, inside, installer, ours, read, write};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -32,7 +32,7 @@ pub const NATIVE: Cloud = Cloud {
 };
 
 pub const DEVSTACK: Cloud = Cloud {
-    lab: "ds",
+    lab: "suite-ds",
     user: "devstack",
     admin: "devstack-admin",
     client: "/opt/stack/data/venv/bin/openstack",
@@ -40,8 +40,6 @@ pub const DEVSTACK: Cloud = Cloud {
     neutron_api: "devstack@neutron-api.service",
     other_apis: ["devstack@g-api.service", "devstack@keystone.service"],
 };
-
-const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
 
 impl Cloud {
     fn inside(&self, args: &[&str]) -> Done {

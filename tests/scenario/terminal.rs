@@ -1,7 +1,7 @@
 //! A person at a real terminal (a pty) in a host where nothing is installed yet.
 
-use super::{LAB, Verdict};
-use crate::machine::program;
+use super::{FRESH, Verdict};
+use crate::machine::{program, root};
 use rexpect::process::wait::WaitStatus;
 use rexpect::session::PtySession;
 
@@ -16,16 +16,16 @@ const QUESTIONS: [&str; 7] = [
     "Administrators",
 ];
 
-/// Starts the program inside, with these variables.
-pub fn person(variables: &str, arguments: &str) -> PtySession {
+/// Starts the program inside a host, with these variables.
+pub fn person(lab: &str, variables: &str, arguments: &str) -> PtySession {
     let command = format!(
-        "env TERM=xterm {} lab exec {LAB} -- env {variables} gpucloud-install {arguments}",
+        "env TERM=xterm {} lab exec {lab} -- env {variables} gpucloud-install {arguments}",
         program().display()
     );
     rexpect::spawn(&command, Some(60_000)).unwrap()
 }
 
-fn exit_status(person: &mut PtySession) -> i32 {
+pub fn exit_status(person: &mut PtySession) -> i32 {
     match person.process().wait().unwrap() {
         WaitStatus::Exited(_, code) => code,
         other => panic!("{other:?}"),
@@ -34,13 +34,13 @@ fn exit_status(person: &mut PtySession) -> i32 {
 
 /// Which questions come depends on whether there are answers already.
 pub fn questions() -> &'static [&'static str] {
-    if super::root(LAB).join("etc/gpucloud/gpucloud.toml").exists() { &QUESTIONS[1..] } else { &QUESTIONS }
+    if root(FRESH).join("etc/gpucloud/gpucloud.toml").exists() { &QUESTIONS[1..] } else { &QUESTIONS }
 }
 
 /// Ctrl-C at each question: status 130, the cursor is back, nothing changed.
 pub fn interrupted() -> Verdict {
     for n in 0..questions().len() {
-        let mut person = person("", "");
+        let mut person = person(FRESH, "", "");
         for question in &questions()[..n] {
             person.exp_string(question)?;
             person.send_line("")?;
@@ -52,12 +52,13 @@ pub fn interrupted() -> Verdict {
         assert!(left.contains("nothing was changed"), "{left:?}");
         assert_eq!(exit_status(&mut person), 130);
     }
-    super::nothing_changed()
+    super::nothing_changed(FRESH);
+    Ok(())
 }
 
 /// A wrong value is asked for again, Esc and `<` go back, and a no changes nothing.
 pub fn wrong_and_back() -> Verdict {
-    let mut person = person("", "");
+    let mut person = person(FRESH, "", "");
     for question in questions().iter().take_while(|question| !question.starts_with("How are")) {
         person.exp_string(question)?;
         person.send_line("")?;
@@ -81,12 +82,13 @@ pub fn wrong_and_back() -> Verdict {
     let left = person.exp_eof()?;
     assert!(left.contains("nothing was changed"), "{left:?}");
     assert_eq!(exit_status(&mut person), 130);
-    super::nothing_changed()
+    super::nothing_changed(FRESH);
+    Ok(())
 }
 
 /// A terminal that becomes narrow between two questions: what is chosen is what is taken.
 pub fn resized() -> Verdict {
-    let mut person = person("", "");
+    let mut person = person(FRESH, "", "");
     for (n, question) in questions().iter().enumerate() {
         person.exp_string(question)?;
         let columns = if n % 2 == 0 { "44" } else { "100" };
@@ -100,12 +102,13 @@ pub fn resized() -> Verdict {
     person.send_control('c')?;
     let left = person.exp_eof()?;
     assert!(left.contains("nothing was changed"), "{left:?}");
-    super::nothing_changed()
+    super::nothing_changed(FRESH);
+    Ok(())
 }
 
 /// No colour and no character beyond ASCII where the terminal wants none.
 pub fn plain() -> Verdict {
-    let mut person = person("NO_COLOR=1 LANG=C LC_ALL=C", "doctor");
+    let mut person = person(FRESH, "NO_COLOR=1 LANG=C LC_ALL=C", "doctor");
     let said = person.exp_eof()?;
     assert!(said.is_ascii(), "{said:?}");
     assert!(!said.contains("\u{1b}[3"), "{said:?}");

@@ -1,17 +1,9 @@
 //! Wrong input and unfit machines: message, exit status, and that nothing changed.
 
-use super::{HOST_BEFORE, Verdict};
-use crate::machine::{Done, Helper, difference, inside, installer, read, root, tree, write};
+use super::{ANSWERS, Verdict, nothing_changed};
+use crate::machine::{Done, Helper, inside, installer, read, root, write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-
-const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
-
-fn nothing_changed(lab: &str) {
-    let changed = difference(HOST_BEFORE.get().unwrap(), &tree(lab));
-    assert!(changed.is_empty(), "{changed:#?}");
-    assert!(!root(lab).join("var/lib/gpucloud").exists());
-}
 
 /// Refused with `code` and these words, on a machine that stays as it was.
 fn refused(lab: &str, what: &str, done: Done, code: i32, words: &[&str]) {
