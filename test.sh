@@ -2,6 +2,7 @@
 # All tests: installs what they need, then formatting, lints, shell scripts, unit tests, whole installations.
 #   ./test.sh          what continuous integration runs
 #   ./test.sh --fast   without whole installations
+#   ./test.sh --only network,damage   these groups of whole installations, and nothing else; tests/lab.rs has their names
 #   ./test.sh --long   with what takes an hour: forty installations, each killed once; and, where
 #                      GPUCLOUD_TEST_GIT_BASE names a folder with a mirror of its repositories, a real DevStack
 set -euo pipefail
@@ -44,18 +45,25 @@ if command -v apt-get >/dev/null; then install_packages; fi
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 command -v cargo >/dev/null || { echo "cargo is missing: install rustup, or the distribution's cargo 1.88 or newer" >&2; exit 1; }
 
-begin "formatting"
-cargo fmt --all --check
-begin "lints"
-cargo clippy --locked --all-targets --quiet -- -D warnings
-shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/*
-if command -v cargo-deny >/dev/null; then
-    cargo deny --offline check licenses bans sources
+check_and_test_without_hosts() {
+    begin "formatting"
+    cargo fmt --all --check
+    begin "lints"
+    cargo clippy --locked --all-targets --quiet -- -D warnings
+    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/*
+    if command -v cargo-deny >/dev/null; then
+        cargo deny --offline check licenses bans sources
+    else
+        echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
+    fi
+    begin "unit tests and interrupted runs"
+    cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch
+}
+if [ "${1:-}" = --only ]; then
+    export GPUCLOUD_TEST_ONLY=${2:?which groups? for example: ./test.sh --only network,damage}
 else
-    echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
+    check_and_test_without_hosts
 fi
-begin "unit tests and interrupted runs"
-cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch
 if [ "${1:-}" = --fast ]; then
     print_times
     exit

@@ -119,3 +119,106 @@ fn killed(host: &Host) -> Failure {
     let next = format!("gpucloud-install apply goes on where it stopped; the log is in {LOGS}");
     Failure::new("the run ended before it was done", evidence, next).with(Ending::Midway)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Shown(Mutex<Vec<Event>>);
+
+    impl Sink for Shown {
+        fn event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    /// A host on which no systemd runs, and its file of events.
+    fn host(dir: &Path) -> (Host, std::path::PathBuf) {
+        let host = Host::at(dir);
+        let events = host.real(EVENTS);
+        std::fs::create_dir_all(events.parent().unwrap()).unwrap();
+        (host, events)
+    }
+
+    const STARTED: &str = r#"{"event":"step-started","step":"one"}"#;
+    const DONE: &str = r#"{"event":"step-done","step":"one","seconds":0.5,"changed":3}"#;
+    const FINISHED: &str = r#"{"event":"run-finished","ending":"done","changed":3,"seconds":0.7}"#;
+
+    /// Follows while `pieces` are written one after the other, the file coming with the first.
+    fn followed(pieces: &[&str]) -> (Result<Watched, Failure>, Vec<Event>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, events) = host(dir.path());
+        let shown = Shown::default();
+        let watched = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for piece in pieces {
+                    std::thread::sleep(3 * POLL);
+                    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&events).unwrap();
+                    file.write_all(piece.as_bytes()).unwrap();
+                }
+            });
+            follow(&host, &shown, &AtomicBool::new(false))
+        });
+        (watched, shown.0.into_inner().unwrap())
+    }
+
+    fn ended(watched: Result<Watched, Failure>) -> Summary {
+        match watched {
+            Ok(Watched::Ended(summary)) => summary,
+            Ok(Watched::Interrupted(_)) => panic!("interrupted"),
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_comes_late_and_grows_is_followed_to_its_end() {
+        let pieces = [STARTED, "\n", DONE, "\n", FINISHED, "\n"];
+        let (watched, shown) = followed(&pieces);
+        let summary = ended(watched);
+        assert_eq!((summary.ending, summary.changed), (Some(Ending::Done), 3));
+        assert_eq!(summary.steps, [("one".to_owned(), 0.5, 3)]);
+        assert_eq!(shown.len(), 3);
+    }
+
+    #[test]
+    fn halves_of_lines_are_put_together() {
+        let text = format!("{STARTED}\n{DONE}\n{FINISHED}\n");
+        let pieces = [&text[..10], &text[10..STARTED.len()], &text[STARTED.len()..STARTED.len() + 30], &text[STARTED.len() + 30..]];
+        let (watched, shown) = followed(&pieces);
+        assert_eq!(ended(watched).steps.len(), 1);
+        assert_eq!(shown.len(), 3);
+    }
+
+    #[test]
+    fn lines_that_nobody_understands_are_passed_over() {
+        let text = format!("not JSON\n{{\"event\":\"of-a-newer-release\",\"x\":1}}\n{DONE}\n{FINISHED}\n");
+        let summary = ended(followed(&[&text]).0);
+        assert_eq!((summary.ending, summary.steps.len()), (Some(Ending::Done), 1));
+    }
+
+    #[test]
+    fn a_unit_that_is_gone_without_a_last_event_was_killed() {
+        let begin = Instant::now();
+        let (watched, shown) = followed(&[STARTED, "\n", &DONE[..20]]);
+        let failure = watched.err().unwrap();
+        assert!(failure.what.contains("ended before it was done"), "{failure:?}");
+        assert!(failure.next.contains("gpucloud-install apply"), "{failure:?}");
+        assert_eq!(shown.len(), 1);
+        assert!(begin.elapsed() > GRACE && begin.elapsed() < ASK + 3 * GRACE, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn whoever_interrupts_leaves_and_may_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, events) = host(dir.path());
+        let interrupted = AtomicBool::new(true);
+        let left = follow(&host, &Shown::default(), &interrupted).unwrap();
+        assert!(matches!(left, Watched::Interrupted(_)));
+        std::fs::write(events, format!("{FINISHED}\n")).unwrap();
+        assert_eq!(ended(follow(&host, &Shown::default(), &interrupted)).ending, Some(Ending::Done));
+    }
+}
