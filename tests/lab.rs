@@ -67,9 +67,9 @@ fn around_the_cloud() -> Vec<Group> {
                 browser_trial("the_administrator_logs_in_with_a_browser", dashboard::administrator),
                 browser_trial("user_and_administrator_see_the_resources_in_a_browser", dashboard::of_the_resources),
                 trial("a_second_host_does_not_disturb_the_first", cloud::side_by_side),
-                trial("other_accounts_take_no_lock", strangers::take_no_lock),
-                trial("other_accounts_read_nothing", strangers::read_nothing),
                 trial("secrets_are_in_no_file_they_must_not_be_in", cloud::secrets_nowhere),
+                trial("other_accounts_read_nothing", strangers::read_nothing),
+                trial("other_accounts_take_no_lock", strangers::take_no_lock),
             ],
         },
         Group {
@@ -119,8 +119,8 @@ fn around_the_cloud() -> Vec<Group> {
             trials: vec![
                 trial("a_changed_fixed_answer_is_refused", standing::changed_fixed_answer),
                 trial("a_newer_program_changes_only_what_differs", standing::newer_program),
-                trial("a_second_command_beside_an_apply_watches_or_refuses", together::during_an_apply),
                 trial("a_changed_answer_restarts_what_reads_it", standing::changed_answer),
+                trial("a_second_command_beside_an_apply_watches_or_refuses", together::during_an_apply),
             ],
         },
         Group {
@@ -235,8 +235,10 @@ fn main() {
     let mut streams = wanted([around_the_cloud(), beside_the_cloud()]);
     streams.push(vec![the_end()]);
     streams.iter_mut().flatten().for_each(|group| mark(group, reason.as_ref()));
-    if reason.is_none() && !arguments.list {
+    let _alone = (reason.is_none() && !arguments.list).then(|| {
+        let alone = machine::alone();
         last::begin();
-    }
+        alone
+    });
     groups::run(&arguments, streams).exit();
 }

@@ -307,8 +307,7 @@ fn is_snapshot(host: &Host, text: &str) -> bool {
 fn forget_snapshot(session: &Session, text: &str) -> Result<Ending, Failure> {
     if let Some(lab) = lab::standing_on(&session.host, &lab::snapshot_root(&name(text)?))? {
         let next = format!("gpucloud-install lab down {}", lab.name);
-        return Err(Failure::new(format!("lab {} stands on snapshot {text}", lab.name), "", next)
-            .with(Ending::Refused));
+        return Err(Failure::new(format!("lab {} stands on snapshot {text}", lab.name), "", next).with(Ending::Refused));
     }
     session.consent(&format!("Remove snapshot {text}?"), false)?;
     files::remove_tree(&session.host, &lab::snapshot_dir(&name(text)?))?;

@@ -187,7 +187,12 @@ mod tests {
     #[test]
     fn halves_of_lines_are_put_together() {
         let text = format!("{STARTED}\n{DONE}\n{FINISHED}\n");
-        let pieces = [&text[..10], &text[10..STARTED.len()], &text[STARTED.len()..STARTED.len() + 30], &text[STARTED.len() + 30..]];
+        let pieces = [
+            &text[..10],
+            &text[10..STARTED.len()],
+            &text[STARTED.len()..STARTED.len() + 30],
+            &text[STARTED.len() + 30..],
+        ];
         let (watched, shown) = followed(&pieces);
         assert_eq!(ended(watched).steps.len(), 1);
         assert_eq!(shown.len(), 3);

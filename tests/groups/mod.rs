@@ -184,7 +184,11 @@ fn keep_logs(group: &Group) {
     for lab in group.labs {
         let logs = machine::root(lab).join("var/log/gpucloud");
         let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{lab}", group.name));
-        let copied = std::process::Command::new("cp").args(["--recursive", "--no-target-directory"]).arg(logs).arg(&kept).output();
+        let copied = std::process::Command::new("cp")
+            .args(["--recursive", "--no-target-directory"])
+            .arg(logs)
+            .arg(&kept)
+            .output();
         if copied.is_ok_and(|output| output.status.success()) {
             eprintln!("logs of {lab}: {}", kept.display());
         }

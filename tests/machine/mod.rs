@@ -5,7 +5,9 @@
 pub mod sampler;
 pub mod tree;
 
+use nix::fcntl::{Flock, FlockArg};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -188,6 +190,15 @@ pub fn outside() -> BTreeMap<String, String> {
 
 /// What the suite's labs are called: a lab of another name is somebody else's.
 pub const PREFIX: &str = "suite-";
+
+/// Waits for another suite on this machine: its labs have the same names.
+pub fn alone() -> Flock<File> {
+    let file = File::create("/run/gpucloud-suite.lock").unwrap();
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap_or_else(|(file, _)| {
+        eprintln!("another suite runs on this machine: waiting for its end");
+        Flock::lock(file, FlockArg::LockExclusive).unwrap()
+    })
+}
 
 /// Labs that are not the suite's: they keep forwarding on.
 pub fn other_labs() -> Vec<String> {

@@ -13,8 +13,9 @@ pub fn first_tree(lab: &str) -> BTreeMap<String, String> {
     tree(lab)
 }
 
-/// What is not compared, below a root, each with its reason. `*` stands for the rest of a name.
-const NOT_COMPARED: [(&str, &str); 20] = [
+/// What is not compared, below a root, each with its reason. `*` stands for the rest of a name; with a `/` at its end it is
+/// the directory itself, and what is in it is compared.
+const NOT_COMPARED: [(&str, &str); 21] = [
     ("proc", "the kernel's"),
     ("sys", "the kernel's"),
     ("dev", "the kernel's"),
@@ -33,6 +34,7 @@ const NOT_COMPARED: [(&str, &str); 20] = [
     ("var/lib/apt", "lists of what can be installed"),
     ("var/lib/dpkg", "dpkg's own notes: what is installed is compared by name"),
     ("etc/*-", "the accounts before the last change, kept by its program"),
+    ("etc/gpucloud/", "where the answers are"),
     ("etc/gpucloud/gpucloud.toml", "the answers: uninstall keeps them"),
     ("var/lib/systemd/random-seed", "changes with each boot"),
 ];
@@ -46,7 +48,7 @@ pub fn tree(lab: &str) -> BTreeMap<String, String> {
     found
 }
 
-fn is_compared(name: &str) -> bool {
+fn is_left_out(name: &str) -> bool {
     let matches = |pattern: &str| match pattern.split_once('*') {
         None => name == pattern,
         Some((first, last)) => {
@@ -54,7 +56,7 @@ fn is_compared(name: &str) -> bool {
             middle.is_some_and(|middle| !middle.contains('/'))
         }
     };
-    !NOT_COMPARED.iter().any(|(pattern, _)| matches(pattern))
+    NOT_COMPARED.iter().any(|(pattern, _)| matches(pattern))
 }
 
 fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<String, String>) {
@@ -62,14 +64,16 @@ fn walk(root: &Path, dir: &Path, found: &mut BTreeMap<String, String>) {
         let path = entry.path();
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
-        if !is_compared(&name) {
+        if is_left_out(&name) {
             continue;
         }
         let owner = format!("{:o} {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
         if meta.is_symlink() {
             found.insert(name, std::fs::read_link(&path).unwrap().display().to_string());
         } else if meta.is_dir() {
-            found.insert(name, owner);
+            if !is_left_out(&format!("{name}/")) {
+                found.insert(name, owner);
+            }
             walk(root, &path, found);
         } else if meta.is_file() {
             let small = (name.starts_with("etc/") || name.starts_with("root/")) && meta.size() < 100_000;
