@@ -48,7 +48,8 @@ fn main_process(unit: &str) -> String {
 
 /// Fails the test unless the host is what it was when nothing was installed.
 fn nothing_changed(lab: &str) {
-    let changed = difference(&before(lab).tree, &tree(lab));
+    let mut changed = difference(&before(lab).tree, &tree(lab));
+    changed.retain(|line| !wrong::OF_TRIALS.iter().any(|path| line.starts_with(&format!("{path}:"))));
     assert!(changed.is_empty(), "{changed:#?}");
     assert!(!root(lab).join("var/lib/gpucloud").exists());
 }

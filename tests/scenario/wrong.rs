@@ -5,6 +5,10 @@ use crate::machine::{Done, Helper, inside, installer, read, root, write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+/// What the trials themselves put into the host.
+pub const OF_TRIALS: [&str; 5] =
+    ["etc/gpucloud/secrets.toml", "root/key.pem", "root/cert.pem", "root/meminfo", "root/libfaketime.so"];
+
 /// Refused with `code` and these words, on a machine that stays as it was.
 fn refused(lab: &str, what: &str, done: Done, code: i32, words: &[&str]) {
     assert_eq!(done.code, code, "{what}: output: {}\nerrors: {}", done.out, done.err);
