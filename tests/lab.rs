@@ -18,7 +18,7 @@ use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, last, long, network,
-    package, removal, silent, standing, strangers, terminal, together,
+    package, removal, silent, standing, strangers, terminal, together, upgrade,
 };
 
 /// Which groups are wanted, if not all.
@@ -121,6 +121,9 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("a_newer_program_changes_only_what_differs", standing::newer_program),
                 trial("a_changed_answer_restarts_what_reads_it", standing::changed_answer),
                 trial("a_second_command_beside_an_apply_watches_or_refuses", together::during_an_apply),
+                trial("an_upgrade_killed_during_a_migration_is_put_back", upgrade::killed_in_the_middle),
+                trial("an_upgrade_stopped_during_a_migration_ends_it", upgrade::stopped_during_a_migration),
+                trial("a_run_stopped_while_dpkg_works_leaves_nothing_half", upgrade::stopped_while_dpkg_works),
             ],
         },
         Group {
@@ -219,23 +222,26 @@ fn wanted(streams: [Vec<Group>; 2]) -> Vec<Vec<Group>> {
     streams.into_iter().map(|stream| stream.into_iter().filter(is_wanted).collect()).collect()
 }
 
-/// Nothing can run where no lab host can be made.
-fn mark(group: &mut Group, reason: Option<&String>) {
+/// What cannot run here is said; nothing can where no lab host can be made.
+fn mark(group: &mut Group, no_lab: Option<&String>) {
     for one in &mut group.trials {
-        one.why_not = reason.cloned().or(one.why_not.take());
-        if let Some(reason) = &one.why_not {
+        if let (None, Some(reason)) = (no_lab, &one.why_not) {
             eprintln!("ignored: {}: {reason}", one.name);
         }
+        one.why_not = no_lab.cloned().or(one.why_not.take());
     }
 }
 
 fn main() {
     let arguments = Arguments::from_args();
-    let reason = machine::why_not();
+    let no_lab = machine::why_not();
+    if let Some(reason) = &no_lab {
+        eprintln!("ignored: {reason}");
+    }
     let mut streams = wanted([around_the_cloud(), beside_the_cloud()]);
     streams.push(vec![the_end()]);
-    streams.iter_mut().flatten().for_each(|group| mark(group, reason.as_ref()));
-    let _alone = (reason.is_none() && !arguments.list).then(|| {
+    streams.iter_mut().flatten().for_each(|group| mark(group, no_lab.as_ref()));
+    let _alone = (no_lab.is_none() && !arguments.list).then(|| {
         let alone = machine::alone();
         last::begin();
         alone

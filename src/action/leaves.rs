@@ -3,6 +3,8 @@
 use super::Undone;
 use super::undo::{Leaves, Permissions};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 /// The first few, and how many more.
 fn some_of(names: &[String]) -> String {
@@ -30,7 +32,7 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         packages::purge(host, &there)?;
     }
     for path in &leaves.paths {
-        files::remove_tree(host, path)?;
+        matching(host, path)?.iter().try_for_each(|found| files::remove_tree(host, found))?;
     }
     for shell in &leaves.shells {
         files::remove_empty_tree(host, shell)?;
@@ -47,4 +49,31 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         users::remove_group(host, account)?;
     }
     Ok(Undone::Restored)
+}
+
+/// The path; or, where its name ends with `*`, all that begin so: what a service makes and numbers.
+fn matching(host: &Host, path: &Path) -> Result<Vec<PathBuf>> {
+    let begin = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix('*'));
+    let (Some(begin), Some(dir)) = (begin, path.parent()) else { return Ok(vec![path.to_owned()]) };
+    let names = files::list(host, dir)?.into_iter().filter(|name| name.starts_with(begin));
+    Ok(names.map(|name| dir.join(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_the_rest_of_a_name_and_for_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        for name in ["instance-1.xml", "instance-2.xml", "mine.xml"] {
+            files::write(&host, &Path::new("/etc/libvirt/qemu").join(name), b"", 0o600, None).unwrap();
+        }
+        let found = |path: &str| matching(&host, Path::new(path)).unwrap();
+        let numbered = ["instance-1.xml", "instance-2.xml"].map(|name| Path::new("/etc/libvirt/qemu").join(name));
+        assert_eq!(found("/etc/libvirt/qemu/instance-*"), numbered);
+        assert_eq!(found("/etc/libvirt/qemu"), [Path::new("/etc/libvirt/qemu")]);
+        assert!(found("/nowhere/instance-*").is_empty());
+    }
 }

@@ -220,7 +220,7 @@ pub struct Leaves {
     /// Units that must stop before: those that a socket would start again, or that outlive their package.
     #[serde(default)]
     pub units: Vec<String>,
-    /// Files, and directories with all in them.
+    /// Files, and directories with all in them. A `*` at the end of a name stands for the rest of it.
     #[serde(default)]
     pub paths: Vec<PathBuf>,
     /// Directories that go when nothing but empty directories is in them: the administrator may have put files there.

@@ -114,6 +114,8 @@ pub const COMPUTE: Group = Group {
         "/var/log/libvirt",
         "/var/cache/libvirt",
         "/etc/apparmor.d/local/abstractions",
+        // Machines that Nova defined, as it names them (`instance_name_template`), and nobody else's.
+        "/etc/libvirt/qemu/instance-*",
     ],
     // Images of machines that are not ours may lie there.
     shells: &[

@@ -15,7 +15,7 @@ pub fn first_tree(lab: &str) -> BTreeMap<String, String> {
 
 /// What is not compared, below a root, each with its reason. `*` stands for the rest of a name; with a `/` at its end it is
 /// the directory itself, and what is in it is compared.
-const NOT_COMPARED: [(&str, &str); 21] = [
+const NOT_COMPARED: [(&str, &str); 24] = [
     ("proc", "the kernel's"),
     ("sys", "the kernel's"),
     ("dev", "the kernel's"),
@@ -31,6 +31,9 @@ const NOT_COMPARED: [(&str, &str); 21] = [
     ("var/log/lastlog", "who logged in"),
     ("var/cache/apt", "apt keeps indexes and archives for the next installation"),
     ("var/cache/ldconfig", "the linker's, made anew by each package with a library"),
+    ("var/cache/debconf/*-old", "debconf's data before the last change; the data itself is compared"),
+    ("var/cache/debconf/tmp.ci", "where apt-utils unpacks what asks questions, empty"),
+    ("var/lib/systemd/timers/stamp-*", "when a timer of the distribution ran"),
     ("var/lib/apt", "lists of what can be installed"),
     ("var/lib/dpkg", "dpkg's own notes: what is installed is compared by name"),
     ("etc/*-", "the accounts before the last change, kept by its program"),

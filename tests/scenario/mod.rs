@@ -33,6 +33,7 @@ pub mod standing;
 pub mod strangers;
 pub mod terminal;
 pub mod together;
+pub mod upgrade;
 mod wrong;
 
 /// The answers of a host.

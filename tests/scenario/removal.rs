@@ -9,8 +9,11 @@ use std::time::Duration;
 /// Whatever users have.
 const UNINSTALL: [&str; 3] = ["uninstall", "--yes", "--and-lose-all-instances"];
 
+/// The client, which otherwise notes its plug-ins below /root.
+const CLIENT: [&str; 3] = ["env", "XDG_CACHE_HOME=/run/client", "openstack"];
+
 fn openstack(args: &[&str]) {
-    inside(LAB, &[&["openstack", "--os-cloud", "gpucloud"], args].concat()).expect(0);
+    inside(LAB, &[&CLIENT[..], &["--os-cloud", "gpucloud"], args].concat()).expect(0);
 }
 
 /// An image of a user's.
@@ -49,9 +52,9 @@ pub fn made_during_the_question() -> Verdict {
 /// What a user has is destroyed where that is said by name, and nothing of it is left; and that, too, can be killed.
 pub fn lose_all_instances() -> Verdict {
     make_image("theirs");
-    let user = ["openstack", "--os-cloud", "gpucloud-demo", "server", "create", "theirs", "--wait"];
+    let server = ["--os-cloud", "gpucloud-demo", "server", "create", "theirs", "--wait"];
     let what = ["--image", "guest", "--flavor", "ds2G", "--network", "private"];
-    inside(LAB, &[&user[..], &what].concat()).expect(0);
+    inside(LAB, &[&CLIENT[..], &server, &what].concat()).expect(0);
     let refused = installer(LAB, &["uninstall", "--yes"]).expect(3);
     assert!(refused.err.contains("1 instance") && refused.err.contains("1 image"), "{}", refused.err);
     assert!(refused.err.contains("--and-lose-all-instances"), "{}", refused.err);
@@ -75,6 +78,7 @@ fn uninstall() -> Verdict {
     let left = difference(&before(LAB).tree, &tree(LAB));
     assert!(left.is_empty(), "{left:#?}");
     network::nothing_left();
+    assert_eq!(inside(LAB, &["pgrep", "--list-full", "qemu-system"]).out, "", "a guest still runs");
     assert!(root(LAB).join("etc/gpucloud/gpucloud.toml").exists(), "the answers are gone");
     assert!(!root(LAB).join("etc/gpucloud/secrets.toml").exists(), "the secrets are still there");
     installer(LAB, &["uninstall", "--yes"]).expect(0);

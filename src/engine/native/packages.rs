@@ -42,7 +42,10 @@ fn download() -> Step {
 /// A killed or failed run finds the archives again; a complete one needs them no more.
 pub(super) fn tidy() -> Task {
     let probe = |host: &Host| Ok(Checked::done_if(!files::exists(host, ARCHIVES), "remove the downloaded packages"));
-    let work = |host: &Host| files::remove_tree(host, Path::new(ARCHIVES));
+    let work = |host: &Host| {
+        files::remove_tree(host, Path::new(ARCHIVES))?;
+        Path::new(ARCHIVES).parent().map_or(Ok(()), |dir| files::remove_empty_dir(host, dir).map(drop))
+    };
     Task::new(ActionId::new("tidy", "archives"), "Remove the downloaded packages", probe, work).at_runtime()
 }
 
