@@ -12,13 +12,13 @@ mod groups;
 mod machine;
 mod scenario;
 
-use groups::Begins::{WithNothing, WithTheCloud};
+use groups::Begins::{BehindAll, WithNothing, WithTheCloud};
 use groups::{Group, One, Verdict};
 use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
-    FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, last, long, network,
-    package, removal, silent, standing, strangers, terminal, together, upgrade,
+    FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
+    network, package, removal, silent, standing, strangers, terminal, together, upgrade,
 };
 
 /// Which groups are wanted, if not all.
@@ -84,6 +84,7 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("what_is_wrong_with_a_resource_is_said", || resources::said(&NATIVE)),
                 trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
                 trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
+                trial("links_in_an_administrator_s_home_lead_nowhere", || keys::links_in_a_home(LAB)),
                 trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
                 trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
             ],
@@ -203,7 +204,7 @@ fn beside_the_cloud() -> Vec<Group> {
 fn the_end() -> Group {
     Group {
         name: "end",
-        begins: WithNothing,
+        begins: BehindAll,
         labs: &[LAB, FRESH, SECOND, package::LAB, devstack::LAB, debian12::LAB],
         trials: vec![
             trial("no_secret_was_on_a_command_line", last::no_secret_on_a_command_line),

@@ -1,6 +1,7 @@
 //! Taking packages back: purging those that we brought, and removing what they leave.
 
 use super::Undone;
+use super::packages::ARCHIVES;
 use super::undo::{Leaves, Permissions};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::ffi::OsStr;
@@ -31,6 +32,9 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         }
         packages::purge(host, &there)?;
     }
+    // Where they were downloaded to: an installation that was never complete leaves it.
+    files::remove_tree(host, Path::new(ARCHIVES))?;
+    remove_empty_parent(host, Path::new(ARCHIVES))?;
     for path in &leaves.paths {
         matching(host, path)?.iter().try_for_each(|found| files::remove_tree(host, found))?;
     }
@@ -49,6 +53,10 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         users::remove_group(host, account)?;
     }
     Ok(Undone::Restored)
+}
+
+fn remove_empty_parent(host: &Host, path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), |dir| files::remove_empty_dir(host, dir).map(drop))
 }
 
 /// The path; or, where its name ends with `*`, all that begin so: what a service makes and numbers.

@@ -22,6 +22,7 @@ pub mod devstack;
 pub mod documents;
 pub mod fresh;
 pub mod install;
+pub mod keys;
 pub mod last;
 pub mod long;
 pub mod network;
