@@ -496,3 +496,58 @@ fn what_another_program_edited_is_put_back_and_later_edits_are_kept() {
     assert_eq!(text(&host, "/etc/there").as_deref(), Some("theirs\n"));
     assert_eq!(text(&host, "/etc/there.gpucloud-kept").as_deref(), Some("theirs\nstack\nmine\n"), "the edit is lost");
 }
+
+/// One of every kind of undo record. A new variant does not compile here until it has its line in the samples.
+fn has_a_sample(undo: &Undo) -> &'static str {
+    match undo {
+        Undo::Nothing => "nothing",
+        Undo::Path { .. } => "path",
+        Undo::Edits { .. } => "edits",
+        Undo::Directory { .. } => "directory",
+        Undo::User { .. } => "user",
+        Undo::Group { .. } => "group",
+        Undo::Member { .. } => "member",
+        Undo::Packages { .. } => "packages",
+        Undo::Unit { .. } => "unit",
+        Undo::Sysctl { .. } => "sysctl",
+        Undo::Database { .. } => "database",
+        Undo::DatabaseUser { .. } => "database-user",
+        Undo::Program { .. } => "program",
+        Undo::Container { .. } => "container",
+        Undo::Devstack(_) => "devstack",
+        Undo::Network(_) => "network",
+        Undo::Iptables { .. } => "iptables",
+        Undo::Resource { .. } => "resource",
+        Undo::NftTable { .. } => "nft-table",
+    }
+}
+
+/// Frozen when schema 2 was made: every undo record as it stands in journals of users.
+#[test]
+fn every_undo_record_of_schema_2_is_read_and_means_the_same() {
+    let (_dir, host) = host();
+    let text = include_str!("fixtures/journal/schema-2.jsonl");
+    files::write(&host, &Path::new(DIRECTORY).join("journal.jsonl"), text.as_bytes(), 0o600, None).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let undone: Vec<String> = journal.entries().map(|(id, e)| format!("{id}: {}", e.describe_undo())).collect();
+    insta::assert_snapshot!(undone.join("\n"));
+    let kinds: std::collections::BTreeSet<&str> =
+        journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref()).map(has_a_sample).collect();
+    assert_eq!(kinds.len(), 19, "{kinds:?}");
+    for line in text.lines().filter(|line| line.contains(r#""record":"intent""#)) {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let undo: Undo = serde_json::from_value(value["undo"].clone()).unwrap();
+        assert_eq!(serde_json::to_value(&undo).unwrap(), value["undo"], "it is written otherwise than it was");
+    }
+}
+
+#[test]
+fn packages_of_a_journal_of_schema_1_stay_when_their_group_is_called_otherwise() {
+    let (_dir, host) = host();
+    let text = include_bytes!("fixtures/journal/0.1.0.jsonl");
+    files::write(&host, &Path::new(DIRECTORY).join("journal.jsonl"), text, 0o600, None).unwrap();
+    let journal = Journal::read(&host, DIRECTORY).unwrap();
+    let plan = Plan::make(vec![Step::new("s", "s").with(file("/etc/a", "1"))], &host, &journal).unwrap();
+    let packages: Vec<_> = plan.orphans.iter().filter(|orphan| orphan.id.kind() == "packages").collect();
+    assert!(!packages.is_empty() && packages.iter().all(|orphan| orphan.undo.is_none()), "{packages:?}");
+}

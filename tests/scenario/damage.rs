@@ -125,3 +125,36 @@ pub fn lost_journal() -> Verdict {
     assert!(!found.contains("is lost"), "{found}");
     Ok(())
 }
+
+/// Since systemd 255 every unit counts as one whose files changed, from the moment that any other was enabled without a
+/// reload. That says nothing of ours: nothing is restarted.
+pub fn foreign_enable() -> Verdict {
+    let unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    write(LAB, "/etc/systemd/system/foreign.service", unit);
+    let processes = || {
+        let show = ["systemctl", "show", "--property=MainPID", "mariadb", "libvirtd", "gpucloud-keystone"];
+        inside(LAB, &show).expect(0).out
+    };
+    let before = processes();
+    inside(LAB, &["systemctl", "enable", "--no-reload", "foreign.service"]).expect(0);
+    let flag = inside(LAB, &["systemctl", "show", "--property=NeedDaemonReload", "--value", "memcached"]).expect(0).out;
+    assert_eq!(flag.trim(), "yes", "this systemd does not show what is to be tried");
+    assert_eq!(installer(LAB, &["plan", "--json"]).expect(0).json()["pending"], 0);
+    assert_eq!(installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
+    assert_eq!(processes(), before, "a running cloud was restarted");
+    inside(LAB, &["systemctl", "disable", "foreign.service"]).expect(0);
+    std::fs::remove_file(root(LAB).join("etc/systemd/system/foreign.service"))?;
+    // Its service runs: a socket beside it is stale or stopped, and must start all the same.
+    inside(LAB, &["systemctl", "start", "libvirtd.service"]).expect(0);
+    inside(
+        LAB,
+        &[
+            "sh",
+            "-c",
+            "systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket; systemctl start libvirtd.service || true",
+        ],
+    );
+    installer(LAB, &["apply", "--yes"]).expect(0);
+    installer(LAB, &["status"]).expect(0);
+    Ok(())
+}
