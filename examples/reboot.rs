@@ -4,7 +4,7 @@
 #![allow(missing_docs)]
 
 use gpucloud::action::file::File;
-use gpucloud::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use gpucloud::action::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use gpucloud::command::exit;
 use gpucloud::content::Content;
 use gpucloud::host::command::Command;
@@ -28,7 +28,7 @@ impl Action for NextBoot {
         "Set what takes effect with the next boot".into()
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let set = files::read_text(host, SET)?;
         Ok(Checked::done_if(set.is_some_and(|boot| boot != boot_id(host)), "set"))
     }
@@ -37,7 +37,7 @@ impl Action for NextBoot {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         files::write(host, Path::new(SET), boot_id(host).as_bytes(), 0o644, None)?;
         Ok(Applied::RebootNeeded("a test wants it".into()))
     }

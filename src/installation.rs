@@ -15,7 +15,7 @@ use crate::ending::Ending;
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::settings::Setting;
-use crate::engine::{self, Engine, Order};
+use crate::engine::{self, Engine, EngineInput};
 use crate::facts::listeners::{self, Listener};
 use crate::facts::{Facts, reach};
 use crate::failure::Failure;
@@ -121,7 +121,7 @@ impl Installation {
         let entrance = self.engine.entrance();
         let password = self.secrets.get(entrance.user_secret).cloned();
         let (Some(admin), Some(password)) = (self.admin.clone(), password) else { return Ok(Vec::new()) };
-        resources::steps::steps(&resources::steps::Order {
+        resources::steps::steps(&resources::steps::ResourceInput {
             host: &self.host,
             config: &self.config,
             facts: &self.facts,
@@ -162,8 +162,8 @@ impl Installation {
         self.engine.prober(&self.order())
     }
 
-    fn order(&self) -> Order<'_> {
-        Order {
+    fn order(&self) -> EngineInput<'_> {
+        EngineInput {
             config: &self.config,
             facts: &self.facts,
             secrets: &self.secrets,
@@ -283,7 +283,7 @@ pub struct OpenPort {
 pub fn packages_of(host: &Host, journal: &Journal) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for (_, entry) in journal.entries() {
-        match &entry.past.undo {
+        match &entry.history.undo {
             Some(Undo::Packages { added, .. }) => all.extend(added.iter().cloned()),
             Some(Undo::Devstack(_)) => all.extend(brought(host)?),
             _ => {}

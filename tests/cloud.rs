@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use gpucloud::action::{Checked, Past};
+use gpucloud::action::{Checked, History};
 use gpucloud::config::devstack::Extra;
 use gpucloud::config::{Config, EngineName, profile};
 use gpucloud::engine::service::Service;
@@ -101,7 +101,7 @@ fn local_conf(profile_name: &str, services: &[Extra]) -> (tempfile::TempDir, Ins
     let actions = plan.steps.iter().flat_map(|step| &step.step.actions);
     let path = "/opt/stack/devstack/local.conf";
     let action = actions.into_iter().find(|action| action.id().to_string() == format!("file:{path}")).unwrap();
-    action.apply(&host, &Past::default()).unwrap();
+    action.apply(&host, &History::default()).unwrap();
     let path = host.real(path);
     (dir, installation, path)
 }

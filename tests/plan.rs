@@ -9,7 +9,7 @@ use gpucloud::action::file::File;
 use gpucloud::action::packages::Packages;
 use gpucloud::action::task::Task;
 use gpucloud::action::undo::Leaves;
-use gpucloud::action::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
+use gpucloud::action::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo, WhenOrphaned};
 use gpucloud::content::Content;
 use gpucloud::ending::Ending;
 use gpucloud::host::{Host, Result, files};
@@ -189,7 +189,7 @@ fn killed_behind_the_guard(host: &Host) {
     let (lifetime, when_orphaned) = (guard.lifetime(), guard.when_orphaned());
     let intent = Record::Intent { id: guard.id(), undo, lifetime, when_orphaned, fingerprint: guard.fingerprint() };
     journal.append(&[intent], true).unwrap();
-    guard.apply(host, &Past::default()).unwrap();
+    guard.apply(host, &History::default()).unwrap();
 }
 
 #[test]
@@ -297,7 +297,7 @@ impl Action for KernelArgument {
         "Set a kernel argument".into()
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         Ok(Checked::done_if(text(host, "/proc/cmdline").is_some_and(|line| line.contains("iommu")), "set"))
     }
 
@@ -305,7 +305,7 @@ impl Action for KernelArgument {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(Applied::RebootNeeded("a kernel argument was set".into()))
     }
@@ -532,7 +532,7 @@ fn every_undo_record_of_schema_2_is_read_and_means_the_same() {
     let undone: Vec<String> = journal.entries().map(|(id, e)| format!("{id}: {}", e.describe_undo())).collect();
     insta::assert_snapshot!(undone.join("\n"));
     let kinds: std::collections::BTreeSet<&str> =
-        journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref()).map(has_a_sample).collect();
+        journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref()).map(has_a_sample).collect();
     assert_eq!(kinds.len(), 19, "{kinds:?}");
     for line in text.lines().filter(|line| line.contains(r#""record":"intent""#)) {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -1,7 +1,7 @@
 //! Accounts of the machine: users and groups that services run as, and membership in a group. (Users of the cloud:
 //! `identity.rs`.)
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::finding::Finding;
 use crate::host::{Host, Result, users};
 
@@ -28,7 +28,7 @@ impl Action for SystemUser {
         format!("Make system user {}", self.name)
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
         let Some(user) = users::find_user(&self.name)? else {
             return Ok(Checked::needed(format!("make, shell {}", self.shell)));
         };
@@ -50,7 +50,7 @@ impl Action for SystemUser {
         })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         users::add_system_user(host, &self.name, &self.home, self.shell)?;
         Ok(Applied::Done)
     }
@@ -72,7 +72,7 @@ impl Action for SystemGroup {
         format!("Make group {}", self.name)
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
         Ok(Checked::done_if(users::find_group(&self.name)?.is_some(), "make"))
     }
 
@@ -87,7 +87,7 @@ impl Action for SystemGroup {
         })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         users::add_system_group(host, &self.name)?;
         Ok(Applied::Done)
     }
@@ -111,7 +111,7 @@ impl Action for Member {
         format!("Put {} into group {}", self.user, self.group)
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
         Ok(Checked::done_if(users::is_member(&self.user, &self.group)?, "add"))
     }
 
@@ -126,7 +126,7 @@ impl Action for Member {
         })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         users::add_member(host, &self.user, &self.group)?;
         Ok(Applied::Done)
     }

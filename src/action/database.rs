@@ -1,6 +1,6 @@
 //! A database, and the account that owns it.
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, WhenOrphaned};
+use super::{Action, ActionId, Applied, Checked, History, Originals, Undo, WhenOrphaned};
 use crate::config::secrets::Secret;
 use crate::host::sql::{self, AccountHost, Identifier};
 use crate::host::{Host, Result};
@@ -34,7 +34,7 @@ impl Action for Database {
         WhenOrphaned::Keep
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
         let Some(sql) = sql::connect()? else { return Ok(later()) };
         if !sql.database_exists(&self.name)? {
             return Ok(Checked::needed(format!("make, for {}", self.account)));
@@ -54,7 +54,7 @@ impl Action for Database {
         })
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         let sql = sql::server()?;
         sql.create_database(&self.name)?;
         sql.grant_all(&self.name, &self.account, ACCOUNT_HOST)?;
@@ -80,7 +80,7 @@ impl Action for DatabaseUser {
         format!("Make database user {}", self.name)
     }
 
-    fn check(&self, _host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
         let Some(sql) = sql::connect()? else { return Ok(later()) };
         if !sql.user_exists(&self.name, ACCOUNT_HOST)? {
             return Ok(Checked::needed("make, with a password"));
@@ -100,7 +100,7 @@ impl Action for DatabaseUser {
         })
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         sql::server()?.set_user(&self.name, ACCOUNT_HOST, self.password.expose())?;
         Ok(Applied::Done)
     }

@@ -3,7 +3,7 @@
 
 use super::file::Access;
 use super::originals::Original;
-use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
+use super::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo, WhenOrphaned};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ impl Action for Directory {
         WhenOrphaned::Keep
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let status = files::directory_status(host, &self.path)?;
         let right = status.is_some_and(|status| self.access.is_right(host, &status));
         Ok(Checked::done_if(right, format!("make, {}", self.access)))
@@ -82,7 +82,7 @@ impl Action for Directory {
         })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         files::make_parents(host, &self.path)?;
         let (mode, owner) = self.access.numbers(host)?;
         files::make_dir(host, &self.path, mode, owner)?;

@@ -2,7 +2,7 @@
 //! edited since is kept beside it (`kept.rs` tells which, and under which name).
 
 use super::kept::{KEPT_SUFFIX, is_edited, keep_if_edited};
-use super::{Action, ActionId, Applied, Change, Checked, Lifetime, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Change, Checked, History, Lifetime, Originals, Undo};
 use crate::config::secrets::MASK;
 use crate::content::Content;
 use crate::host::command::Command;
@@ -77,27 +77,27 @@ impl File {
         self
     }
 
-    fn change(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> Result<Change> {
-        let edited = is_edited(host, past, &self.path)? && before != Some(self.content.real());
+    fn change(&self, host: &Host, history: &History, before: Option<&[u8]>) -> Result<Change> {
+        let edited = is_edited(host, history, &self.path)? && before != Some(self.content.real());
         let kept =
             if edited { format!("; your edit is kept as {}{KEPT_SUFFIX}", self.path.display()) } else { String::new() };
         let verb = if before.is_some() { "replace" } else { "write" };
         let lines = self.content.shown().lines().count();
         Ok(Change {
             summary: format!("{verb}, {lines} lines, {}{kept}", self.access),
-            diff: Some(self.diff(host, past, before)),
+            diff: Some(self.diff(host, history, before)),
         })
     }
 
     /// Of a file that not everybody may read, old values are not shown: they may be secrets that we do not know (any
     /// more). Of one that is not ours, nothing is.
-    fn diff(&self, host: &Host, past: &Past, before: Option<&[u8]>) -> String {
+    fn diff(&self, host: &Host, history: &History, before: Option<&[u8]>) -> String {
         let readable = files::status(host, &self.path).ok().flatten().is_some_and(|status| status.mode & 0o004 != 0);
         let old = match before.map(String::from_utf8_lossy) {
             None => String::new(),
             Some(text) if text.contains('\0') => format!("(a program, {} bytes)\n", text.len()),
             Some(text) if readable => host.mask(&text),
-            Some(text) if past.undo.is_some() => self.without_old_values(host, &text),
+            Some(text) if history.undo.is_some() => self.without_old_values(host, &text),
             Some(_) => "(content that only root may read)\n".into(),
         };
         similar::TextDiff::from_lines(old.as_str(), self.content.shown())
@@ -146,16 +146,16 @@ impl Action for File {
         self.lifetime
     }
 
-    fn check(&self, host: &Host, past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, history: &History) -> Result<Checked> {
         let Some(status) = files::status(host, &self.path)?.filter(|status| !status.is_dir) else {
-            return Ok(Checked::Needed(self.change(host, past, None)?));
+            return Ok(Checked::Needed(self.change(host, history, None)?));
         };
         let content = if status.link.is_some() { None } else { files::read(host, &self.path)? };
         let same = content.as_deref() == Some(self.content.real());
         if same && self.access.is_right(host, &status) {
             return Ok(Checked::Done);
         }
-        Ok(Checked::Needed(self.change(host, past, content.as_deref())?))
+        Ok(Checked::Needed(self.change(host, history, content.as_deref())?))
     }
 
     fn prepare(&self, host: &Host, originals: &Originals) -> Result<Undo> {
@@ -170,10 +170,10 @@ impl Action for File {
         Some(files::hash(self.content.real()))
     }
 
-    fn apply(&self, host: &Host, past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, history: &History) -> Result<Applied> {
         let planned = files::hash(self.content.real());
         let now = files::read(host, &self.path)?.map(|content| files::hash(&content));
-        let kept = if now.as_ref() == Some(&planned) { None } else { keep_if_edited(host, past, &self.path)? };
+        let kept = if now.as_ref() == Some(&planned) { None } else { keep_if_edited(host, history, &self.path)? };
         let (mode, owner) = self.access.numbers(host)?;
         self.judge(host)?;
         files::write(host, &self.path, self.content.real(), mode, owner)?;
@@ -206,8 +206,8 @@ mod tests {
         let (_dir, host, originals) = trial();
         let file = File::new("/etc/x/y.conf", Content::plain("a\n"));
         let undo = file.prepare(&host, &originals).unwrap();
-        file.apply(&host, &Past::default()).unwrap();
-        assert_eq!(file.check(&host, &Past::default()).unwrap(), Checked::Done);
+        file.apply(&host, &History::default()).unwrap();
+        assert_eq!(file.check(&host, &History::default()).unwrap(), Checked::Done);
         assert_eq!(
             undo,
             Undo::Path {
@@ -223,12 +223,12 @@ mod tests {
         let (_dir, host, originals) = trial();
         let file = File::new("/etc/y.conf", Content::plain("ours\n"));
         let undo = file.prepare(&host, &originals).unwrap();
-        file.apply(&host, &Past::default()).unwrap();
-        let past = Past { undo: Some(undo.clone()), fingerprints: vec![file.fingerprint().unwrap()] };
+        file.apply(&host, &History::default()).unwrap();
+        let history = History { undo: Some(undo.clone()), fingerprints: vec![file.fingerprint().unwrap()] };
         files::write(&host, Path::new("/etc/y.conf"), b"theirs\n", 0o644, None).unwrap();
-        let Checked::Needed(change) = file.check(&host, &past).unwrap() else { panic!("not seen") };
+        let Checked::Needed(change) = file.check(&host, &history).unwrap() else { panic!("not seen") };
         assert!(change.summary.contains("/etc/y.conf.gpucloud-kept"), "{}", change.summary);
-        file.apply(&host, &past).unwrap();
+        file.apply(&host, &history).unwrap();
         assert_eq!(files::read_text(&host, "/etc/y.conf.gpucloud-kept").unwrap().as_deref(), Some("theirs\n"));
     }
 
@@ -236,7 +236,7 @@ mod tests {
     fn a_diff_shows_the_mask_and_not_the_secret() {
         let (_dir, host, _) = trial();
         let file = File::new("/etc/z", Content::masked("password = hunter2hunter2\n", "password = ********\n"));
-        let Checked::Needed(change) = file.check(&host, &Past::default()).unwrap() else { panic!("not needed") };
+        let Checked::Needed(change) = file.check(&host, &History::default()).unwrap() else { panic!("not needed") };
         let diff = change.diff.unwrap();
         assert!(diff.contains("+password = ********") && !diff.contains("hunter2"), "{diff}");
     }

@@ -1,6 +1,6 @@
 //! Single keys in a configuration file that another program made and goes on to own.
 
-use super::{Action, ActionId, Applied, Change, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Change, Checked, History, Originals, Undo};
 use crate::host::users::Owner;
 use crate::host::{Host, Result, files};
 use crate::ini::{self, Key};
@@ -30,7 +30,7 @@ impl Action for IniKeys {
         format!("Set {} keys in {}", self.keys.len(), self.path.display())
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let Some(text) = files::read_text(host, &self.path)? else {
             return Ok(Checked::Later("when its owner has made it".into()));
         };
@@ -44,7 +44,7 @@ impl Action for IniKeys {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let text = files::read_text(host, &self.path)?.unwrap_or_default();
         let status = files::status(host, &self.path)?;
         let mode = status.as_ref().map_or(0o640, |status| status.mode);

@@ -1,7 +1,7 @@
 //! Edited files of ours: which count as edited, and how they are kept beside themselves (`NAME.gpucloud-kept`).
 
 use super::originals::Original;
-use super::{Past, Undo};
+use super::{History, Undo};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub const KEPT_SUFFIX: &str = ".gpucloud-kept";
 
 /// Puts an edited file of ours beside itself, so that it can be replaced; returns where to.
-pub fn keep_if_edited(host: &Host, past: &Past, path: &Path) -> Result<Option<PathBuf>> {
-    if !is_edited(host, past, path)? {
+pub fn keep_if_edited(host: &Host, history: &History, path: &Path) -> Result<Option<PathBuf>> {
+    if !is_edited(host, history, path)? {
         return Ok(None);
     }
     let (Some(content), Some(status)) = (files::read(host, path)?, files::status(host, path)?) else {
@@ -38,17 +38,17 @@ pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<Pa
 
 /// Whether a file that we wrote was changed by somebody else since. Where it is not known how we left it, it was: better
 /// one copy too many than an edit that is lost.
-pub fn is_edited(host: &Host, past: &Past, path: &Path) -> Result<bool> {
+pub fn is_edited(host: &Host, history: &History, path: &Path) -> Result<bool> {
     let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
-    if past.undo.is_none() {
+    if history.undo.is_none() {
         // Never begun: what is there is the original, and is remembered as such.
         return Ok(false);
     }
-    let original = if let Some(Undo::Path { original, .. }) = &past.undo { Some(original) } else { None };
+    let original = if let Some(Undo::Path { original, .. }) = &history.undo { Some(original) } else { None };
     if let (Some(now), Some(Original::Link { target })) = (&status.link, original) {
         return Ok(now != target);
     }
     let fingerprint = files::hash(&files::read(host, path)?.unwrap_or_default());
     let was_there = matches!(original, Some(Original::File { hash, .. }) if *hash == fingerprint);
-    Ok(!was_there && !past.fingerprints.contains(&fingerprint))
+    Ok(!was_there && !history.fingerprints.contains(&fingerprint))
 }

@@ -147,7 +147,7 @@ pub enum Undone {
 
 /// What the journal remembers of an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct History {
     /// How to take it back; `None` where it was never begun.
     pub undo: Option<Undo>,
     /// What we left behind, at each time: a file with another fingerprint was edited by somebody else.
@@ -173,7 +173,7 @@ pub trait Action: Send + Sync {
     }
 
     /// Looks whether it is done. Changes nothing.
-    fn check(&self, host: &Host, past: &Past) -> Result<Checked>;
+    fn check(&self, host: &Host, history: &History) -> Result<Checked>;
 
     /// Whether its look asks the running system (systemd, databases, APIs): then a captured tree cannot tell.
     fn asks_the_running_system(&self) -> bool {
@@ -204,7 +204,7 @@ pub trait Action: Send + Sync {
     }
 
     /// Does it. Must be safe to repeat after having been killed anywhere inside.
-    fn apply(&self, host: &Host, past: &Past) -> Result<Applied>;
+    fn apply(&self, host: &Host, history: &History) -> Result<Applied>;
 
     /// Files whose change makes this action needed again, although it is done now (a running unit's configuration).
     fn inputs(&self) -> &[PathBuf] {

@@ -1,7 +1,7 @@
 //! Packages of the distribution. Only what a run added is ever removed.
 
 use super::undo::{Leaves, Permissions};
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo, WhenOrphaned};
+use super::{Action, ActionId, Applied, Checked, History, Originals, Undo, WhenOrphaned};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl Action for Packages {
         WhenOrphaned::Keep
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let missing = packages::missing(host, &self.names)?;
         Ok(Checked::done_if(missing.is_empty(), format!("install {} with what they need", missing.join(", "))))
     }
@@ -59,7 +59,7 @@ impl Action for Packages {
         Ok(Undo::Packages { added, leaves: leaves.clone() })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         packages::install(host, &self.names, Path::new(ARCHIVES))?;
         Ok(Applied::Done)
     }
@@ -127,7 +127,7 @@ impl Action for Archives {
         "Download packages".into()
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let missing = packages::missing(host, &self.names)?;
         let there = packages::is_downloaded(host, Path::new(ARCHIVES));
         Ok(Checked::done_if(
@@ -142,7 +142,7 @@ impl Action for Archives {
         Ok(Undo::Directory { path, original: super::originals::Original::Absent, made, shared: false })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let archives = Path::new(ARCHIVES);
         files::make_parents(host, archives)?;
         files::make_dir(host, archives, 0o755, None)?;

@@ -1,6 +1,6 @@
 //! A symbolic link.
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ impl Action for Symlink {
         format!("Link {} to {}", self.path.display(), self.target.display())
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let now = files::status(host, &self.path)?.and_then(|status| status.link);
         Ok(Checked::done_if(now.as_deref() == Some(&self.target), format!("link to {}", self.target.display())))
     }
@@ -40,7 +40,7 @@ impl Action for Symlink {
         })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         files::make_link(host, &self.path, &self.target)?;
         Ok(Applied::Done)
     }

@@ -4,7 +4,7 @@
 //! What sets it again at every boot is a drop-in, an action of its own that comes before: so that `systemd-sysctl`
 //! never puts an older value back between the two (netavark 1.16 met that race).
 
-use super::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, sysctl};
 
 /// Set a kernel parameter now. Its drop-in is a [`super::file::File`] before it.
@@ -25,7 +25,7 @@ impl Action for Sysctl {
         format!("Set {} to {}", self.key, self.value)
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let now = sysctl::read(host, &self.key)?;
         let was = now.as_deref().unwrap_or("unknown to this kernel");
         Ok(Checked::done_if(now.as_deref() == Some(self.value.as_str()), format!("{was} -> {}", self.value)))
@@ -42,7 +42,7 @@ impl Action for Sysctl {
         Some(self.value.clone())
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         sysctl::write(host, &self.key, &self.value)?;
         Ok(Applied::Done)
     }

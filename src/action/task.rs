@@ -1,6 +1,6 @@
 //! Work that no narrower kind describes: something to do, with a probe that says whether it is done.
 
-use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo, WhenOrphaned};
+use super::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo, WhenOrphaned};
 use crate::host::{Host, Result, boot_id, files};
 use crate::paths::STAMPS;
 use std::path::{Path, PathBuf};
@@ -249,7 +249,7 @@ impl Action for Task {
         self.live
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         (self.probe)(host)
     }
 
@@ -263,7 +263,7 @@ impl Action for Task {
         Ok(files::read(host, path)?.map(|content| files::hash(&content)))
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         (self.work)(host)
     }
 
@@ -313,7 +313,7 @@ mod tests {
     }
 
     fn is_needed(host: &Host, task: &Task) -> bool {
-        task.check(host, &Past::default()).unwrap() != Checked::Done
+        task.check(host, &History::default()).unwrap() != Checked::Done
     }
 
     /// Tries each in turn, where it is needed.
@@ -322,7 +322,7 @@ mod tests {
         for (version, killed) in all {
             let task = work(version, *killed, &seen);
             if is_needed(host, &task) {
-                let _ = task.apply(host, &Past::default());
+                let _ = task.apply(host, &History::default());
             }
         }
         let seen = seen.lock().unwrap();

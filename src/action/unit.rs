@@ -6,7 +6,7 @@
 //! yes for every unit from the moment that any other was enabled without a reload (systemd pull request 29347,
 //! `unit_file_state_outdated`).
 
-use super::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use super::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo};
 use crate::complaint::Complaint;
 use crate::host::{Error, Host, Result, files, systemd};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl Action for Enabled {
         format!("Enable {}", self.unit)
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let status = systemd::unit(host, &self.unit)?;
         Ok(match status.load.as_str() {
             "masked" => Checked::needed("unmask and enable at boot"),
@@ -61,7 +61,7 @@ impl Action for Enabled {
         Ok(Undo::Unit { name: self.unit.clone(), enabled, active })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         if systemd::unit(host, &self.unit)?.load == "masked" {
             systemd::unmask(host, &self.unit)?;
         }
@@ -87,7 +87,7 @@ impl Action for Disabled {
         format!("Disable {}", self.unit)
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let status = systemd::unit(host, &self.unit)?;
         Ok(match status.load.as_str() {
             "not-found" => Checked::Later("when its package is installed".into()),
@@ -107,7 +107,7 @@ impl Action for Disabled {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         systemd::disable(host, &self.unit)?;
         Ok(Applied::Done)
     }
@@ -231,7 +231,7 @@ impl Action for Started {
         Lifetime::Runtime
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let status = systemd::unit(host, &self.unit)?;
         if !status.is_active() {
             return Ok(Checked::needed(format!(
@@ -260,7 +260,7 @@ impl Action for Started {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let hash = inputs_hash(host, &self.inputs)?;
         let mut status = systemd::unit(host, &self.unit)?;
         if status.needs_reload || status.load != "loaded" {

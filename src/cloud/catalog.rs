@@ -1,7 +1,7 @@
 //! Keystone's service users, services and endpoints. They go with Keystone's database: nothing to take back.
 
 use crate::action::task::stamp_path;
-use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo};
 use crate::cloud::identity::{self, CatalogService};
 use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
@@ -55,7 +55,7 @@ impl Action for ServiceUser {
         Lifetime::Runtime
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         if files::read_text(host, stamp_path(&self.id()))? != Some(self.stamp()) {
             return Ok(Checked::needed("make it, with its roles and password"));
         }
@@ -70,7 +70,7 @@ impl Action for ServiceUser {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         self.session.ask(|session| identity::ensure_user(session, &self.name, &self.password))?;
         files::write(host, &stamp_path(&self.id()), self.stamp().as_bytes(), 0o600, None)?;
         Ok(Applied::Done)
@@ -99,7 +99,7 @@ impl Action for Catalogued {
         Lifetime::Runtime
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         look(host, &self.session, |session| identity::service_gap(session, &self.service))
     }
 
@@ -111,7 +111,7 @@ impl Action for Catalogued {
         Ok(Undo::Nothing)
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         self.session.ask(|session| identity::ensure_service(session, &self.service))?;
         Ok(Applied::Done)
     }

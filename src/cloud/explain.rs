@@ -2,8 +2,8 @@
 //! (Other tables: of programs and files `failure.rs`, of stack.sh `engine/devstack/failures.rs`.)
 
 use super::ApiError;
-use super::resource::flavor::Found as Flavor;
-use super::resource::image::Found as Image;
+use super::resource::flavor::ListedFlavor as Flavor;
+use super::resource::image::ListedImage as Image;
 
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[

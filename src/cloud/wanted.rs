@@ -1,7 +1,7 @@
 //! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away; which
 //! kinds stay when they are no longer declared: `when_orphaned`.
 
-use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo, Undone, WhenOrphaned};
+use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo, Undone, WhenOrphaned};
 use crate::cloud::resource::{self, Comparison, Kind, Removed, Resource};
 use crate::cloud::{ApiError, SharedSession};
 use crate::cloud::{clouds, refusal};
@@ -50,7 +50,7 @@ impl Action for Wanted {
         }
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         if !(self.stands)(host) {
             return Ok(Checked::Later("when the cloud is there".into()));
         }
@@ -76,7 +76,7 @@ impl Action for Wanted {
         Ok(Undo::Resource { cloud: self.cloud.to_owned(), kind, name, content: self.resource.content() })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let go_on = || host.go_on().is_ok();
         self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host))?;
         let waited = host.wait_while(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {

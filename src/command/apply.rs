@@ -1,7 +1,7 @@
 //! `apply`: makes the machine what the answers say, or watches a run that is going on. What is said at its
 //! end comes from the engine (`Engine::farewell`).
 
-use super::Session;
+use super::Invocation;
 use crate::checks;
 use crate::cli::Apply;
 use crate::ending::Ending;
@@ -19,84 +19,84 @@ use serde_json::json;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(super) fn run(session: &Session, options: &Apply) -> Result<Ending, Failure> {
-    session.require_live()?;
-    require_root(&session.host)?;
+pub(super) fn run(invocation: &Invocation, options: &Apply) -> Result<Ending, Failure> {
+    invocation.require_live()?;
+    require_root(&invocation.host)?;
     if options.worker {
-        return work(session, options);
+        return work(invocation, options);
     }
-    if run::is_going_on(&session.host) {
-        return if options.detach { leave(session) } else { attach(session) };
+    if run::is_going_on(&invocation.host) {
+        return if options.detach { leave(invocation) } else { attach(invocation) };
     }
-    let installation = load(session, options)?;
-    if !prepare(session, &installation)? {
+    let installation = load(invocation, options)?;
+    if !prepare(invocation, &installation)? {
         return Ok(Ending::Done);
     }
-    go(session, options, &installation)
+    go(invocation, options, &installation)
 }
 
 /// Watches the run that is going on.
-pub(super) fn attach(session: &Session) -> Result<Ending, Failure> {
-    session.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
-    watch(session)
+pub(super) fn attach(invocation: &Invocation) -> Result<Ending, Failure> {
+    invocation.ui.say("A run is going on: watching it. Ctrl-C leaves it.");
+    watch(invocation)
 }
 
-fn load(session: &Session, options: &Apply) -> Result<Installation, Failure> {
-    let installation = Installation::load(&session.host, &session.global.config)?;
+fn load(invocation: &Invocation, options: &Apply) -> Result<Installation, Failure> {
+    let installation = Installation::load(&invocation.host, &invocation.global.config)?;
     Ok(Installation { may_lose: options.and_lose_all_instances, ..installation })
 }
 
 /// Inside the unit: no questions, no display.
-fn work(session: &Session, options: &Apply) -> Result<Ending, Failure> {
-    let installation = load(session, options)?;
-    Ok(worker::apply(&installation, session.global.jobs, Vec::new())?.ending)
+fn work(invocation: &Invocation, options: &Apply) -> Result<Ending, Failure> {
+    let installation = load(invocation, options)?;
+    Ok(worker::apply(&installation, invocation.global.jobs, Vec::new())?.ending)
 }
 
 /// Checks, shows and asks; whether there is something to do.
-pub(super) fn prepare(session: &Session, installation: &Installation) -> Result<bool, Failure> {
+pub(super) fn prepare(invocation: &Invocation, installation: &Installation) -> Result<bool, Failure> {
     let journal = installation.journal()?;
-    Journal::refuse_busy(&session.host, DIRECTORY)?;
+    Journal::refuse_busy(&invocation.host, DIRECTORY)?;
     // Before the plan: with a wrong address, its looks would ask somebody else's machine.
-    refuse_stops(session, &installation.findings(&journal)?)?;
+    refuse_stops(invocation, &installation.findings(&journal)?)?;
     let plan = installation.plan(&journal)?;
     if plan.pending() == 0 {
-        session.ui.say("Nothing to do: this machine is what the answers say.");
-        session.ui.document("apply", json!({"changed": 0, "seconds": 0.0, "steps": []}));
+        invocation.ui.say("Nothing to do: this machine is what the answers say.");
+        invocation.ui.document("apply", json!({"changed": 0, "seconds": 0.0, "steps": []}));
         return Ok(false);
     }
-    refuse_stops(session, &installation.wire_findings())?;
-    session.ui.say(text::plan_summary(&plan));
+    refuse_stops(invocation, &installation.wire_findings())?;
+    invocation.ui.say(text::plan_summary(&plan));
     let note = "What was there before is kept; gpucloud-install uninstall puts it back.";
-    match session.ui.asks_nothing() || !session.ui.is_interactive() {
-        true => session.consent("Go ahead?", true)?,
+    match invocation.ui.asks_nothing() || !invocation.ui.is_interactive() {
+        true => invocation.consent("Go ahead?", true)?,
         false => {
-            session.ui.say(note);
-            ask_to_go_ahead(session, &plan)?;
+            invocation.ui.say(note);
+            ask_to_go_ahead(invocation, &plan)?;
         }
     }
     Ok(true)
 }
 
 /// Yes, no, or each change first.
-fn ask_to_go_ahead(session: &Session, plan: &Plan) -> Result<(), Failure> {
+fn ask_to_go_ahead(invocation: &Invocation, plan: &Plan) -> Result<(), Failure> {
     let items = ["yes", "show every change first", "no"].map(str::to_owned);
     loop {
         match Terminal::new().select("Go ahead?", &items, 0)? {
             Answer::Given(0) => return Ok(()),
-            Answer::Given(1) => session.ui.say(text::plan(plan, true)),
+            Answer::Given(1) => invocation.ui.say(text::plan(plan, true)),
             _ => return Err(Failure::declined()),
         }
     }
 }
 
 /// Shows what is grave among `findings`; what stops, stops.
-pub(super) fn refuse_stops(session: &Session, findings: &[Finding]) -> Result<(), Failure> {
+pub(super) fn refuse_stops(invocation: &Invocation, findings: &[Finding]) -> Result<(), Failure> {
     let grave: Vec<Finding> = findings.iter().filter(|finding| finding.level > Level::Pass).cloned().collect();
     // How instances will run is told in any case.
     let told = |finding: &&Finding| finding.level > Level::Pass || finding.id == checks::VIRTUALIZATION;
     let told: Vec<Finding> = findings.iter().filter(told).cloned().collect();
     if !told.is_empty() {
-        session.ui.say(text::findings(&told));
+        invocation.ui.say(text::findings(&told));
     }
     match grave.into_iter().find(|finding| finding.level == Level::Stop) {
         None => Ok(()),
@@ -108,17 +108,17 @@ pub(super) fn refuse_stops(session: &Session, findings: &[Finding]) -> Result<()
 }
 
 /// Starts the run and watches it.
-pub(super) fn go(session: &Session, options: &Apply, installation: &Installation) -> Result<Ending, Failure> {
+pub(super) fn go(invocation: &Invocation, options: &Apply, installation: &Installation) -> Result<Ending, Failure> {
     if options.foreground || !installation.facts.os.systemd {
-        return foreground(session, installation);
+        return foreground(invocation, installation);
     }
-    run::start(&session.host, &session.global.config, session.global.jobs, installation.may_lose)?;
-    if options.detach { leave(session) } else { watch(session) }
+    run::start(&invocation.host, &invocation.global.config, invocation.global.jobs, installation.may_lose)?;
+    if options.detach { leave(invocation) } else { watch(invocation) }
 }
 
-fn leave(session: &Session) -> Result<Ending, Failure> {
-    session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it.");
-    session.ui.document("apply", json!({"detached": true}));
+fn leave(invocation: &Invocation) -> Result<Ending, Failure> {
+    invocation.ui.say("The run goes on without this terminal; gpucloud-install apply watches it.");
+    invocation.ui.document("apply", json!({"detached": true}));
     Ok(Ending::Done)
 }
 
@@ -135,41 +135,41 @@ impl Sink for Adding {
     }
 }
 
-fn foreground(session: &Session, installation: &Installation) -> Result<Ending, Failure> {
-    let adding = Arc::new(Adding { display: session.ui.display(), summary: Mutex::default() });
-    worker::apply(installation, session.global.jobs, vec![adding.clone()])?;
+fn foreground(invocation: &Invocation, installation: &Installation) -> Result<Ending, Failure> {
+    let adding = Arc::new(Adding { display: invocation.ui.display(), summary: Mutex::default() });
+    worker::apply(installation, invocation.global.jobs, vec![adding.clone()])?;
     let summary = adding.summary.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    conclude(session, &summary)
+    conclude(invocation, &summary)
 }
 
-fn watch(session: &Session) -> Result<Ending, Failure> {
+fn watch(invocation: &Invocation) -> Result<Ending, Failure> {
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())
         .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
     loop {
-        let display = session.ui.display();
-        match watch::follow(&session.host, display.as_ref(), &interrupted)? {
-            Watched::Ended(summary) => return conclude(session, &summary),
+        let display = invocation.ui.display();
+        match watch::follow(&invocation.host, display.as_ref(), &interrupted)? {
+            Watched::Ended(summary) => return conclude(invocation, &summary),
             // Ctrl-C at that question, too, only leaves.
-            Watched::Interrupted(_) if ask_to_stop(session).unwrap_or(false) => run::stop(&session.host)?,
+            Watched::Interrupted(_) if ask_to_stop(invocation).unwrap_or(false) => run::stop(&invocation.host)?,
             Watched::Interrupted(_) => {
-                session.ui.say("The run goes on without this terminal; gpucloud-install apply watches it again.");
+                invocation.ui.say("The run goes on without this terminal; gpucloud-install apply watches it again.");
                 return Ok(Ending::Interrupted);
             }
         }
     }
 }
 
-fn ask_to_stop(session: &Session) -> Result<bool, Failure> {
+fn ask_to_stop(invocation: &Invocation) -> Result<bool, Failure> {
     use std::io::IsTerminal;
-    if session.ui.is_json() || !std::io::stdin().is_terminal() {
+    if invocation.ui.is_json() || !std::io::stdin().is_terminal() {
         return Ok(false);
     }
     let items = ["leave: it goes on without this terminal", "stop it at the next safe point"].map(str::to_owned);
     Ok(Terminal::new().select("The run is going on.", &items, 0)? == Answer::Given(1))
 }
 
-fn conclude(session: &Session, summary: &Summary) -> Result<Ending, Failure> {
+fn conclude(invocation: &Invocation, summary: &Summary) -> Result<Ending, Failure> {
     let status = summary.ending();
     let steps =
         summary.steps.iter().map(|(id, seconds, changed)| json!({"id": id, "seconds": seconds, "changed": changed}));
@@ -177,27 +177,27 @@ fn conclude(session: &Session, summary: &Summary) -> Result<Ending, Failure> {
     if let Some(first) = summary.failures.first() {
         return Err(first.clone().with(status));
     }
-    session.ui.document(
+    invocation.ui.document(
         "apply",
         json!({"changed": summary.changed, "seconds": summary.seconds, "steps": steps, "reboots": summary.reboots}),
     );
     match status {
-        Ending::Done => farewell(session, summary),
+        Ending::Done => farewell(invocation, summary),
         Ending::RebootNeeded => {
-            session.ui.say(format!("A reboot is needed: {}.", summary.reboots.join("; ")));
-            session.ui.say("The installation goes on by itself after it. Next: systemctl reboot");
+            invocation.ui.say(format!("A reboot is needed: {}.", summary.reboots.join("; ")));
+            invocation.ui.say("The installation goes on by itself after it. Next: systemctl reboot");
         }
-        _ => session.ui.say("Stopped midway. Next: gpucloud-install apply"),
+        _ => invocation.ui.say("Stopped midway. Next: gpucloud-install apply"),
     }
     Ok(status)
 }
 
-fn farewell(session: &Session, summary: &Summary) {
-    session.ui.say(format!("Done: {} changes in {:.0} s.", summary.changed, summary.seconds));
-    if let Ok(Some(installation)) = Installation::load_applied(&session.host) {
-        session.ui.say(installation.engine.farewell(&installation.config).join("\n"));
+fn farewell(invocation: &Invocation, summary: &Summary) {
+    invocation.ui.say(format!("Done: {} changes in {:.0} s.", summary.changed, summary.seconds));
+    if let Ok(Some(installation)) = Installation::load_applied(&invocation.host) {
+        invocation.ui.say(installation.engine.farewell(&installation.config).join("\n"));
         if let Some(instance) = installation.config.resources.reachable() {
-            session.ui.say(format!("Instance    gpucloud-install instance ssh {instance}"));
+            invocation.ui.say(format!("Instance    gpucloud-install instance ssh {instance}"));
         }
     }
 }

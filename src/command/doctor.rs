@@ -1,7 +1,7 @@
 //! `doctor`: the checks, the pending actions of the applied plan and the probes of the services. It has no detectors
 //! of its own: where apply would change something, something is wrong.
 
-use super::Session;
+use super::Invocation;
 use crate::checks::{self, CHECKS};
 use crate::cli::Doctor;
 use crate::config::{Config, EngineName, profile};
@@ -16,14 +16,14 @@ use crate::recovery::damage;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Doctor) -> Result<Ending, Failure> {
+pub(super) fn run(invocation: &Invocation, options: &Doctor) -> Result<Ending, Failure> {
     if options.list {
-        return Ok(list(session));
+        return Ok(list(invocation));
     }
-    let applied = Config::load_applied(&session.host)?.is_some();
-    let installation = match Installation::load_applied(&session.host)? {
+    let applied = Config::load_applied(&invocation.host)?.is_some();
+    let installation = match Installation::load_applied(&invocation.host)? {
         Some(installation) => installation,
-        None => not_applied(session)?,
+        None => not_applied(invocation)?,
     };
     let journal = installation.journal()?;
     let mut findings = installation.findings(&journal)?;
@@ -32,34 +32,34 @@ pub(super) fn run(session: &Session, options: &Doctor) -> Result<Ending, Failure
         findings.extend(damage::findings(&installation)?);
     }
     let worst = checks::worst(&findings);
-    session.ui.document("doctor", json!({"findings": findings}));
-    if !session.ui.is_json() {
-        session.ui.say(text::findings(&findings));
-        session.ui.say(verdict(worst));
+    invocation.ui.document("doctor", json!({"findings": findings}));
+    if !invocation.ui.is_json() {
+        invocation.ui.say(text::findings(&findings));
+        invocation.ui.say(verdict(worst));
     }
     Ok(if worst == Level::Stop { Ending::Failed } else { Ending::Done })
 }
 
 /// Every check there is, of each engine too; asks nothing.
-fn list(session: &Session) -> Ending {
+fn list(invocation: &Invocation) -> Ending {
     let mut all: Vec<Described> = CHECKS.iter().map(|check| check.described).collect();
     all.extend(EngineName::ALL.iter().flat_map(|name| engine(*name).checks()));
     all.extend(damage::CHECKS);
-    session.ui.document("doctor", json!({"checks": all}));
-    if !session.ui.is_json() {
-        session.ui.say(text::checks(&all));
+    invocation.ui.document("doctor", json!({"checks": all}));
+    if !invocation.ui.is_json() {
+        invocation.ui.say(text::checks(&all));
     }
     Ending::Done
 }
 
 /// Before anything was applied: today's answers; without any, those that a profile would give.
-fn not_applied(session: &Session) -> Result<Installation, Failure> {
-    if files::exists(&session.host, &session.global.config) {
-        return Installation::load(&session.host, &session.global.config);
+fn not_applied(invocation: &Invocation) -> Result<Installation, Failure> {
+    if files::exists(&invocation.host, &invocation.global.config) {
+        return Installation::load(&invocation.host, &invocation.global.config);
     }
-    require_root(&session.host)?;
-    let facts = Facts::gather(&session.host)?;
-    Installation::new(&session.host, profile::answers("workstation", &facts)?)
+    require_root(&invocation.host)?;
+    let facts = Facts::gather(&invocation.host)?;
+    Installation::new(&invocation.host, profile::answers("workstation", &facts)?)
 }
 
 fn verdict(worst: Level) -> &'static str {

@@ -1,8 +1,8 @@
 //! `image`: add, list, delete. Downloads are in `resources/fetch.rs`, the catalogue in `profiles/images.toml`.
 
-use super::Session;
+use super::Invocation;
 use crate::cli::{Cloud, Image, ImageAdd, Named};
-use crate::cloud::resource::image::{self, Found};
+use crate::cloud::resource::image::{self, ListedImage};
 use crate::cloud::resource::{Kind, Resource, needed};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -11,18 +11,18 @@ use crate::resources::catalogue::{self, PUBLISHED, Source};
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Image) -> Result<Ending, Failure> {
+pub(super) fn run(invocation: &Invocation, options: &Image) -> Result<Ending, Failure> {
     match options {
-        Image::Add(options) => add(session, options),
-        Image::List(cloud) => list(session, cloud),
-        Image::Delete(options) => delete(session, options),
+        Image::Add(options) => add(invocation, options),
+        Image::List(cloud) => list(invocation, cloud),
+        Image::Delete(options) => delete(invocation, options),
     }
 }
 
-fn add(session: &Session, options: &ImageAdd) -> Result<Ending, Failure> {
-    let cloud = session.admin_cloud(&options.cloud)?;
+fn add(invocation: &Invocation, options: &ImageAdd) -> Result<Ending, Failure> {
+    let cloud = invocation.admin_cloud(&options.cloud)?;
     let name = options.name.to_string();
-    let host = session.watched_host();
+    let host = invocation.watched_host();
     if let Some(found) = cloud.ask(|cloud| image::find_public(cloud, &name))? {
         let state = if found.boots() { "" } else { ", whose upload was cut off" };
         let what = format!("there is an image called {name} already{state}");
@@ -34,12 +34,12 @@ fn add(session: &Session, options: &ImageAdd) -> Result<Ending, Failure> {
         return Err(Failure::usage("the small guest is built by apply", next));
     };
     if let Some(download) = download {
-        require_root(&session.host)?;
+        require_root(&invocation.host)?;
         if !download.is_done(&host) {
-            session.ui.say(format!("Downloading {} ...", download.url));
+            invocation.ui.say(format!("Downloading {} ...", download.url));
             download.run(&host)?;
         }
-        session.ui.say(format!("Its hash is {}.", download.pinned(&host)?));
+        invocation.ui.say(format!("Its hash is {}.", download.pinned(&host)?));
     }
     properties.extend(options.property.clone());
     let image = image::Image { name: name.clone(), file, format: None, properties, parts: Vec::new(), marked: false };
@@ -47,40 +47,41 @@ fn add(session: &Session, options: &ImageAdd) -> Result<Ending, Failure> {
         image.ensure(cloud, &host)?;
         needed(image::find_public(cloud, &name)?, Kind::Image, &name)
     })?;
-    session.ui.document("image add", json!(found));
-    session.ui.say(format!("{name} is there: {}.", size(&found)));
+    invocation.ui.document("image add", json!(found));
+    invocation.ui.say(format!("{name} is there: {}.", size(&found)));
     Ok(Ending::Done)
 }
 
-fn size(found: &Found) -> String {
+fn size(found: &ListedImage) -> String {
     format!("{} MiB", found.size.unwrap_or(0).div_ceil(1 << 20))
 }
 
-fn list(session: &Session, cloud: &Cloud) -> Result<Ending, Failure> {
-    let mut all = session.user_cloud(cloud)?.ask(image::all)?;
+fn list(invocation: &Invocation, cloud: &Cloud) -> Result<Ending, Failure> {
+    let mut all = invocation.user_cloud(cloud)?.ask(image::all)?;
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let known: Vec<&str> = PUBLISHED.iter().map(|image| image.name.as_str()).collect();
-    session.ui.document("image list", json!({"images": all, "catalogue": known}));
-    if !session.ui.is_json() {
+    invocation.ui.document("image list", json!({"images": all, "catalogue": known}));
+    if !invocation.ui.is_json() {
         let cell = |text: &Option<String>| text.clone().unwrap_or_default();
-        let row = |found: &Found| vec![cell(&found.name), found.status.clone(), cell(&found.disk_format), size(found)];
+        let row =
+            |found: &ListedImage| vec![cell(&found.name), found.status.clone(), cell(&found.disk_format), size(found)];
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-        session.ui.say(text::table(&["NAME", "STATE", "FORMAT", "SIZE"], &rows));
-        session.ui.say(format!("\nThe catalogue has: {}", known.join(", ")));
+        invocation.ui.say(text::table(&["NAME", "STATE", "FORMAT", "SIZE"], &rows));
+        invocation.ui.say(format!("\nThe catalogue has: {}", known.join(", ")));
     }
     Ok(Ending::Done)
 }
 
-fn delete(session: &Session, options: &Named) -> Result<Ending, Failure> {
-    let cloud = session.admin_cloud(&options.cloud)?;
+fn delete(invocation: &Invocation, options: &Named) -> Result<Ending, Failure> {
+    let cloud = invocation.admin_cloud(&options.cloud)?;
     // An administrator is shown every project's own, too.
     let found = cloud.ask(|cloud| match image::find_public(cloud, &options.name)? {
         None => needed(image::find(cloud, &options.name)?, Kind::Image, &options.name),
         Some(found) => Ok(found),
     })?;
-    session.consent(&format!("Remove image {}?", options.name), false)?;
+    invocation.consent(&format!("Remove image {}?", options.name), false)?;
     cloud.ask(|cloud| cloud.delete("image", &format!("/images/{}", found.id)))?;
-    session.ui.document("image delete", json!({"name": options.name, "id": found.id.as_str()}));
-    session.ui.say(format!("{} is gone.", options.name));
+    invocation.ui.document("image delete", json!({"name": options.name, "id": found.id.as_str()}));
+    invocation.ui.say(format!("{} is gone.", options.name));
     Ok(Ending::Done)
 }

@@ -1,6 +1,6 @@
 //! `init`: an answer file from a profile and this machine's facts.
 
-use super::Session;
+use super::Invocation;
 use crate::cli::Init;
 use crate::config::profile;
 use crate::ending::Ending;
@@ -9,22 +9,22 @@ use crate::failure::Failure;
 use crate::host::files;
 use serde_json::json;
 
-pub(super) fn run(session: &Session, options: &Init) -> Result<Ending, Failure> {
-    let facts = Facts::gather(&session.host)?;
+pub(super) fn run(invocation: &Invocation, options: &Init) -> Result<Ending, Failure> {
+    let facts = Facts::gather(&invocation.host)?;
     let text = profile::answers(&options.profile, &facts)?.render();
-    let path = options.output.as_ref().unwrap_or(&session.global.config);
+    let path = options.output.as_ref().unwrap_or(&invocation.global.config);
     if path.as_os_str() == "-" {
-        session.ui.raw(&text);
+        invocation.ui.raw(&text);
         return Ok(Ending::Done);
     }
-    session.require_live()?;
+    invocation.require_live()?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    if files::exists(&session.host, &path) {
+    if files::exists(&invocation.host, &path) {
         let what = format!("{} is there already", path.display());
         return Err(Failure::new(what, "", "edit it, or choose another file with --output").with(Ending::Refused));
     }
-    files::write(&session.host, &path, text.as_bytes(), 0o644, None)?;
-    session.ui.say(format!("{} written. Read it, then: gpucloud-install plan", path.display()));
-    session.ui.document("init", json!({"profile": options.profile, "output": path}));
+    files::write(&invocation.host, &path, text.as_bytes(), 0o644, None)?;
+    invocation.ui.say(format!("{} written. Read it, then: gpucloud-install plan", path.display()));
+    invocation.ui.document("init", json!({"profile": options.profile, "output": path}));
     Ok(Ending::Done)
 }

@@ -2,15 +2,15 @@
 //! API in `cloud/resource/server.rs`; a new column is a field there, a cell and a key here, and a row in `docs/json.md`. A
 //! new verb is a variant in `cli/cloud.rs` and an arm here.
 
-use super::{Session, network};
+use super::{Invocation, network};
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
-use crate::cloud::resource::server::{self, Found};
+use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
 use crate::cloud::{ApiError, SharedSession};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::resources::ssh::{self, Hop};
+use crate::resources::ssh::{self, Reachability};
 use crate::resources::{catalogue, keys, launch};
 use crate::ui::text;
 use serde_json::{Value, json};
@@ -20,22 +20,22 @@ use std::time::Duration;
 const ACT_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(500);
 
-pub(super) fn run(session: &Session, options: &Instance) -> Result<Ending, Failure> {
+pub(super) fn run(invocation: &Invocation, options: &Instance) -> Result<Ending, Failure> {
     match options {
-        Instance::Launch(options) => launch(session, options),
-        Instance::List(cloud) => list(session, &session.user_cloud(cloud)?),
-        Instance::Show(options) => show(session, options),
-        Instance::Ssh(options) => log_in(session, options),
-        Instance::Console(options) => console(session, options),
-        Instance::Stop(options) => act(session, options, "os-stop", "SHUTOFF"),
-        Instance::Start(options) => act(session, options, "os-start", "ACTIVE"),
-        Instance::Resize(options) => resize(session, options),
-        Instance::Delete(options) => delete(session, options),
+        Instance::Launch(options) => launch(invocation, options),
+        Instance::List(cloud) => list(invocation, &invocation.user_cloud(cloud)?),
+        Instance::Show(options) => show(invocation, options),
+        Instance::Ssh(options) => log_in(invocation, options),
+        Instance::Console(options) => console(invocation, options),
+        Instance::Stop(options) => act(invocation, options, "os-stop", "SHUTOFF"),
+        Instance::Start(options) => act(invocation, options, "os-start", "ACTIVE"),
+        Instance::Resize(options) => resize(invocation, options),
+        Instance::Delete(options) => delete(invocation, options),
     }
 }
 
-fn launch(session: &Session, options: &Launch) -> Result<Ending, Failure> {
-    let order = launch::Order {
+fn launch(invocation: &Invocation, options: &Launch) -> Result<Ending, Failure> {
+    let order = launch::LaunchRequest {
         name: options.name.to_string(),
         image: options.image.clone(),
         flavor: options.flavor.clone(),
@@ -44,19 +44,19 @@ fn launch(session: &Session, options: &Launch) -> Result<Ending, Failure> {
         security_groups: options.security_groups.clone(),
         floating_ip: !options.no_floating_ip,
     };
-    let cloud = session.user_cloud(&options.cloud)?;
-    let host = session.watched_host();
+    let cloud = invocation.user_cloud(&options.cloud)?;
+    let host = invocation.watched_host();
     let mut launched = launch::launch(&host, &cloud, &order)?;
     if options.wait > 0 {
         match launched.wait(&host, &cloud, Duration::from_secs(options.wait))? {
-            None | Some(Hop::Answers(_)) => {}
-            Some(hop @ Hop::Silent(_)) => {
-                return Err(network::with_first_hop(session, ssh::ends_at(&launched.name, &hop).into()));
+            None | Some(Reachability::Answers(_)) => {}
+            Some(hop @ Reachability::Silent(_)) => {
+                return Err(network::with_first_hop(invocation, ssh::ends_at(&launched.name, &hop).into()));
             }
             Some(hop) => return Err(ssh::ends_at(&launched.name, &hop).into()),
         }
     }
-    session.ui.document("instance launch", json!(launched));
+    invocation.ui.document("instance launch", json!(launched));
     let mut line = format!("{} is built ({:.0} s)", launched.name, launched.built_after);
     if let Some(address) = launched.floating_ip {
         line.push_str(&format!(", its address is {address}"));
@@ -64,11 +64,11 @@ fn launch(session: &Session, options: &Launch) -> Result<Ending, Failure> {
     if let Some(seconds) = launched.answered_after {
         line.push_str(&format!(", it answers SSH ({seconds:.0} s)"));
     }
-    session.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {}", launched.name));
+    invocation.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {}", launched.name));
     Ok(Ending::Done)
 }
 
-fn document(found: &Found) -> Value {
+fn document(found: &ListedServer) -> Value {
     json!({
         "name": found.name, "id": found.id.as_str(), "state": found.status, "flavor": found.flavor_name(),
         "address": found.address("fixed"), "floating_ip": found.address("floating"), "key": found.key_name,
@@ -76,48 +76,48 @@ fn document(found: &Found) -> Value {
     })
 }
 
-fn list(session: &Session, cloud: &SharedSession) -> Result<Ending, Failure> {
+fn list(invocation: &Invocation, cloud: &SharedSession) -> Result<Ending, Failure> {
     let mut all = cloud.ask(server::all)?;
     all.sort_by(|one, other| one.name.cmp(&other.name));
     let documents: Vec<Value> = all.iter().map(document).collect();
-    session.ui.document("instance list", json!({"instances": documents}));
-    if !session.ui.is_json() && all.is_empty() {
-        session.ui.say("No instances. gpucloud-install instance launch NAME makes one.");
-    } else if !session.ui.is_json() {
+    invocation.ui.document("instance list", json!({"instances": documents}));
+    if !invocation.ui.is_json() && all.is_empty() {
+        invocation.ui.say("No instances. gpucloud-install instance launch NAME makes one.");
+    } else if !invocation.ui.is_json() {
         let cell = |address: Option<std::net::Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
-        let row = |found: &Found| {
+        let row = |found: &ListedServer| {
             let (fixed, floating) = (cell(found.address("fixed")), cell(found.address("floating")));
             vec![found.name.clone(), found.status.clone(), found.flavor_name().to_owned(), fixed, floating]
         };
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-        session.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP"], &rows));
+        invocation.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP"], &rows));
     }
     Ok(Ending::Done)
 }
 
-fn show(session: &Session, options: &OneInstance) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn show(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let hop = match found.status.as_str() {
         "ACTIVE" => cloud.ask(|cloud| ssh::address_of(cloud, &found.id))?.map_or_else(|hop| hop, ssh::look),
-        status => Hop::Down(status.to_owned()),
+        status => Reachability::Down(status.to_owned()),
     };
     let mut document = document(&found);
-    document["ssh"] = json!({"answers": matches!(hop, ssh::Hop::Answers(_)), "detail": hop.to_string()});
-    session.ui.document("instance show", document.clone());
-    if let (false, Value::Object(fields)) = (session.ui.is_json(), &document) {
+    document["ssh"] = json!({"answers": matches!(hop, ssh::Reachability::Answers(_)), "detail": hop.to_string()});
+    invocation.ui.document("instance show", document.clone());
+    if let (false, Value::Object(fields)) = (invocation.ui.is_json(), &document) {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let shown = fields.iter().filter(|(key, value)| key.as_str() != "ssh" && !value.is_null());
         let rows: Vec<Vec<String>> = shown.map(|(key, value)| vec![key.clone(), text(value)]).collect();
-        session.ui.say(text::table(&["WHAT", "VALUE"], &rows));
-        session.ui.say(format!("\nSSH: {hop}"));
+        invocation.ui.say(text::table(&["WHAT", "VALUE"], &rows));
+        invocation.ui.say(format!("\nSSH: {hop}"));
     }
     Ok(Ending::Done)
 }
 
 /// The key of an instance is known by its id: another one may have had its address before.
-fn log_in(session: &Session, options: &Ssh) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn log_in(invocation: &Invocation, options: &Ssh) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let address = found.address("floating").ok_or_else(|| {
         let what = format!("instance {} has no floating address", options.name);
@@ -132,43 +132,43 @@ fn log_in(session: &Session, options: &Ssh) -> Result<Ending, Failure> {
     let mut client = Command::new("ssh")
         .args(["-o", &format!("HostKeyAlias=gpucloud-{}", found.id), "-o", "StrictHostKeyChecking=accept-new"])
         .args(["-o", "LogLevel=ERROR"]);
-    if let Some(key) = found.key_name.as_deref().and_then(|name| keys::own_private(&session.host, name)) {
+    if let Some(key) = found.key_name.as_deref().and_then(|name| keys::own_private(&invocation.host, name)) {
         client = client.args(["-i", &key.to_string_lossy(), "-o", "IdentitiesOnly=yes"]);
     }
     let code =
-        client.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&session.host)?;
+        client.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&invocation.host)?;
     if code == 0 { Ok(Ending::Done) } else { Err(Failure::passed_on(code)) }
 }
 
-fn image_name(cloud: &crate::cloud::Session, found: &Found) -> Result<Option<String>, ApiError> {
+fn image_name(cloud: &crate::cloud::Session, found: &ListedServer) -> Result<Option<String>, ApiError> {
     let Some(id) = found.image["id"].as_str() else { return Ok(None) };
     Ok(image::all(cloud)?.into_iter().find(|image| image.id.as_str() == id).and_then(|image| image.name))
 }
 
-fn console(session: &Session, options: &Console) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn console(invocation: &Invocation, options: &Console) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let output =
         cloud.ask(|cloud| server::act(cloud, &found.id, "os-getConsoleOutput", json!({"length": options.lines})))?;
     let output = output["output"].as_str().unwrap_or_default().to_owned();
     let url = cloud.ask(|cloud| server::console_url(cloud, &found.id)).ok();
-    session.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
-    if !session.ui.is_json() {
+    invocation.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
+    if !invocation.ui.is_json() {
         // What a guest prints must not steer the terminal of whoever reads it.
         let plain = console::strip_ansi_codes(&output);
-        session.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
-        session.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
+        invocation.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
+        invocation.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
     Ok(Ending::Done)
 }
 
 /// What Nova does with it: "powering-off".
-fn doing(found: &Found) -> String {
+fn doing(found: &ListedServer) -> String {
     found.task.as_ref().unwrap_or(&found.status).clone()
 }
 
-fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -> Result<Found, Failure> {
-    let host = session.watched_host();
+fn wait_for(invocation: &Invocation, cloud: &SharedSession, name: &str, state: &str) -> Result<ListedServer, Failure> {
+    let host = invocation.watched_host();
     let mut last = None;
     host.wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
         let found = cloud.ask(|cloud| server::get(cloud, name))?;
@@ -182,47 +182,47 @@ fn wait_for(session: &Session, cloud: &SharedSession, name: &str, state: &str) -
     last.ok_or_else(|| Failure::bug("nothing was waited for"))
 }
 
-fn act(session: &Session, options: &OneInstance, action: &str, state: &str) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn act(invocation: &Invocation, options: &OneInstance, action: &str, state: &str) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let mut found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     if found.status != state {
         cloud.ask(|cloud| server::act(cloud, &found.id, action, Value::Null))?;
-        found = wait_for(session, &cloud, &options.name, state)?;
+        found = wait_for(invocation, &cloud, &options.name, state)?;
     }
-    session.ui.document(&format!("instance {}", action.trim_start_matches("os-")), document(&found));
-    session.ui.say(format!("{} is {}.", found.name, found.status));
+    invocation.ui.document(&format!("instance {}", action.trim_start_matches("os-")), document(&found));
+    invocation.ui.say(format!("{} is {}.", found.name, found.status));
     Ok(Ending::Done)
 }
 
-fn resize(session: &Session, options: &Resize) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn resize(invocation: &Invocation, options: &Resize) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     if found.flavor_name() != options.flavor {
-        session.consent(&format!("{} reboots for it. Go ahead?", options.name), false)?;
+        invocation.consent(&format!("{} reboots for it. Go ahead?", options.name), false)?;
         cloud.ask(|cloud| {
             let flavor = needed(flavor::find(cloud, &options.flavor)?, Kind::Flavor, &options.flavor)?;
             server::act(cloud, &found.id, "resize", json!({"flavorRef": flavor.id.as_str()}))
         })?;
     }
     // Nova waits for a yes, also for that of a command that was cut off.
-    if resized(session, &cloud, &options.name, &found.status)? {
+    if resized(invocation, &cloud, &options.name, &found.status)? {
         cloud.ask(|cloud| server::act(cloud, &found.id, "confirmResize", Value::Null))?;
     }
     let state = if found.status == "SHUTOFF" { "SHUTOFF" } else { "ACTIVE" };
-    let found = wait_for(session, &cloud, &options.name, state)?;
+    let found = wait_for(invocation, &cloud, &options.name, state)?;
     if found.flavor_name() != options.flavor {
         let what = format!("{} still has flavor {}: Nova took the resize back", found.name, found.flavor_name());
         return Err(Failure::new(what, "", format!("openstack server event list {} says why", found.name)));
     }
-    session.ui.document("instance resize", document(&found));
-    session.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
+    invocation.ui.document("instance resize", document(&found));
+    invocation.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
     Ok(Ending::Done)
 }
 
 /// Waits while Nova resizes; whether it now waits for a yes. Where it cannot, the instance is as it was.
-fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -> Result<bool, Failure> {
+fn resized(invocation: &Invocation, cloud: &SharedSession, name: &str, before: &str) -> Result<bool, Failure> {
     let mut found = cloud.ask(|cloud| server::get(cloud, name))?;
-    session.watched_host().wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
+    invocation.watched_host().wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
         found = cloud.ask(|cloud| server::get(cloud, name))?;
         Ok(found.task.is_some().then(|| doing(&found)))
     })?;
@@ -233,10 +233,10 @@ fn resized(session: &Session, cloud: &SharedSession, name: &str, before: &str) -
     }
 }
 
-fn delete(session: &Session, options: &OneInstance) -> Result<Ending, Failure> {
-    let cloud = session.user_cloud(&options.cloud)?;
+fn delete(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Failure> {
+    let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
-    session.consent(&format!("End {} and lose its disk?", options.name), false)?;
+    invocation.consent(&format!("End {} and lose its disk?", options.name), false)?;
     let addresses = cloud.ask(|cloud| {
         let ports = port::of_device(cloud, &found.id)?;
         let mut given_back = Vec::new();
@@ -249,9 +249,9 @@ fn delete(session: &Session, options: &OneInstance) -> Result<Ending, Failure> {
         server::delete(cloud, &found.id)?;
         Ok(given_back)
     })?;
-    session
+    invocation
         .ui
         .document("instance delete", json!({"name": found.name, "id": found.id.as_str(), "given_back": addresses}));
-    session.ui.say(format!("{} is gone.", found.name));
+    invocation.ui.say(format!("{} is gone.", found.name));
     Ok(Ending::Done)
 }

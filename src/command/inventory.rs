@@ -1,33 +1,33 @@
 //! `inventory`: network links and display devices, as tables. What is known of them comes from `facts/`
 //! (`network.rs`, `pci.rs`): a new column is a field there and a cell here.
 
-use super::Session;
+use super::Invocation;
 use crate::ending::Ending;
 use crate::facts::{network, pci};
 use crate::failure::Failure;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
-    let network = network::probe(&session.host)?;
-    let displays = pci::displays(&session.host)?;
-    session
+pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
+    let network = network::probe(&invocation.host)?;
+    let displays = pci::displays(&invocation.host)?;
+    invocation
         .ui
         .document("inventory", json!({"nics": network.nics, "default_route": network.default_route, "gpus": displays}));
-    if session.ui.is_json() {
+    if invocation.ui.is_json() {
         return Ok(Ending::Done);
     }
     let uplink = network.default_route.as_ref().map(|route| route.interface.as_str());
     // Links without a device and without an address are the business of others.
     let shown = network.nics.iter().filter(|nic| nic.driver.is_some() || !nic.addresses.is_empty());
     let nics: Vec<Vec<String>> = shown.map(|nic| nic_row(nic, uplink)).collect();
-    session.ui.say(text::table(&["LINK", "DRIVER", "MTU", "STATE", "ADDRESSES", "NOTE"], &nics));
-    session.ui.say("");
+    invocation.ui.say(text::table(&["LINK", "DRIVER", "MTU", "STATE", "ADDRESSES", "NOTE"], &nics));
+    invocation.ui.say("");
     if displays.is_empty() {
-        session.ui.say("No display devices.");
+        invocation.ui.say("No display devices.");
     } else {
         let rows: Vec<Vec<String>> = displays.iter().map(display_row).collect();
-        session.ui.say(text::table(&["PCI ADDRESS", "VENDOR:DEVICE", "CLASS", "DRIVER", "NOTE"], &rows));
+        invocation.ui.say(text::table(&["PCI ADDRESS", "VENDOR:DEVICE", "CLASS", "DRIVER", "NOTE"], &rows));
     }
     Ok(Ending::Done)
 }

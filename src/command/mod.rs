@@ -36,7 +36,7 @@ use crate::ui::Ui;
 use std::path::{Path, PathBuf};
 
 /// What every command gets.
-pub struct Session {
+pub struct Invocation {
     /// The machine that is meant.
     pub host: Host,
     /// How to talk.
@@ -50,42 +50,42 @@ pub fn run(cli: Cli) -> u8 {
     // The shell that called may be stricter than the services that read our files.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let host = cli.global.sysroot.as_ref().map_or_else(Host::live, Host::at);
-    let mut session = Session { host, ui: Ui::new(&cli.global), global: cli.global };
-    if session.host.is_live() {
+    let mut invocation = Invocation { host, ui: Ui::new(&cli.global), global: cli.global };
+    if invocation.host.is_live() {
         // A run in its own unit has another working directory.
-        session.global.config = absolute(&session.global.config);
+        invocation.global.config = absolute(&invocation.global.config);
     }
-    let (name, result) = dispatch(&session, cli.command);
+    let (name, result) = dispatch(&invocation, cli.command);
     exit::status(result.unwrap_or_else(|failure| {
         if !failure.what.is_empty() {
-            session.ui.failure(name, &failure);
+            invocation.ui.failure(name, &failure);
         }
         failure.ending
     }))
 }
 
-fn dispatch(session: &Session, command: Option<Command>) -> (&'static str, Result<Ending, Failure>) {
+fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str, Result<Ending, Failure>) {
     match command {
-        None => ("install", bare::run(session)),
-        Some(Command::Init(options)) => ("init", init::run(session, &options)),
-        Some(Command::Plan(options)) => ("plan", plan::run(session, &options)),
-        Some(Command::Apply(options)) => ("apply", apply::run(session, &options)),
-        Some(Command::Status) => ("status", status::run(session)),
-        Some(Command::Doctor(options)) => ("doctor", doctor::run(session, &options)),
-        Some(Command::Recover) => ("recover", recover::run(session)),
-        Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(session, &options)),
-        Some(Command::Network(options)) => ("network", network::run(session, &options)),
-        Some(Command::Inventory) => ("inventory", inventory::run(session)),
-        Some(Command::Mirror(options)) => ("mirror", mirror::run(session, &options)),
-        Some(Command::Instance(options)) => ("instance", instance::run(session, &options)),
-        Some(Command::Image(options)) => ("image", image::run(session, &options)),
-        Some(Command::Flavor(options)) => ("flavor", flavor::run(session, &options)),
-        Some(Command::Quota(options)) => ("quota", quota::run(session, &options)),
-        Some(Command::Lab(options)) => ("lab", lab::run(session, options)),
+        None => ("install", bare::run(invocation)),
+        Some(Command::Init(options)) => ("init", init::run(invocation, &options)),
+        Some(Command::Plan(options)) => ("plan", plan::run(invocation, &options)),
+        Some(Command::Apply(options)) => ("apply", apply::run(invocation, &options)),
+        Some(Command::Status) => ("status", status::run(invocation)),
+        Some(Command::Doctor(options)) => ("doctor", doctor::run(invocation, &options)),
+        Some(Command::Recover) => ("recover", recover::run(invocation)),
+        Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(invocation, &options)),
+        Some(Command::Network(options)) => ("network", network::run(invocation, &options)),
+        Some(Command::Inventory) => ("inventory", inventory::run(invocation)),
+        Some(Command::Mirror(options)) => ("mirror", mirror::run(invocation, &options)),
+        Some(Command::Instance(options)) => ("instance", instance::run(invocation, &options)),
+        Some(Command::Image(options)) => ("image", image::run(invocation, &options)),
+        Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
+        Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
+        Some(Command::Lab(options)) => ("lab", lab::run(invocation, options)),
     }
 }
 
-impl Session {
+impl Invocation {
     /// Fails where changing something was asked for on a captured tree.
     fn require_live(&self) -> Result<(), Failure> {
         if self.host.is_live() {
@@ -95,7 +95,7 @@ impl Session {
         Err(Failure::usage(what, "leave --sysroot out, or use plan and inventory"))
     }
 
-    /// A session with the cloud that was named, else with that of the declared project's user.
+    /// A invocation with the cloud that was named, else with that of the declared project's user.
     fn user_cloud(&self, cloud: &Cloud) -> Result<SharedSession, Failure> {
         self.cloud(cloud, |entrance| entrance.user)
     }

@@ -1,6 +1,6 @@
 //! `plan`: what apply would change.
 
-use super::{Session, apply};
+use super::{Invocation, apply};
 use crate::action::Checked;
 use crate::cli;
 use crate::ending::Ending;
@@ -11,15 +11,15 @@ use crate::plan::{Plan, PlannedAction};
 use crate::ui::text;
 use serde_json::{Value, json};
 
-pub(super) fn run(session: &Session, options: &cli::Plan) -> Result<Ending, Failure> {
-    let installation = Installation::load(&session.host, &session.global.config)?;
+pub(super) fn run(invocation: &Invocation, options: &cli::Plan) -> Result<Ending, Failure> {
+    let installation = Installation::load(&invocation.host, &invocation.global.config)?;
     let journal = installation.journal()?;
     let findings = installation.findings(&journal)?;
-    apply::refuse_stops(session, &findings)?;
+    apply::refuse_stops(invocation, &findings)?;
     let plan = installation.plan(&journal)?;
-    session.ui.document("plan", document(&plan, &findings));
-    if !session.ui.is_json() {
-        session.ui.say(text::plan(&plan, options.diff));
+    invocation.ui.document("plan", document(&plan, &findings));
+    if !invocation.ui.is_json() {
+        invocation.ui.say(text::plan(&plan, options.diff));
     }
     Ok(Ending::Done)
 }

@@ -1,7 +1,7 @@
 //! `recover`: brings back what is down of the cloud that was applied last, and waits until it is healthy. It runs
 //! no checks of the machine: those are `doctor`'s.
 
-use super::Session;
+use super::Invocation;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::{Installation, require_root};
@@ -14,35 +14,35 @@ use serde_json::json;
 /// Nothing of it outlives a boot.
 const JOURNAL: &str = "/run/gpucloud/recover";
 
-pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
-    session.require_live()?;
-    require_root(&session.host)?;
+pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
+    invocation.require_live()?;
+    require_root(&invocation.host)?;
     // Until its end: a run that began meanwhile would stop what is being started.
-    let _no_run = Journal::keep_runs_away(&session.host, DIRECTORY)?;
-    let Some(installation) = Installation::load_applied(&session.host)? else {
+    let _no_run = Journal::keep_runs_away(&invocation.host, DIRECTORY)?;
+    let Some(installation) = Installation::load_applied(&invocation.host)? else {
         let next = "gpucloud-install installs one, or goes on where an installation stopped";
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
     let plan = |journal: &Journal| -> Result<Plan, Failure> {
         Ok(Plan::make(steps::steps(&installation), &installation.host, journal)?)
     };
-    let outcome = session.run_for_now(&installation.host, "recover", JOURNAL, plan)?;
+    let outcome = invocation.run_for_now(&installation.host, "recover", JOURNAL, plan)?;
     let (changed, seconds) = outcome.as_ref().map_or((0, 0.0), |outcome| (outcome.changed, outcome.seconds));
     let layers = health::layers(&installation);
     let healthy = layers.iter().all(|layer| layer.healthy);
-    session
+    invocation
         .ui
         .document("recover", json!({"healthy": healthy, "changed": changed, "seconds": seconds, "layers": layers}));
-    if !session.ui.is_json() {
-        session.ui.say(text::layers(&layers));
-        session.ui.say(match (healthy, changed) {
+    if !invocation.ui.is_json() {
+        invocation.ui.say(text::layers(&layers));
+        invocation.ui.say(match (healthy, changed) {
             (true, 0) => "\nNothing was down: the cloud is healthy.".to_owned(),
             (true, _) => format!("\nThe cloud is healthy again, after {seconds:.0} s."),
             (false, _) => "\nThe cloud is not healthy. Next: gpucloud-install doctor".to_owned(),
         });
     }
     let failure = outcome.and_then(|outcome| outcome.failures.into_iter().next());
-    match failure.filter(|_| !healthy && !session.ui.is_json()) {
+    match failure.filter(|_| !healthy && !invocation.ui.is_json()) {
         Some(failure) => Err(failure.with(Ending::Failed)),
         None => Ok(if healthy { Ending::Done } else { Ending::Failed }),
     }

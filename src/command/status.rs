@@ -1,6 +1,6 @@
 //! `status`: what is up, layer by layer, of the cloud that was applied last.
 
-use super::Session;
+use super::Invocation;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::Installation;
@@ -9,10 +9,10 @@ use crate::run;
 use crate::ui::text;
 use serde_json::json;
 
-pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
-    let Some(installation) = Installation::load_applied(&session.host)? else {
-        let going = run::is_going_on(&session.host);
-        let next = match (going, crate::host::systemd::is_booted(&session.host)) {
+pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
+    let Some(installation) = Installation::load_applied(&invocation.host)? else {
+        let going = run::is_going_on(&invocation.host);
+        let next = match (going, crate::host::systemd::is_booted(&invocation.host)) {
             (true, _) => "gpucloud-install apply watches the run",
             (false, true) => "gpucloud-install installs one",
             (false, false) => "gpucloud-install lab up makes one in a throw-away host",
@@ -22,11 +22,11 @@ pub(super) fn run(session: &Session) -> Result<Ending, Failure> {
     let layers = health::layers(&installation);
     let ports = installation.open_ports();
     let healthy = layers.iter().all(|layer| layer.healthy);
-    session.ui.document("status", json!({"healthy": healthy, "layers": layers, "ports": ports}));
-    if !session.ui.is_json() {
-        session.ui.say(text::layers(&layers));
-        session.ui.say(format!("\n{}\n", text::ports(&ports)));
-        session.ui.say(if healthy {
+    invocation.ui.document("status", json!({"healthy": healthy, "layers": layers, "ports": ports}));
+    if !invocation.ui.is_json() {
+        invocation.ui.say(text::layers(&layers));
+        invocation.ui.say(format!("\n{}\n", text::ports(&ports)));
+        invocation.ui.say(if healthy {
             "The cloud is healthy."
         } else {
             "The cloud is not healthy. Next: gpucloud-install doctor"

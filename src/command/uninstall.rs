@@ -2,7 +2,7 @@
 //! counts as that, each engine says ([`Engine::holdings`]).
 //! The order of what is taken back, and what goes while the cloud still answers, is in `plan/undo.rs`.
 
-use super::Session;
+use super::Invocation;
 use crate::action::Undo;
 use crate::cli::Uninstall;
 use crate::config::{Config, EngineName, secrets};
@@ -20,10 +20,10 @@ use crate::undo;
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn run(session: &Session, options: &Uninstall) -> Result<Ending, Failure> {
-    session.require_live()?;
-    require_root(&session.host)?;
-    let host = masked(&session.host)?;
+pub(super) fn run(invocation: &Invocation, options: &Uninstall) -> Result<Ending, Failure> {
+    invocation.require_live()?;
+    require_root(&invocation.host)?;
+    let host = masked(&invocation.host)?;
     if run::is_going_on(&host) {
         return Err(Failure::new("a run is going on", "", "wait for it, or watch it with: gpucloud-install apply")
             .with(Ending::Refused));
@@ -32,13 +32,13 @@ pub(super) fn run(session: &Session, options: &Uninstall) -> Result<Ending, Fail
     refuse_holdings(&host, &journal, options)?;
     if !journal.is_empty() {
         let changes = journal.entries().count();
-        session.consent(&format!("Take back {changes} changes, and lose the cloud?"), false)?;
+        invocation.consent(&format!("Take back {changes} changes, and lose the cloud?"), false)?;
     }
-    let report = take_back(session, &host, options)?;
+    let report = take_back(invocation, &host, options)?;
     if report.failed.is_empty() && options.purge {
         purge(&host)?;
     }
-    conclude(session, &report)
+    conclude(invocation, &report)
 }
 
 /// Secrets must not show up in what failing programs print.
@@ -67,7 +67,7 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
 /// Whether something that users may have filled is still to be taken back: databases, the server that they lie on, what
 /// stack.sh made, its clones. An uninstall that went on behind them must not wait for what could have told.
 fn carries_data(journal: &Journal) -> bool {
-    journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref()).any(|undo| match undo {
+    journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref()).any(|undo| match undo {
         Undo::Database { .. } | Undo::Devstack(_) => true,
         Undo::Packages { added, .. } => added.iter().any(|name| name == "mariadb-server"),
         Undo::Directory { path, .. } => path == Path::new(devstack::unstack::HOME),
@@ -89,12 +89,12 @@ fn engines_here(host: &Host) -> Vec<Box<dyn Engine>> {
 
 /// Takes everything back. What users have is asked for once more with the journal's lock in hand, and again when only
 /// our own resources are gone: a person may think for an hour before a yes, and users go on meanwhile.
-fn take_back(session: &Session, host: &Host, options: &Uninstall) -> Result<UndoReport, Failure> {
+fn take_back(invocation: &Invocation, host: &Host, options: &Uninstall) -> Result<UndoReport, Failure> {
     worker::stop_on_signal(host)?;
     let mut journal = Journal::open(host, DIRECTORY, "uninstall")?;
     refuse_holdings(host, &journal, options)?;
     let mut sinks = worker::records(host, "uninstall")?;
-    sinks.push(session.ui.display());
+    sinks.push(invocation.ui.display());
     let sink = Tee(sinks);
     let last_look = |journal: &Journal| refuse_holdings(host, journal, options);
     let title = ("uninstall", "Take back changes");
@@ -126,19 +126,19 @@ fn purge(host: &Host) -> Result<(), Failure> {
     Ok(())
 }
 
-fn conclude(session: &Session, report: &UndoReport) -> Result<Ending, Failure> {
+fn conclude(invocation: &Invocation, report: &UndoReport) -> Result<Ending, Failure> {
     let UndoReport { undone, kept, failed } = report;
-    session.ui.document("uninstall", json!({"undone": undone, "kept": kept, "failed": failed}));
+    invocation.ui.document("uninstall", json!({"undone": undone, "kept": kept, "failed": failed}));
     for what in kept {
-        session.ui.say(format!("kept: {what}"));
+        invocation.ui.say(format!("kept: {what}"));
     }
     for failure in failed {
-        session.ui.say(format!("failed: {}\n  {}", failure.what, failure.evidence.replace('\n', "\n  ")));
+        invocation.ui.say(format!("failed: {}\n  {}", failure.what, failure.evidence.replace('\n', "\n  ")));
     }
     if failed.is_empty() {
-        session.ui.say(format!("{undone} changes taken back."));
+        invocation.ui.say(format!("{undone} changes taken back."));
         return Ok(Ending::Done);
     }
-    session.ui.say(format!("{undone} changes taken back, {} not. Next: gpucloud-install uninstall", failed.len()));
+    invocation.ui.say(format!("{undone} changes taken back, {} not. Next: gpucloud-install uninstall", failed.len()));
     Ok(Ending::UndoIncomplete)
 }

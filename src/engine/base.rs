@@ -1,7 +1,7 @@
 //! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at every
 //! service, the note of what was applied).
 
-use super::Order;
+use super::EngineInput;
 use super::probe::{self, Prober, ROUND_LIMIT};
 use super::service::Service;
 use crate::action::account::{Member, SystemGroup};
@@ -54,7 +54,7 @@ fn own_program() -> Result<Box<dyn Action>, Failure> {
 ///
 /// # Errors
 /// This program cannot be read.
-pub fn prepare(order: &Order) -> Result<Step, Failure> {
+pub fn prepare(order: &EngineInput) -> Result<Step, Failure> {
     let mut step = Step::new(STEP, "Make accounts and directories")
         .with_all([own_program()?])
         .with(SystemGroup { name: ADMIN_GROUP.into() })
@@ -76,7 +76,7 @@ pub const LAST: &str = "finish";
 /// # Errors
 /// Only our own mistakes: a template that does not render.
 pub fn finish(
-    order: &Order,
+    order: &EngineInput,
     templates: &Templates,
     services: &[Service],
     prober: &Arc<Prober>,

@@ -76,7 +76,7 @@ pub struct Entrance {
 }
 
 /// What an engine works from.
-pub struct Order<'a> {
+pub struct EngineInput<'a> {
     /// The answers.
     pub config: &'a Config,
     /// The machine.
@@ -106,13 +106,13 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// Only our own mistakes: a template that does not render.
-    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure>;
+    fn steps(&self, order: &EngineInput) -> Result<Vec<Step>, Failure>;
 
     /// The last step, behind which the cloud is complete and healthy; it waits for the steps `behind` of other rooms too.
     ///
     /// # Errors
     /// The same.
-    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure>;
+    fn finish(&self, order: &EngineInput, behind: &[&str]) -> Result<Step, Failure>;
 
     /// The step (by name) after which the external bridge is there.
     fn bridge_step(&self) -> &'static str;
@@ -130,7 +130,7 @@ pub trait Engine: Send + Sync {
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;
 
     /// What asks the probes of the service table.
-    fn prober(&self, order: &Order) -> Prober;
+    fn prober(&self, order: &EngineInput) -> Prober;
 
     /// What users have in the cloud, or keep in one of `our_packages` (a database of their own): what an uninstall,
     /// which removes those packages, would destroy.

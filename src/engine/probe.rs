@@ -1,7 +1,7 @@
 //! Kinds of probe: one service, one question, whether it answers (as opposed to whether it runs). A new kind is a
 //! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
 
-use super::Order;
+use super::EngineInput;
 use super::service::Service;
 use crate::cloud::health;
 use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
@@ -68,7 +68,7 @@ pub struct Prober {
 
 impl Prober {
     /// For this cloud; without a session only what needs no token is asked.
-    pub fn of(order: &Order) -> Self {
+    pub fn of(order: &EngineInput) -> Self {
         let host = &order.config.host;
         Self { address: host.address, host_name: host.name.to_string(), session: order.admin.cloned(), queue: None }
     }

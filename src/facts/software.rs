@@ -17,12 +17,12 @@ pub struct Software {
     /// Version of `python3`, "3.11.2".
     pub python: Option<String>,
     /// What an earlier apply left.
-    pub ours: Ours,
+    pub ours: EarlierApply,
 }
 
 /// What an earlier apply left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
-pub struct Ours {
+pub struct EarlierApply {
     /// An apply was complete once.
     pub applied: bool,
     /// The journal, which uninstall goes by.
@@ -70,7 +70,7 @@ pub fn read(host: &Host) -> Result<Software> {
         clouds: clouds.map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect(),
         databases: databases(host)?,
         python: installed.get("python3").map(|version| upstream_version(version)),
-        ours: Ours {
+        ours: EarlierApply {
             applied: files::exists(host, APPLIED),
             journal: files::exists(host, JOURNAL),
             secrets: files::exists(host, SECRETS),

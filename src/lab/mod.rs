@@ -13,7 +13,7 @@
 
 pub mod base;
 pub mod inside;
-pub mod keeper;
+pub mod lifecycle;
 pub mod network;
 pub mod steps;
 

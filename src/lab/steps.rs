@@ -80,7 +80,7 @@ fn root(lab: &Lab, source: PathBuf) -> Task {
     .undone_by(undo)
 }
 
-/// `keeper` unmounts it before anything is taken back: what was written into it goes with it.
+/// `lifecycle.rs` unmounts it before anything is taken back: what was written into it goes with it.
 fn overlaid(id: ActionId, overlay: Overlay) -> Task {
     let shown = overlay.shown.clone();
     let probe = move |host: &Host| Ok(Checked::done_if(overlay::is_mounted(host, &shown)?, "mount"));

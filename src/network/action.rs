@@ -2,7 +2,7 @@
 //! guarded as one: what could cut this machine off is taken back unless somebody still answers.
 
 use crate::action::undo::NetworkOriginal;
-use crate::action::{Action, ActionId, Applied, Change, Checked, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Change, Checked, History, Originals, Undo};
 use crate::facts::network::Network;
 use crate::host::links::{self, neighbours};
 use crate::host::{Host, Result, nft, ovs, sysctl};
@@ -60,7 +60,7 @@ impl Action for DeclaredNetwork {
         true
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         if self.confirmation == Confirmation::Witnesses && Guard::of(host).records().pending()?.is_some() {
             return Ok(Checked::needed("take back the change that nobody confirmed, before anything else"));
         }
@@ -93,7 +93,7 @@ impl Action for DeclaredNetwork {
         Ok(Undo::Network(all))
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         Guard::of(host).bring_about(&self.desired, &self.owned, &self.facts, self.confirmation)?;
         Ok(Applied::Done)
     }

@@ -1,7 +1,7 @@
 //! NAT rules that somebody typed, or DevStack made, for what our own table does now: taken out while we are here, put
 //! back by uninstall.
 
-use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, iptables};
 use ipnet::Ipv4Net;
 
@@ -48,7 +48,7 @@ impl Action for AdoptedMasquerades {
         true
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         let here = self.here(host);
         Ok(Checked::done_if(here.is_empty(), format!("take out, as ours do the same: {}", here.join("; "))))
     }
@@ -71,7 +71,7 @@ impl Action for AdoptedMasquerades {
         Ok(Undo::Iptables { table: table.clone(), rules })
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         for line in self.here(host) {
             iptables::delete(host, "nat", &line)?;
         }

@@ -23,7 +23,7 @@ const SETTLED: &str = "/run/gpucloud/network/ports-settled";
 
 /// What was done.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeepReport {
     /// What was missing.
     pub changes: Vec<Change>,
     /// What of it could not be done, in words.
@@ -51,12 +51,12 @@ pub fn missing(host: &Host, config: &Config) -> Result<Vec<Change>> {
 ///
 /// # Errors
 /// Another change does not end; the state cannot be read, or is not as wanted although everything could be done.
-pub fn bring_back(host: &Host, config: &Config) -> Result<Kept> {
+pub fn bring_back(host: &Host, config: &Config) -> Result<KeepReport> {
     let guard = Guard::of(host);
     let lock = guard.records().lock()?;
     // An uninstall may have ended while we waited.
     if !files::exists(host, APPLIED) || guard.waits(&lock)? {
-        return Ok(Kept::default());
+        return Ok(KeepReport::default());
     }
     guard.records().forget_ended(&lock)?;
     let (wanted, owned) = wanted(host, guard.records(), config)?;
@@ -66,17 +66,17 @@ pub fn bring_back(host: &Host, config: &Config) -> Result<Kept> {
     settle_ports(host, &wanted, owned)
 }
 
-fn bring_back_owned(host: &Host, wanted: &NetworkState, owned: &Ownership) -> Result<Kept> {
+fn bring_back_owned(host: &Host, wanted: &NetworkState, owned: &Ownership) -> Result<KeepReport> {
     let changes = changes(&live::current(host, wanted, owned)?, wanted);
     let failed = live::apply_all(host, &changes);
     if failed.is_empty() && !changes.is_empty() {
         live::verify(host, wanted, owned)?;
     }
-    Ok(Kept { changes, failed })
+    Ok(KeepReport { changes, failed })
 }
 
 /// The first look of a boot. A journal that cannot be read keeps nothing else from its work.
-fn settle_ports(host: &Host, wanted: &NetworkState, mut owned: Ownership) -> Result<Kept> {
+fn settle_ports(host: &Host, wanted: &NetworkState, mut owned: Ownership) -> Result<KeepReport> {
     let unread = match Journal::read(host, DIRECTORY) {
         Ok(journal) => {
             owned.extend_by(&journal);

@@ -44,7 +44,7 @@ impl Ownership {
     /// And by what runs brought in that never came to their end.
     pub fn extend_by(&mut self, journal: &Journal) {
         for (_, entry) in journal.entries() {
-            if let Some(Undo::Network(original)) = &entry.past.undo {
+            if let Some(Undo::Network(original)) = &entry.history.undo {
                 self.links.extend(original.ports.iter().cloned());
                 self.addresses.extend(&original.addresses);
             }

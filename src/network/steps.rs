@@ -10,7 +10,7 @@ use crate::action::task::Task;
 use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::config::network::Access;
-use crate::engine::Order;
+use crate::engine::EngineInput;
 use crate::engine::service::Service;
 use crate::failure::Failure;
 use crate::host::command::Command;
@@ -51,7 +51,7 @@ const MANAGERS: [(&str, &str, &str, &[&str]); 2] = [
 /// # Errors
 /// Only our own mistakes: a template that does not render.
 pub fn steps(
-    order: &Order,
+    order: &EngineInput,
     services: &[Service],
     after: &[&str],
     owned: Ownership,
@@ -91,7 +91,7 @@ pub fn steps(
 /// # Errors
 /// Only our own mistakes: a template that does not render.
 pub fn of_state(
-    order: &Order,
+    order: &EngineInput,
     services: &[Service],
     owned: Ownership,
     confirmation: Confirmation,

@@ -8,9 +8,9 @@ mod lock;
 mod record;
 
 pub use lock::JournalLock;
-pub use record::{Entry, Record, SCHEMA, State};
+pub use record::{ActionState, Entry, Record, SCHEMA};
 
-use crate::action::{ActionId, Lifetime, Originals, Past, Undo, WhenOrphaned};
+use crate::action::{ActionId, History, Lifetime, Originals, Undo, WhenOrphaned};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host, boot_id, files};
@@ -152,23 +152,24 @@ impl Journal {
 
     /// What is known of an action. What was left at its path counts whoever left it: a program that we ran may have
     /// edited what another change of ours remembers.
-    pub fn past(&self, id: &ActionId) -> Past {
-        let mut past = self.entries.get(id).map(|entry| entry.past.clone()).unwrap_or_default();
-        let left = past.undo.as_ref().and_then(Undo::place).and_then(|path| self.left_at.get(path));
+    pub fn history(&self, id: &ActionId) -> History {
+        let mut history = self.entries.get(id).map(|entry| entry.history.clone()).unwrap_or_default();
+        let left = history.undo.as_ref().and_then(Undo::place).and_then(|path| self.left_at.get(path));
         for fingerprint in
-            left.into_iter().flatten().filter(|left| !past.fingerprints.contains(left)).collect::<Vec<_>>()
+            left.into_iter().flatten().filter(|left| !history.fingerprints.contains(left)).collect::<Vec<_>>()
         {
-            past.fingerprints.push(fingerprint.clone());
+            history.fingerprints.push(fingerprint.clone());
         }
-        past
+        history
     }
 
     /// Whether an intent says nothing new: what takes the change back, and what we leave, stand there already.
     pub fn knows(&self, record: &Record) -> bool {
         let Record::Intent { id, undo, fingerprint, .. } = record else { return false };
         // One that was killed inside may not have reached the disk.
-        let Some(Entry { past, state: State::Done, .. }) = self.entry(id) else { return false };
-        past.undo.as_ref() == Some(undo) && fingerprint.as_ref().is_none_or(|ours| past.fingerprints.contains(ours))
+        let Some(Entry { history, state: ActionState::Done, .. }) = self.entry(id) else { return false };
+        history.undo.as_ref() == Some(undo)
+            && fingerprint.as_ref().is_none_or(|ours| history.fingerprints.contains(ours))
     }
 
     /// How far an action is, if it was begun.
@@ -254,8 +255,8 @@ impl Journal {
                 self.fold_intent(id, undo, lifetime, when_orphaned, fingerprint);
             }
             Record::Done { id, fingerprint } => self.fold_done(&id, fingerprint),
-            Record::AwaitsBoot { id, boot_id } => self.set_state(&id, State::AwaitsBoot(boot_id)),
-            Record::Failed { id, why } => self.set_state(&id, State::Failed(why)),
+            Record::AwaitsBoot { id, boot_id } => self.set_state(&id, ActionState::AwaitsBoot(boot_id)),
+            Record::Failed { id, why } => self.set_state(&id, ActionState::Failed(why)),
             Record::Undone { id } | Record::Kept { id, .. } => {
                 self.entries.remove(&id);
                 self.order.retain(|other| *other != id);
@@ -271,9 +272,9 @@ impl Journal {
         when_orphaned: WhenOrphaned,
         fingerprint: Option<String>,
     ) {
-        let mut past = self.entries.get(&id).map(|entry| entry.past.clone()).unwrap_or_default();
-        past.undo = Some(undo);
-        let entry = Entry { past, lifetime, when_orphaned, state: State::Intended };
+        let mut history = self.entries.get(&id).map(|entry| entry.history.clone()).unwrap_or_default();
+        history.undo = Some(undo);
+        let entry = Entry { history, lifetime, when_orphaned, state: ActionState::Intended };
         if self.entries.insert(id.clone(), entry).is_none() {
             self.order.push(id.clone());
         }
@@ -281,21 +282,21 @@ impl Journal {
     }
 
     fn fold_done(&mut self, id: &ActionId, fingerprint: Option<String>) {
-        self.set_state(id, State::Done);
+        self.set_state(id, ActionState::Done);
         self.note_left(id, fingerprint);
     }
 
     fn note_left(&mut self, id: &ActionId, fingerprint: Option<String>) {
         let (Some(entry), Some(fingerprint)) = (self.entries.get_mut(id), fingerprint) else { return };
-        if let Some(path) = entry.past.undo.as_ref().and_then(Undo::place) {
+        if let Some(path) = entry.history.undo.as_ref().and_then(Undo::place) {
             self.left_at.entry(path.to_owned()).or_default().push(fingerprint.clone());
         }
-        if !entry.past.fingerprints.contains(&fingerprint) {
-            entry.past.fingerprints.push(fingerprint);
+        if !entry.history.fingerprints.contains(&fingerprint) {
+            entry.history.fingerprints.push(fingerprint);
         }
     }
 
-    fn set_state(&mut self, id: &ActionId, state: State) {
+    fn set_state(&mut self, id: &ActionId, state: ActionState) {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.state = state;
         }
@@ -369,7 +370,7 @@ mod tests {
         let Record::Intent { id, undo, lifetime, when_orphaned, .. } = intent("a", "/a") else { panic!() };
         let again = Record::Intent { id: id.clone(), undo, lifetime, when_orphaned, fingerprint: Some("bb".into()) };
         journal.append(&[again], true).unwrap();
-        assert_eq!(journal.past(&id).fingerprints, ["aa", "bb"]);
+        assert_eq!(journal.history(&id).fingerprints, ["aa", "bb"]);
         assert_eq!(journal.entries().count(), 1);
     }
 }

@@ -163,7 +163,7 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
         .map(|(id, entry)| {
             let goes = is_left_over(entry) || (entry.when_orphaned == WhenOrphaned::Undo && !carries_data(entry));
             let undo = goes.then(|| entry.describe_undo());
-            let path = entry.past.undo.as_ref().filter(|_| goes).and_then(Undo::path).map(Path::to_owned);
+            let path = entry.history.undo.as_ref().filter(|_| goes).and_then(Undo::path).map(Path::to_owned);
             Orphan { id: id.clone(), undo, path }
         })
         .collect();
@@ -173,7 +173,7 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
 
 /// Packages carry databases and images in what they leave; journals of 0.1.0 call them something that may go.
 fn carries_data(entry: &Entry) -> bool {
-    matches!(entry.past.undo, Some(Undo::Packages { .. }))
+    matches!(entry.history.undo, Some(Undo::Packages { .. }))
 }
 
 /// What was for a run alone, and is still there, was left by one that was killed.
@@ -220,7 +220,7 @@ type CheckResult = std::result::Result<PlannedAction, PlanError>;
 fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result::Result<PlannedAction, PlanError> {
     let id = action.id();
     let checked: Result<Checked> = match host.is_live() || !action.asks_the_running_system() {
-        true => action.check(host, &journal.past(&id)),
+        true => action.check(host, &journal.history(&id)),
         false => Ok(Checked::Later("only the running system can tell".into())),
     };
     let checked = match checked {

@@ -4,7 +4,7 @@
 use super::StepId;
 use super::event::{Event, Sink, StepTitle};
 use super::journal::{Journal, Record};
-use crate::action::{ActionId, Originals, Past, Undo, Undone};
+use crate::action::{ActionId, History, Originals, Undo, Undone};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{self, Host, command::Command, systemd};
@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 /// Runs one undo record: `undo::run`.
-pub type TakeBack = fn(&Undo, &Host, &Past, &Originals) -> host::Result<Undone>;
+pub type TakeBack = fn(&Undo, &Host, &History, &Originals) -> host::Result<Undone>;
 
 /// Asked when only what is made through the cloud's APIs is gone, and nothing is stopped yet: an error ends it there.
 pub type LastLook<'a> = &'a dyn Fn(&Journal) -> Result<(), Failure>;
@@ -66,7 +66,7 @@ pub fn everything(
     last_look: LastLook,
     sink: &dyn Sink,
 ) -> UndoReport {
-    let is_asked = |id: &ActionId| journal.past(id).undo.is_some_and(|undo| undo.resource().is_some());
+    let is_asked = |id: &ActionId| journal.history(id).undo.is_some_and(|undo| undo.resource().is_some());
     let all = journal.entries().map(|(id, _)| id.clone()).rev();
     let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
     let mut report = some(host, journal, take_back, &first, sink);
@@ -91,7 +91,7 @@ pub fn some(host: &Host, journal: &mut Journal, take_back: TakeBack, ids: &[Acti
     let mut report = UndoReport::default();
     let mut ids = ids.to_vec();
     ids.sort_by_key(|id| {
-        let kind = journal.past(id).undo.and_then(|undo| undo.resource());
+        let kind = journal.history(id).undo.and_then(|undo| undo.resource());
         (kind.is_none(), Reverse(kind))
     });
     for (n, id) in ids.iter().enumerate() {
@@ -124,10 +124,10 @@ fn one(
     sink: &dyn Sink,
     report: &mut UndoReport,
 ) {
-    let past = journal.past(id);
-    let Some(undo) = past.undo.clone() else { return };
+    let history = journal.history(id);
+    let Some(undo) = history.undo.clone() else { return };
     sink.event(&Event::ActionStarted { step: step(), action: id.clone(), text: undo.describe() });
-    let record = match take_back(&undo, host, &past, &journal.originals()) {
+    let record = match take_back(&undo, host, &history, &journal.originals()) {
         Ok(Undone::Restored) => Record::Undone { id: id.clone() },
         Ok(Undone::Kept(why)) => {
             sink.event(&Event::Warning { step: step(), text: why.clone() });
@@ -152,7 +152,7 @@ fn failed(id: &ActionId, error: crate::host::Error, sink: &dyn Sink, report: &mu
 
 /// Stops our units all at once: one after the other, each waits for its own long stop.
 fn stop_units(host: &Host, journal: &Journal, sink: &dyn Sink) {
-    let undos = journal.entries().filter_map(|(_, entry)| entry.past.undo.as_ref());
+    let undos = journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref());
     let units: Vec<&str> = undos
         .filter_map(|undo| match undo {
             Undo::Unit { name, active: false, .. } => Some(name.as_str()),

@@ -1,6 +1,6 @@
 //! An instance that somebody asks for by name: what is not said is the only one that there is.
 
-use super::ssh::{self, Hop};
+use super::ssh::{self, Reachability};
 use crate::cloud::refusal;
 use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::{Entry, flavor, floating_ip, image, key_pair, list, port};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
+pub struct LaunchRequest {
     /// Its name.
     pub name: String,
     /// Name of its image.
@@ -60,7 +60,7 @@ pub struct Launched {
 ///
 /// # Errors
 /// Something that it needs is missing or not unique, or Nova's own fault.
-pub fn launch(host: &Host, session: &SharedSession, order: &Order) -> Result<Launched, Failure> {
+pub fn launch(host: &Host, session: &SharedSession, order: &LaunchRequest) -> Result<Launched, Failure> {
     let begin = Instant::now();
     let name = order.name.as_str();
     let wanted = session.ask(|session| complete(session, order))?;
@@ -94,14 +94,19 @@ impl Launched {
     ///
     /// # Errors
     /// An API that does not answer, or a stop on request.
-    pub fn wait(&mut self, host: &Host, session: &SharedSession, limit: Duration) -> Result<Option<Hop>, Failure> {
+    pub fn wait(
+        &mut self,
+        host: &Host,
+        session: &SharedSession,
+        limit: Duration,
+    ) -> Result<Option<Reachability>, Failure> {
         let Some(address) = self.floating_ip else { return Ok(None) };
         if let Err(hop) = session.ask(|session| ssh::address_of(session, &self.id))? {
             return Ok(Some(hop));
         }
         let begin = Instant::now();
         let hop = ssh::wait(host, &self.name, address, limit)?;
-        if matches!(hop, Hop::Answers(_)) {
+        if matches!(hop, Reachability::Answers(_)) {
             self.answered_after = Some(self.built_after + begin.elapsed().as_secs_f64());
         }
         Ok(Some(hop))
@@ -122,8 +127,9 @@ fn give_address(session: &Session, id: &Id) -> Result<Ipv4Addr, ApiError> {
     Ok(floating_ip::allocate(session, EXTERNAL, &port.entry.id, false)?.floating_ip_address)
 }
 
-fn complete(session: &Session, order: &Order) -> Result<Server, ApiError> {
-    let images = || Ok(image::all(session)?.into_iter().filter(image::Found::boots).filter_map(|i| i.name).collect());
+fn complete(session: &Session, order: &LaunchRequest) -> Result<Server, ApiError> {
+    let images =
+        || Ok(image::all(session)?.into_iter().filter(image::ListedImage::boots).filter_map(|i| i.name).collect());
     let flavors = || Ok(flavor::all(session)?.into_iter().map(|flavor| flavor.name).collect());
     let keys = || Ok(key_pair::all(session)?.into_iter().map(|key| key.name).collect());
     let networks = || {

@@ -1,5 +1,5 @@
 //! Waits until an instance answers SSH at its floating address, and how long ([`LIMIT`]); where the way to it ends if it
-//! does not: a new reason is a [`Hop`] here. (Hops of the network as a whole: `network/probe.rs`.)
+//! does not: a new reason is a [`Reachability`] here. (Hops of the network as a whole: `network/probe.rs`.)
 
 use crate::cloud::resource::{floating_ip, port, security_group, server};
 use crate::cloud::{ApiError, Id, Session};
@@ -17,7 +17,7 @@ pub const PORT: u16 = 22;
 
 /// Where the way to an instance ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hop {
+pub enum Reachability {
     /// It does not run: its state.
     Down(String),
     /// It has no floating address.
@@ -34,22 +34,25 @@ pub enum Hop {
     Answers(Ipv4Addr),
 }
 
-impl std::fmt::Display for Hop {
+impl std::fmt::Display for Reachability {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Hop::Down(state) => write!(f, "it is {state}"),
-            Hop::NoAddress => write!(f, "it has no floating address"),
-            Hop::Shut => write!(f, "none of its security groups lets this machine in on TCP {PORT}"),
-            Hop::Silent(address) => write!(f, "{address} does not answer, as while it boots"),
-            Hop::Refused(address) => write!(f, "{address} is there, its SSH server is not"),
-            Hop::Mute(address) => write!(f, "{address}:22 takes connections and says nothing"),
-            Hop::Answers(address) => write!(f, "{address} answers"),
+            Reachability::Down(state) => write!(f, "it is {state}"),
+            Reachability::NoAddress => write!(f, "it has no floating address"),
+            Reachability::Shut => write!(f, "none of its security groups lets this machine in on TCP {PORT}"),
+            Reachability::Silent(address) => write!(f, "{address} does not answer, as while it boots"),
+            Reachability::Refused(address) => write!(f, "{address} is there, its SSH server is not"),
+            Reachability::Mute(address) => write!(f, "{address}:22 takes connections and says nothing"),
+            Reachability::Answers(address) => write!(f, "{address} answers"),
         }
     }
 }
 
 /// The floating address of the instance with this id, or why nobody can log in by one.
-pub fn address_of(session: &Session, server: &Id) -> std::result::Result<std::result::Result<Ipv4Addr, Hop>, ApiError> {
+pub fn address_of(
+    session: &Session,
+    server: &Id,
+) -> std::result::Result<std::result::Result<Ipv4Addr, Reachability>, ApiError> {
     for port in port::of_device(session, server)? {
         if let Some(found) = floating_ip::at(session, &port.entry.id)? {
             let address = found.floating_ip_address;
@@ -58,10 +61,10 @@ pub fn address_of(session: &Session, server: &Id) -> std::result::Result<std::re
                     Some(from) => security_group::let_in(session, &port.security_groups, PORT, from)?,
                     None => true,
                 };
-            return Ok(if open { Ok(address) } else { Err(Hop::Shut) });
+            return Ok(if open { Ok(address) } else { Err(Reachability::Shut) });
         }
     }
-    Ok(Err(Hop::NoAddress))
+    Ok(Err(Reachability::NoAddress))
 }
 
 /// The address with which this machine would go there; nothing is sent.
@@ -75,16 +78,16 @@ fn source_towards(address: Ipv4Addr) -> Option<Ipv4Addr> {
 }
 
 /// Tries once.
-pub fn look(address: Ipv4Addr) -> Hop {
+pub fn look(address: Ipv4Addr) -> Reachability {
     match TcpStream::connect_timeout(&SocketAddr::from((address, PORT)), TRY_LIMIT) {
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Hop::Refused(address),
-        Err(_) => Hop::Silent(address),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Reachability::Refused(address),
+        Err(_) => Reachability::Silent(address),
         Ok(mut stream) => {
             let mut greeting = [0_u8; 4];
             let _ = stream.set_read_timeout(Some(TRY_LIMIT));
             match stream.read_exact(&mut greeting) {
-                Ok(()) if &greeting == b"SSH-" => Hop::Answers(address),
-                _ => Hop::Mute(address),
+                Ok(()) if &greeting == b"SSH-" => Reachability::Answers(address),
+                _ => Reachability::Mute(address),
             }
         }
     }
@@ -94,11 +97,11 @@ pub fn look(address: Ipv4Addr) -> Hop {
 ///
 /// # Errors
 /// A stop on request.
-pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<Hop> {
-    let mut last = Hop::Silent(address);
+pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<Reachability> {
+    let mut last = Reachability::Silent(address);
     let waited = host.wait_while(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
         last = look(address);
-        Ok((!matches!(last, Hop::Answers(_))).then(|| last.to_string()))
+        Ok((!matches!(last, Reachability::Answers(_))).then(|| last.to_string()))
     });
     match waited {
         Ok(()) | Err(Error::TimedOut { .. }) => Ok(last),
@@ -107,9 +110,9 @@ pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Resu
 }
 
 /// The error of an instance to which the way ends there.
-pub fn ends_at(name: &str, hop: &Hop) -> Error {
+pub fn ends_at(name: &str, hop: &Reachability) -> Error {
     let next = match hop {
-        Hop::Shut => "resources.security_groups: a rule \"in tcp 22\"; or do not wait: --wait 0".to_owned(),
+        Reachability::Shut => "resources.security_groups: a rule \"in tcp 22\"; or do not wait: --wait 0".to_owned(),
         _ => format!("gpucloud-install instance console {name}; gpucloud-install network probe"),
     };
     let what = format!("instance {name} does not answer SSH: {hop}");
@@ -142,7 +145,7 @@ pub fn expected(
     Ok(match found.status.as_str() {
         "ACTIVE" => match address_of(session, &found.id)? {
             Ok(address) => Expected::At(found.id, address),
-            Err(Hop::Shut) if !opened => Expected::Never,
+            Err(Reachability::Shut) if !opened => Expected::Never,
             Err(_) => Expected::Later,
         },
         "SHUTOFF" | "PAUSED" | "SUSPENDED" | "SHELVED" | "SHELVED_OFFLOADED" | "RESCUE" => Expected::Never,

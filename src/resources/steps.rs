@@ -2,7 +2,7 @@
 
 use super::catalogue::{self, Source};
 use super::fetch::Download;
-use super::ssh::{Expected, Hop};
+use super::ssh::{Expected, Reachability};
 use super::{file, guest, keys, ssh};
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
@@ -33,7 +33,7 @@ use crate::plan::{Hold, Step, StepId};
 use std::collections::BTreeMap;
 
 /// What the steps are made from.
-pub struct Order<'a> {
+pub struct ResourceInput<'a> {
     /// The machine.
     pub host: &'a Host,
     /// The answers.
@@ -53,7 +53,7 @@ pub struct Order<'a> {
 }
 
 struct Maker<'a> {
-    order: &'a Order<'a>,
+    order: &'a ResourceInput<'a>,
     answers: &'a ResourceAnswers,
     admin: SharedSession,
     user: SharedSession,
@@ -63,7 +63,7 @@ struct Maker<'a> {
 ///
 /// # Errors
 /// An image's source that means nothing.
-pub fn steps(order: &Order) -> Result<Vec<Step>, Failure> {
+pub fn steps(order: &ResourceInput) -> Result<Vec<Step>, Failure> {
     let answers = &order.config.resources;
     if answers.is_empty() {
         return Ok(Vec::new());
@@ -298,7 +298,7 @@ impl Maker<'_> {
             let expected = again.ask(|session| ssh::expected(session, &instance_again, None, opened))?;
             let Expected::At(server, address) = expected else { return Ok(()) };
             match ssh::wait(host, &instance_again, address, ssh::LIMIT)? {
-                Hop::Answers(_) => files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None),
+                Reachability::Answers(_) => files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None),
                 hop => Err(ssh::ends_at(&instance_again, &hop)),
             }
         };

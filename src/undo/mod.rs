@@ -4,18 +4,18 @@
 mod paths;
 
 use crate::action::leaves::remove_packages;
-use crate::action::{Originals, Past, Undo, Undone};
+use crate::action::{History, Originals, Undo, Undone};
 use crate::cloud::wanted;
 use crate::engine::devstack::unstack;
 use crate::host::{Error, Host, Result, command::Command, nft, nspawn, sql, sysctl, systemd, users};
 use crate::network::{action as network, adopted};
 
 /// Takes it back. May be repeated after having been killed.
-pub fn run(undo: &Undo, host: &Host, past: &Past, originals: &Originals) -> Result<Undone> {
+pub fn run(undo: &Undo, host: &Host, history: &History, originals: &Originals) -> Result<Undone> {
     match undo {
         Undo::Nothing => Ok(Undone::Restored),
-        Undo::Path { path, original, made } => paths::restore(host, past, originals, path, original, made),
-        Undo::Edits { path } => paths::keep_edits(host, past, path),
+        Undo::Path { path, original, made } => paths::restore(host, history, originals, path, original, made),
+        Undo::Edits { path } => paths::keep_edits(host, history, path),
         Undo::Directory { path, original, made, shared } => {
             paths::restore_directory(host, path, original, made, *shared)
         }

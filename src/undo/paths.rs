@@ -2,12 +2,12 @@
 
 use crate::action::kept::keep_if_edited;
 use crate::action::originals::{Original, Originals};
-use crate::action::{Past, Undone};
+use crate::action::{History, Undone};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
 
-pub(super) fn keep_edits(host: &Host, past: &Past, path: &Path) -> Result<Undone> {
-    Ok(keep_if_edited(host, past, path)?.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
+pub(super) fn keep_edits(host: &Host, history: &History, path: &Path) -> Result<Undone> {
+    Ok(keep_if_edited(host, history, path)?.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
 }
 
 fn was_edited(path: &Path, kept: &Path) -> Undone {
@@ -16,13 +16,13 @@ fn was_edited(path: &Path, kept: &Path) -> Undone {
 
 pub(super) fn restore(
     host: &Host,
-    past: &Past,
+    history: &History,
     originals: &Originals,
     path: &Path,
     original: &Original,
     made: &[PathBuf],
 ) -> Result<Undone> {
-    let kept = keep_if_edited(host, past, path)?;
+    let kept = keep_if_edited(host, history, path)?;
     match original {
         Original::File { hash, mode, owner } => {
             let content = originals.get(hash)?;

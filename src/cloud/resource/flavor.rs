@@ -26,7 +26,7 @@ pub struct Flavor {
 
 /// A flavor that is there.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Found {
+pub struct ListedFlavor {
     /// Its id.
     pub id: Id,
     /// Its name.
@@ -48,17 +48,17 @@ pub struct Found {
 }
 
 /// All flavors.
-pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+pub fn all(session: &Session) -> Result<Vec<ListedFlavor>, ApiError> {
     list(session, "compute", "/flavors/detail", "flavors")
 }
 
 /// The flavor called `name`.
-pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn find(session: &Session, name: &str) -> Result<Option<ListedFlavor>, ApiError> {
     only(all(session)?.into_iter().filter(|flavor| flavor.name == name).collect(), Kind::Flavor, name)
 }
 
 impl Flavor {
-    fn difference(&self, found: &Found) -> Option<String> {
+    fn difference(&self, found: &ListedFlavor) -> Option<String> {
         let (have, want) =
             ((found.vcpus, found.memory_mib, found.disk_gib), (self.vcpus, self.memory_mib, self.disk_gib));
         if have != want {
@@ -99,7 +99,7 @@ impl Resource for Flavor {
         let description = self.marked.then_some(MARK);
         let body = json!({"name": self.name, "vcpus": self.vcpus, "ram": self.memory_mib, "disk": self.disk_gib,
             "description": description});
-        let made: Found = create(session, "compute", "/flavors", "flavor", body, || find(session, &self.name))?;
+        let made: ListedFlavor = create(session, "compute", "/flavors", "flavor", body, || find(session, &self.name))?;
         if !self.specs.is_empty() {
             let body = json!({"extra_specs": self.specs});
             session.post::<serde_json::Value>("compute", &format!("/flavors/{}/os-extra_specs", made.id), &body)?;
@@ -108,7 +108,7 @@ impl Resource for Flavor {
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedFlavor {
     fn id(&self) -> &Id {
         &self.id
     }
@@ -120,5 +120,5 @@ impl Listed for Found {
 
 /// Removes the flavor called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "compute", "flavors", find(session, name)?.filter(Found::is_ours).map(|found| found.id))
+    forget(session, "compute", "flavors", find(session, name)?.filter(ListedFlavor::is_ours).map(|found| found.id))
 }

@@ -18,7 +18,7 @@ pub struct FloatingIp {
 
 /// A floating address that is there.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Found {
+pub struct ListedFloatingIp {
     /// Its id.
     pub id: Id,
     /// The port that it leads to.
@@ -32,13 +32,13 @@ pub struct Found {
 }
 
 /// The floating address that leads to a port.
-pub fn at(session: &Session, port: &Id) -> Result<Option<Found>, ApiError> {
-    let all: Vec<Found> = list(session, "network", "/floatingips", "floatingips")?;
+pub fn at(session: &Session, port: &Id) -> Result<Option<ListedFloatingIp>, ApiError> {
+    let all: Vec<ListedFloatingIp> = list(session, "network", "/floatingips", "floatingips")?;
     Ok(all.into_iter().find(|found| found.port_id.as_ref() == Some(port)))
 }
 
 /// Takes a free address of `external` for a port.
-pub fn allocate(session: &Session, external: &str, port: &Id, marked: bool) -> Result<Found, ApiError> {
+pub fn allocate(session: &Session, external: &str, port: &Id, marked: bool) -> Result<ListedFloatingIp, ApiError> {
     let network = needed(network::find_external(session, external)?, Kind::Network, external)?.id;
     let body = json!({"floating_network_id": network, "port_id": port,
         "description": if marked { MARK } else { "" }});
@@ -69,7 +69,7 @@ impl Resource for FloatingIp {
 }
 
 /// Gives an address back.
-pub fn give_back(session: &Session, found: &Found) -> Result<(), ApiError> {
+pub fn give_back(session: &Session, found: &ListedFloatingIp) -> Result<(), ApiError> {
     session.delete("network", &format!("/floatingips/{}", found.id))
 }
 

@@ -60,7 +60,7 @@ pub struct Image {
 
 /// An image that is there.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Found {
+pub struct ListedImage {
     /// Its id.
     pub id: Id,
     /// Its name.
@@ -82,7 +82,7 @@ pub struct Found {
     pub image_type: Option<String>,
 }
 
-impl Found {
+impl ListedImage {
     /// Whether an instance can be made of it: kernels and initial file systems are parts of others.
     pub fn boots(&self) -> bool {
         self.status == "active" && !matches!(self.disk_format.as_deref(), Some("aki" | "ari"))
@@ -94,18 +94,18 @@ impl Found {
 }
 
 /// All images.
-pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+pub fn all(session: &Session) -> Result<Vec<ListedImage>, ApiError> {
     list(session, "image", "/images?limit=1000", "images")
 }
 
 /// The image called `name`.
-pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn find(session: &Session, name: &str) -> Result<Option<ListedImage>, ApiError> {
     find_where(session, name, "")
 }
 
 /// The one for everybody: an administrator is shown every project's own too.
-pub fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
-    let all: Vec<Found> = list(session, "image", "/images?visibility=public&limit=1000", "images")?;
+pub fn find_public(session: &Session, name: &str) -> Result<Option<ListedImage>, ApiError> {
+    let all: Vec<ListedImage> = list(session, "image", "/images?visibility=public&limit=1000", "images")?;
     let found = all.into_iter().filter(|found| found.name.as_deref() == Some(name)).collect();
     match only(found, Kind::Image, name)? {
         // Of very many Glance lists the newest only.
@@ -114,7 +114,7 @@ pub fn find_public(session: &Session, name: &str) -> Result<Option<Found>, ApiEr
     }
 }
 
-fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<Found>, ApiError> {
+fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<ListedImage>, ApiError> {
     let path = format!("/images?name={}{condition}", encode(name));
     only(list(session, "image", &path, "images")?, Kind::Image, name)
 }
@@ -150,7 +150,8 @@ impl Resource for Image {
             None => format_of(&mut file).map_err(|e| ApiError::file(&e))?,
         };
         let body = self.body(session, format)?;
-        let made: Found = made_once(|| session.post("image", "/images", &body), || find_public(session, &self.name))?;
+        let made: ListedImage =
+            made_once(|| session.post("image", "/images", &body), || find_public(session, &self.name))?;
         let filled = self.fill(session, host, file, &made.id);
         if filled.is_err() {
             session.delete("image", &format!("/images/{}", made.id))?;
@@ -185,7 +186,7 @@ impl Image {
             host.progress(sent.div_ceil(MIB), size.div_ceil(MIB), &format!("MiB of {} sent", self.name));
             host.go_on().is_ok()
         })?;
-        let found: Found = session.get("image", &format!("/images/{id}"))?;
+        let found: ListedImage = session.get("image", &format!("/images/{id}"))?;
         match found.size {
             Some(arrived) if arrived == size && found.status == "active" => Ok(()),
             arrived => Err(ApiError::unexpected(
@@ -220,7 +221,7 @@ pub fn format_of(file: &mut std::fs::File) -> std::io::Result<Format> {
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedImage {
     fn id(&self) -> &Id {
         &self.id
     }
@@ -236,7 +237,7 @@ impl Listed for Found {
 
 /// Removes the image called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    forget(session, "image", "images", find_public(session, name)?.filter(Found::is_ours).map(|found| found.id))
+    forget(session, "image", "images", find_public(session, name)?.filter(ListedImage::is_ours).map(|found| found.id))
 }
 
 #[cfg(test)]

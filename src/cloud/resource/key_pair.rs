@@ -28,7 +28,7 @@ impl KeyPair {
 
 /// A key pair that is there.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Found {
+pub struct ListedKeyPair {
     /// Its name.
     pub name: String,
     /// "ssh-ed25519 AAAA...".
@@ -38,16 +38,16 @@ pub struct Found {
 }
 
 /// All key pairs of the user.
-pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+pub fn all(session: &Session) -> Result<Vec<ListedKeyPair>, ApiError> {
     #[derive(Deserialize)]
     struct Wrapped {
-        keypair: Found,
+        keypair: ListedKeyPair,
     }
     let all: Vec<Wrapped> = list(session, "compute", "/os-keypairs", "keypairs")?;
     Ok(all.into_iter().map(|wrapped| wrapped.keypair).collect())
 }
 
-fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+fn find(session: &Session, name: &str) -> Result<Option<ListedKeyPair>, ApiError> {
     Ok(all(session)?.into_iter().find(|key| key.name == name))
 }
 

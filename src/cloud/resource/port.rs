@@ -22,7 +22,7 @@ pub struct Port {
 
 /// A port that is there.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Found {
+pub struct ListedPort {
     /// Id, name, mark.
     #[serde(flatten)]
     pub entry: Entry,
@@ -46,7 +46,7 @@ pub struct FixedIp {
     pub ip_address: std::net::IpAddr,
 }
 
-impl Found {
+impl ListedPort {
     /// Its address.
     pub fn address(&self) -> Option<Ipv4Addr> {
         self.fixed_ips.iter().find_map(|fixed| match fixed.ip_address {
@@ -56,13 +56,13 @@ impl Found {
     }
 }
 
-impl AsRef<Entry> for Found {
+impl AsRef<Entry> for ListedPort {
     fn as_ref(&self) -> &Entry {
         &self.entry
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedPort {
     fn id(&self) -> &Id {
         &self.entry.id
     }
@@ -77,13 +77,13 @@ impl Listed for Found {
 }
 
 /// The port called `name`.
-pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn find(session: &Session, name: &str) -> Result<Option<ListedPort>, ApiError> {
     named(session, "ports", Kind::Port, name)
 }
 
 /// Ports of the instance with this id.
-pub fn of_device(session: &Session, server: &Id) -> Result<Vec<Found>, ApiError> {
-    let all: Vec<Found> = super::list(session, "network", "/ports", "ports")?;
+pub fn of_device(session: &Session, server: &Id) -> Result<Vec<ListedPort>, ApiError> {
+    let all: Vec<ListedPort> = super::list(session, "network", "/ports", "ports")?;
     Ok(all.into_iter().filter(|port| port.device_id == server.as_str()).collect())
 }
 
@@ -117,7 +117,7 @@ impl Resource for Port {
 
 /// Removes the port called `name`, if it is ours and no instance has it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)?.filter(Found::is_ours) {
+    match find(session, name)?.filter(ListedPort::is_ours) {
         Some(found) if found.is_in_use() => Ok(Removed::Kept(format!("port {name}: an instance has it"))),
         Some(found) => {
             session.delete("network", &format!("/ports/{}", found.entry.id))?;

@@ -18,7 +18,7 @@ pub struct Router {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct ListedRouter {
     #[serde(flatten)]
     entry: Entry,
     external_gateway_info: Option<Gateway>,
@@ -40,13 +40,13 @@ struct FixedIp {
     subnet_id: Id,
 }
 
-impl AsRef<Entry> for Found {
+impl AsRef<Entry> for ListedRouter {
     fn as_ref(&self) -> &Entry {
         &self.entry
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedRouter {
     fn id(&self) -> &Id {
         &self.entry.id
     }
@@ -56,7 +56,7 @@ impl Listed for Found {
     }
 }
 
-fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+fn find(session: &Session, name: &str) -> Result<Option<ListedRouter>, ApiError> {
     named(session, "routers", Kind::Router, name)
 }
 
@@ -67,7 +67,7 @@ fn interfaces(session: &Session, router: &Id) -> Result<Vec<Interface>, ApiError
 
 impl Router {
     /// Networks that it does not connect yet; those of others are left alone.
-    fn unconnected(&self, session: &Session, found: &Found) -> Result<Vec<&str>, ApiError> {
+    fn unconnected(&self, session: &Session, found: &ListedRouter) -> Result<Vec<&str>, ApiError> {
         if !found.entry.is_ours() {
             return Ok(Vec::new());
         }

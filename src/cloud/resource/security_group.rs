@@ -19,7 +19,7 @@ pub struct SecurityGroup {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct ListedSecurityGroup {
     #[serde(flatten)]
     entry: Entry,
     security_group_rules: Vec<FoundRule>,
@@ -36,13 +36,13 @@ struct FoundRule {
     remote_group_id: Option<Id>,
 }
 
-impl AsRef<Entry> for Found {
+impl AsRef<Entry> for ListedSecurityGroup {
     fn as_ref(&self) -> &Entry {
         &self.entry
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedSecurityGroup {
     fn id(&self) -> &Id {
         &self.entry.id
     }
@@ -52,7 +52,7 @@ impl Listed for Found {
     }
 }
 
-fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+fn find(session: &Session, name: &str) -> Result<Option<ListedSecurityGroup>, ApiError> {
     named(session, "security_groups", Kind::SecurityGroup, name)
 }
 
@@ -63,7 +63,7 @@ pub fn id_of(session: &Session, name: &str) -> Result<Id, ApiError> {
 
 /// Whether one of these groups lets `from` in on a TCP port. (A rule for members of a group does not.)
 pub fn let_in(session: &Session, groups: &[Id], port: u16, from: Ipv4Addr) -> Result<bool, ApiError> {
-    let all: Vec<Found> = super::list(session, "network", "/security-groups", "security_groups")?;
+    let all: Vec<ListedSecurityGroup> = super::list(session, "network", "/security-groups", "security_groups")?;
     let of_these = all.iter().filter(|found| groups.contains(&found.entry.id));
     Ok(of_these.flat_map(|found| &found.security_group_rules).any(|rule| rule.lets_in(port, from)))
 }
@@ -119,7 +119,7 @@ fn body(group: &Id, rule: &Rule) -> Value {
 
 impl SecurityGroup {
     /// Rules that it does not have, each once.
-    fn missing(&self, found: &Found) -> Vec<&Rule> {
+    fn missing(&self, found: &ListedSecurityGroup) -> Vec<&Rule> {
         let mut missing: Vec<&Rule> = Vec::new();
         for rule in &self.rules {
             if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.is(rule)) {

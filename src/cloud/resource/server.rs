@@ -47,7 +47,7 @@ pub enum Place {
 
 /// An instance that is there.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Found {
+pub struct ListedServer {
     /// Its id.
     pub id: Id,
     /// Its name.
@@ -100,7 +100,7 @@ pub struct Address {
     pub kind: String,
 }
 
-impl Found {
+impl ListedServer {
     /// Its address of this kind: "fixed" or "floating".
     pub fn address(&self, kind: &str) -> Option<Ipv4Addr> {
         self.addresses.values().flatten().find_map(|address| match address.addr {
@@ -125,7 +125,7 @@ impl Found {
     }
 }
 
-impl Listed for Found {
+impl Listed for ListedServer {
     fn id(&self) -> &Id {
         &self.id
     }
@@ -140,31 +140,31 @@ impl Listed for Found {
 }
 
 /// All instances of the project.
-pub fn all(session: &Session) -> Result<Vec<Found>, ApiError> {
+pub fn all(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
     list(session, "compute", "/servers/detail", "servers")
 }
 
 /// The instance called `name`.
-pub fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn find(session: &Session, name: &str) -> Result<Option<ListedServer>, ApiError> {
     // Nova takes the name for a regular expression; what it finds is compared again.
     let path = format!("/servers/detail?name={}", encode(name));
     called(list(session, "compute", &path, "servers")?, name)
 }
 
 /// The same, found among all: a look at many asks once. Of very many Nova lists the newest only.
-pub fn look_up(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+pub fn look_up(session: &Session, name: &str) -> Result<Option<ListedServer>, ApiError> {
     match called(all(session)?, name)? {
         None => find(session, name),
         found => Ok(found),
     }
 }
 
-fn called(found: Vec<Found>, name: &str) -> Result<Option<Found>, ApiError> {
+fn called(found: Vec<ListedServer>, name: &str) -> Result<Option<ListedServer>, ApiError> {
     only(found.into_iter().filter(|server| server.name == name).collect(), Kind::Server, name)
 }
 
 /// The instance called `name`; an error where there is none.
-pub fn get(session: &Session, name: &str) -> Result<Found, ApiError> {
+pub fn get(session: &Session, name: &str) -> Result<ListedServer, ApiError> {
     needed(find(session, name)?, Kind::Server, name)
 }
 
@@ -279,7 +279,7 @@ pub fn console_url(session: &Session, id: &Id) -> Result<String, ApiError> {
 
 /// Removes the instance called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    if let Some(found) = find(session, name)?.filter(Found::is_ours) {
+    if let Some(found) = find(session, name)?.filter(ListedServer::is_ours) {
         delete(session, &found.id)?;
     }
     Ok(Removed::Gone)

@@ -20,14 +20,14 @@ pub struct Volume {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct ListedVolume {
     id: Id,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     status: String,
 }
 
-impl Listed for Found {
+impl Listed for ListedVolume {
     fn id(&self) -> &Id {
         &self.id
     }
@@ -46,7 +46,7 @@ pub fn is_offered(session: &Session) -> bool {
     session.offers(SERVICE)
 }
 
-fn find(session: &Session, name: &str) -> Result<Option<Found>, ApiError> {
+fn find(session: &Session, name: &str) -> Result<Option<ListedVolume>, ApiError> {
     let path = format!("/volumes/detail?name={}", encode(name));
     only(list(session, SERVICE, &path, "volumes")?, Kind::Volume, name)
 }
@@ -93,7 +93,7 @@ pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     if !is_offered(session) {
         return Ok(Removed::Gone);
     }
-    let Some(found) = find(session, name)?.filter(Found::is_ours) else {
+    let Some(found) = find(session, name)?.filter(ListedVolume::is_ours) else {
         return Ok(Removed::Gone);
     };
     if found.is_in_use() {

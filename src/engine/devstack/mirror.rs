@@ -18,7 +18,7 @@ const LOCK: &str = "commits.toml";
 
 /// What is to be mirrored.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct MirrorRequest {
     /// The folder.
     pub folder: PathBuf,
     /// From where.
@@ -33,7 +33,7 @@ pub struct Order {
 ///
 /// # Errors
 /// Only our own mistake: pins that do not parse.
-pub fn steps(order: &Order) -> std::result::Result<Vec<Step>, Failure> {
+pub fn steps(order: &MirrorRequest) -> std::result::Result<Vec<Step>, Failure> {
     let pins = repositories::pins(order.branch.as_str())?;
     let names = repositories::all(true, &order.services);
     let bares: Vec<(String, Bare)> = names.iter().map(|name| bare(order, name, &pins)).collect();
@@ -51,7 +51,7 @@ fn step_name(repository: &str) -> String {
     format!("mirror-{}", repository.replace('/', "-"))
 }
 
-fn bare(order: &Order, name: &str, pins: &BTreeMap<String, String>) -> (String, Bare) {
+fn bare(order: &MirrorRequest, name: &str, pins: &BTreeMap<String, String>) -> (String, Bare) {
     let repository = format!("openstack/{name}");
     let bare = Bare {
         url: format!("{}/{repository}.git", order.base),
@@ -73,7 +73,7 @@ fn task(name: &str, bare: Bare) -> Task {
 }
 
 /// Commits of other branches stay in it.
-fn lock(order: &Order, bares: Vec<(String, Bare)>) -> Task {
+fn lock(order: &MirrorRequest, bares: Vec<(String, Bare)>) -> Task {
     let (path, branch) = (order.folder.join(LOCK), order.branch.to_string());
     let again = (path.clone(), branch.clone(), bares.clone());
     let text = |host: &Host, path: &Path, branch: &str, bares: &[(String, Bare)]| -> Result<Option<String>> {

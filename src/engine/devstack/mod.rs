@@ -28,7 +28,7 @@ use super::native::virt_type;
 use super::probe::Prober;
 use super::service::{Service, by_unit};
 use super::settings::{Conf, Setting, keys_of};
-use super::{Engine, Entrance, Holdings, Order, base, holdings};
+use super::{Engine, EngineInput, Entrance, Holdings, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
@@ -101,7 +101,7 @@ impl Engine for Devstack {
         &["admin", "database", "rabbit", "service", "swift_hash"]
     }
 
-    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure> {
+    fn steps(&self, order: &EngineInput) -> Result<Vec<Step>, Failure> {
         let recipe = Recipe::new(order)?;
         let mut steps = vec![base::prepare(order)?];
         steps.extend(prepare::steps(&recipe)?);
@@ -115,7 +115,7 @@ impl Engine for Devstack {
         Ok(steps)
     }
 
-    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure> {
+    fn finish(&self, order: &EngineInput, behind: &[&str]) -> Result<Step, Failure> {
         let recipe = Recipe::new(order)?;
         let behind = [&["units"], behind].concat();
         base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &behind, None)
@@ -144,7 +144,7 @@ impl Engine for Devstack {
         Some(Login::admin(url, config.cloud.region.as_str(), password))
     }
 
-    fn prober(&self, order: &Order) -> Prober {
+    fn prober(&self, order: &EngineInput) -> Prober {
         Prober::of(order).with_queue(QUEUE_USER, order.secrets.get("rabbit").cloned())
     }
 
@@ -176,7 +176,7 @@ fn drop_in(service: &Service) -> PathBuf {
 }
 
 impl<'a> Recipe<'a> {
-    fn new(order: &Order<'a>) -> Result<Self, Failure> {
+    fn new(order: &EngineInput<'a>) -> Result<Self, Failure> {
         let config = order.config;
         Ok(Self {
             config,
@@ -208,7 +208,7 @@ impl<'a> Recipe<'a> {
         self.templates.render(name, &values)
     }
 
-    fn stack(&self, order: &Order) -> Result<Step, Failure> {
+    fn stack(&self, order: &EngineInput) -> Result<Step, Failure> {
         let mut after: Vec<String> = repositories::names(self).into_iter().map(repositories::step_name).collect();
         after.extend([prepare::LAST, "originals", "order", "account"].map(str::to_owned));
         after.extend((self.datapath() == Datapath::Netdev).then(|| "switch".to_owned()));

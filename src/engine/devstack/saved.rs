@@ -1,7 +1,7 @@
 //! Files that another program edits, in two parts around it: what was there before, and how it left them. `uninstall` puts
 //! the former back, and keeps what somebody has edited since.
 
-use crate::action::{Action, ActionId, Applied, Checked, Originals, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, files};
 use std::path::PathBuf;
 
@@ -23,8 +23,8 @@ impl Action for Saved {
         format!("Remember {}, which {} changes", self.path.display(), self.by)
     }
 
-    fn check(&self, _host: &Host, past: &Past) -> Result<Checked> {
-        Ok(Checked::done_if(past.undo.is_some(), format!("remember, because {} changes it", self.by)))
+    fn check(&self, _host: &Host, history: &History) -> Result<Checked> {
+        Ok(Checked::done_if(history.undo.is_some(), format!("remember, because {} changes it", self.by)))
     }
 
     fn prepare(&self, host: &Host, originals: &Originals) -> Result<Undo> {
@@ -35,7 +35,7 @@ impl Action for Saved {
         })
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         Ok(Applied::Done)
     }
 }
@@ -61,8 +61,8 @@ impl Action for LeftBehind {
         format!("Remember how {} was left", self.path.display())
     }
 
-    fn check(&self, _host: &Host, past: &Past) -> Result<Checked> {
-        Ok(Checked::done_if(past.undo.is_some(), "so that later edits can be told from it"))
+    fn check(&self, _host: &Host, history: &History) -> Result<Checked> {
+        Ok(Checked::done_if(history.undo.is_some(), "so that later edits can be told from it"))
     }
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
@@ -73,7 +73,7 @@ impl Action for LeftBehind {
         Ok(files::read(host, &self.path)?.map(|content| files::hash(&content)))
     }
 
-    fn apply(&self, _host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         Ok(Applied::Done)
     }
 }

@@ -5,7 +5,7 @@ use super::{DATABASES, LOG, OUTPUT, SUMMARY, failures, leaves, progress};
 use crate::action::undo::Leaves;
 use crate::action::undo::Stacked;
 use crate::action::undo::Undo;
-use crate::action::{self, Action, ActionId, Applied, Checked, Originals, Past, WhenOrphaned};
+use crate::action::{self, Action, ActionId, Applied, Checked, History, Originals, WhenOrphaned};
 use crate::engine::devstack::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, UNIT};
 use crate::engine::{Holdings, holdings};
 use crate::finding::Finding;
@@ -206,7 +206,7 @@ impl Action for StackRun {
         true
     }
 
-    fn check(&self, host: &Host, _past: &Past) -> Result<Checked> {
+    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
         if is_running(host)? {
             return Ok(Checked::needed("go on watching stack.sh, which runs"));
         }
@@ -235,7 +235,7 @@ impl Action for StackRun {
         Ok(Undo::Devstack(Stacked { range: self.range, leaves }))
     }
 
-    fn apply(&self, host: &Host, _past: &Past) -> Result<Applied> {
+    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let begins = !is_running(host)? && !is_complete(host)?;
         if begins && holdings::of_databases(host, &[], DATABASES) != Holdings::Nothing {
             leaves::save_away(host)?;

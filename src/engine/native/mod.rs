@@ -28,7 +28,7 @@ mod switch;
 use super::probe::Prober;
 use super::service::Service;
 use super::settings::Setting;
-use super::{Engine, Entrance, Holdings, Order, base, holdings};
+use super::{Engine, EngineInput, Entrance, Holdings, base, holdings};
 use crate::action::Action;
 use crate::action::file::File;
 use crate::action::unit::{Enabled, Started};
@@ -98,7 +98,7 @@ impl Engine for Native {
         SECRETS
     }
 
-    fn steps(&self, order: &Order) -> Result<Vec<Step>, Failure> {
+    fn steps(&self, order: &EngineInput) -> Result<Vec<Step>, Failure> {
         let recipe = Recipe::new(order)?;
         let mut steps = prepare::steps(order, &recipe)?;
         steps.extend(packages::steps(&recipe));
@@ -112,7 +112,7 @@ impl Engine for Native {
         Ok(steps)
     }
 
-    fn finish(&self, order: &Order, behind: &[&str]) -> Result<Step, Failure> {
+    fn finish(&self, order: &EngineInput, behind: &[&str]) -> Result<Step, Failure> {
         let recipe = Recipe::new(order)?;
         let last: &[&str] = match order.config.cloud.dashboard {
             true => &["start-compute", "discover-hosts", "start-dashboard", "byte-code"],
@@ -144,7 +144,7 @@ impl Engine for Native {
         Some(Login::admin(format!("http://{}:5000/v3", config.host.address), config.cloud.region.as_str(), password))
     }
 
-    fn prober(&self, order: &Order) -> Prober {
+    fn prober(&self, order: &EngineInput) -> Prober {
         Prober::of(order).with_queue(foundation::QUEUE_USER, order.secrets.get("rabbit").cloned())
     }
 
@@ -192,7 +192,7 @@ pub fn virt_type(config: &Config, facts: &Facts) -> &'static str {
 }
 
 impl<'a> Recipe<'a> {
-    fn new(order: &Order<'a>) -> Result<Self, Failure> {
+    fn new(order: &EngineInput<'a>) -> Result<Self, Failure> {
         let config = order.config;
         let session = order.admin.cloned().ok_or_else(|| Failure::bug("there is no secret called admin"))?;
         Ok(Self {

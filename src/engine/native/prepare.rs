@@ -6,7 +6,7 @@ use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::content::Content;
-use crate::engine::Order;
+use crate::engine::EngineInput;
 use crate::engine::base::{self, ADMIN_GROUP};
 use crate::engine::settings::{Conf, file_of, keys_of};
 use crate::failure::Failure;
@@ -58,7 +58,7 @@ const SECRET_FILES: &[&str] = &[
     "/etc/neutron/ovn_agent.ini",
 ];
 
-pub(super) fn steps(order: &Order, recipe: &Recipe) -> Result<Vec<Step>, Failure> {
+pub(super) fn steps(order: &EngineInput, recipe: &Recipe) -> Result<Vec<Step>, Failure> {
     let step = base::prepare(order)?;
     let step = step
         .with(SystemUser { name: ACCOUNT.into(), home: "/var/lib/gpucloud".into(), shell: NO_LOGIN })

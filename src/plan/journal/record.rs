@@ -3,7 +3,7 @@
 //! A change of the format, a new variant of [`Undo`] included, is a new [`SCHEMA`], a frozen function in [`migrate`]
 //! where older lines mean something else, and a sample in `tests/fixtures/journal/`.
 
-use crate::action::{ActionId, Lifetime, Past, Undo, WhenOrphaned};
+use crate::action::{ActionId, History, Lifetime, Undo, WhenOrphaned};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ pub enum Record {
 
 /// How far an action is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ActionState {
     /// Begun; perhaps done.
     Intended,
     /// Done.
@@ -95,19 +95,19 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Undo record and fingerprints.
-    pub past: Past,
+    pub history: History,
     /// Who takes it back.
     pub lifetime: Lifetime,
     /// What if it is no longer wanted.
     pub when_orphaned: WhenOrphaned,
     /// How far it is.
-    pub state: State,
+    pub state: ActionState,
 }
 
 impl Entry {
     /// What taking it back means.
     pub fn describe_undo(&self) -> String {
-        self.past.undo.as_ref().map_or_else(String::new, Undo::describe)
+        self.history.undo.as_ref().map_or_else(String::new, Undo::describe)
     }
 }
 

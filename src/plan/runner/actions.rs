@@ -1,11 +1,11 @@
 //! The actions of one step: looked at, noted ahead of their change, done, looked at again.
 
 use super::{Execution, StepEnd, locked};
-use crate::action::{Action, ActionId, Applied, Checked, Lifetime, Past, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, History, Lifetime, Undo};
 use crate::failure::Failure;
 use crate::host::{self, Host, Observer, boot_id};
 use crate::plan::event::{Event, Sink};
-use crate::plan::journal::{Entry, Record, State};
+use crate::plan::journal::{ActionState, Entry, Record};
 use crate::plan::{PlannedStep, StepId};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -75,8 +75,8 @@ impl Execution<'_> {
 
     fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
         let id = action.id();
-        let past = locked(&self.journal).past(&id);
-        match patient_check(host, action, &past)? {
+        let history = locked(&self.journal).history(&id);
+        match patient_check(host, action, &history)? {
             Checked::Done => self.note_finished(host, action).map(|()| false),
             Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
             Checked::Later(why) => Err(StepEnd::Failed(Failure::new(
@@ -92,7 +92,7 @@ impl Execution<'_> {
 
     /// A run that was killed between the end of a change and its note did it all the same.
     fn note_finished(&self, host: &Host, action: &dyn Action) -> Result<(), StepEnd> {
-        let begun = |entry: &Entry| matches!(entry.state, State::Intended | State::Failed(_));
+        let begun = |entry: &Entry| matches!(entry.state, ActionState::Intended | ActionState::Failed(_));
         let unnoted = locked(&self.journal).entry(&action.id()).is_some_and(begun);
         if unnoted { self.note_done(host, action) } else { Ok(()) }
     }
@@ -106,10 +106,10 @@ impl Execution<'_> {
     fn refuse_second_boot(&self, host: &Host, id: &ActionId) -> Result<(), StepEnd> {
         let state = locked(&self.journal).entry(id).map(|entry| entry.state.clone());
         match state {
-            Some(State::AwaitsBoot(boot)) if boot == boot_id(host) => {
+            Some(ActionState::AwaitsBoot(boot)) if boot == boot_id(host) => {
                 Err(StepEnd::Reboot(format!("{id} takes effect with the next boot")))
             }
-            Some(State::AwaitsBoot(_)) => Err(StepEnd::Failed(Failure::new(
+            Some(ActionState::AwaitsBoot(_)) => Err(StepEnd::Failed(Failure::new(
                 format!("{id} still has no effect after the reboot"),
                 "",
                 "gpucloud-install doctor looks for the cause; it is not tried with a second reboot",
@@ -123,11 +123,11 @@ impl Execution<'_> {
         if action.lifetime() == Lifetime::Runtime {
             return Ok(None);
         }
-        let (past, originals) = {
+        let (history, originals) = {
             let journal = locked(&self.journal);
-            (journal.past(&id), journal.originals())
+            (journal.history(&id), journal.originals())
         };
-        let undo: Undo = match &past.undo {
+        let undo: Undo = match &history.undo {
             Some(earlier) => action.prepare_again(host, earlier)?,
             None => action.prepare(host, &originals)?,
         };
@@ -138,8 +138,8 @@ impl Execution<'_> {
     /// Returns whether something was changed.
     fn do_one(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
         let id = action.id();
-        let past = locked(&self.journal).past(&id);
-        let applied = action.apply(host, &past).map_err(|e| self.note_failure(action, e))?;
+        let history = locked(&self.journal).history(&id);
+        let applied = action.apply(host, &history).map_err(|e| self.note_failure(action, e))?;
         match applied {
             Applied::Done => {}
             Applied::Warned(text) => host.warn(&text),
@@ -152,7 +152,7 @@ impl Execution<'_> {
                 return Err(StepEnd::Reboot(why));
             }
         }
-        see_effect(host, action, &past)?;
+        see_effect(host, action, &history)?;
         self.note_done(host, action).map(|()| true)
     }
 
@@ -175,12 +175,12 @@ impl Execution<'_> {
 
 /// Looks again behind a change. What cannot be seen yet is waited for: a service that was restarted may refuse for a
 /// moment. What still cannot be seen then is no effect.
-fn see_effect(host: &Host, action: &dyn Action, past: &Past) -> Result<(), StepEnd> {
+fn see_effect(host: &Host, action: &dyn Action, history: &History) -> Result<(), StepEnd> {
     let failed = |how: &str, evidence: String| {
         let what = format!("{} {how}", action.describe());
         Err(StepEnd::Failed(Failure::new(what, evidence, crate::failure::hint(""))))
     };
-    match patient_check(host, action, past)? {
+    match patient_check(host, action, history)? {
         Checked::Done => Ok(()),
         Checked::Needed(change) => {
             failed(&format!("had no effect: still to do: {}", change.summary), change.diff.unwrap_or_default())
@@ -192,11 +192,11 @@ fn see_effect(host: &Host, action: &dyn Action, past: &Past) -> Result<(), StepE
 
 /// What an action waits for is there once the steps before it are done, or shortly after: a service that was restarted
 /// may refuse for a moment.
-fn patient_check(host: &Host, action: &dyn Action, past: &Past) -> host::Result<Checked> {
+fn patient_check(host: &Host, action: &dyn Action, history: &History) -> host::Result<Checked> {
     let limit = if host.is_live() { LATER_LIMIT } else { Duration::ZERO };
     let started = Instant::now();
     loop {
-        let checked = action.check(host, past)?;
+        let checked = action.check(host, history)?;
         let Checked::Later(why) = &checked else { return Ok(checked) };
         if started.elapsed() >= limit {
             return Ok(checked);
