@@ -124,7 +124,7 @@ pub fn wrong_clock(lab: &str) -> Verdict {
 pub fn full_disk(lab: &str) -> Verdict {
     let notes = "/var/lib/gpucloud";
     inside(lab, &["mkdir", "-p", notes]).expect(0);
-    inside(lab, &["mount", "-t", "tmpfs", "-o", "size=48k,mode=0755", "tmpfs", notes]).expect(0);
+    inside(lab, &["mount", "-t", "tmpfs", "-o", "size=28k,mode=0755", "tmpfs", notes]).expect(0);
     let done = installer(lab, &["apply", "--yes"]).expect(4);
     assert!(done.err.contains("No space left on device") && done.err.contains("free space"), "{}", done.err);
     let journal = read(lab, "/var/lib/gpucloud/journal.jsonl");
