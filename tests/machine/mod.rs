@@ -200,11 +200,15 @@ pub fn alone() -> Flock<File> {
     })
 }
 
+/// All labs of this machine.
+pub fn labs() -> Vec<String> {
+    let labs = std::fs::read_dir("/var/lib/gpucloud-lab/labs").into_iter().flatten().flatten();
+    labs.map(|lab| lab.file_name().to_string_lossy().into_owned()).collect()
+}
+
 /// Labs that are not the suite's: they keep forwarding on.
 pub fn other_labs() -> Vec<String> {
-    let labs = std::fs::read_dir("/var/lib/gpucloud-lab/labs").into_iter().flatten().flatten();
-    let names = labs.map(|lab| lab.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.starts_with(PREFIX)).collect()
+    labs().into_iter().filter(|name| !name.starts_with(PREFIX)).collect()
 }
 
 /// Lines that do not speak of somebody else's lab, sorted.

@@ -4,7 +4,7 @@ use super::Verdict;
 use crate::groups::saved;
 use crate::machine::sampler::Sampler;
 use crate::machine::tree::difference;
-use crate::machine::{outside, secrets};
+use crate::machine::{self, PREFIX, ours, outside, secrets};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -17,6 +17,10 @@ const SHORT_PROGRAMS: usize = 20;
 
 /// Before the first group: from now on every command line is looked at, and what this machine is like is remembered.
 pub fn begin() {
+    // What a killed suite left would be taken for this one's.
+    for lab in machine::labs().iter().filter(|name| name.starts_with(PREFIX)) {
+        ours(&["lab", "down", lab, "--yes"]);
+    }
     SAMPLER.get_or_init(Sampler::start);
     OUTSIDE.get_or_init(outside);
 }
