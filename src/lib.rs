@@ -12,14 +12,15 @@
 //! network          how instances reach the world, and the world them
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
 //! installation     answers, facts and engine together: the plan
-//! plan, action     order, journal, runner, undo; the kinds of change
+//! plan, action     order, journal, runner, rollback; the kinds of change
+//! undo             runs undo records
 //! run              a run in its own unit, and terminals that watch it
 //! host             the hands, which alone change a machine
 //! cloud            the OpenStack API
 //! lab              throw-away hosts
 //! ui               everything that is printed
 //! failure, finding, complaint, ending   errors with the next command; what checks and probes say; how things end
-//! systems, template, content, ini   supported systems; files that land on a host
+//! paths, systems, template, content, ini   our names on a host; supported systems; files that land on a host
 //! ```
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]

@@ -1,6 +1,6 @@
 //! `uninstall`: takes back everything that the journal knows. It refuses where users have something in the cloud; what
 //! counts as that, each engine says ([`Engine::holdings`]).
-//! The order of what is taken back, and what goes while the cloud still answers, is in `plan/undo.rs`.
+//! The order of what is taken back, and what goes while the cloud still answers, is in `plan/rollback.rs`.
 
 use super::Invocation;
 use crate::action::Undo;

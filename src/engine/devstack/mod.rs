@@ -7,9 +7,11 @@
 //! stack         stack.sh: start, attach, progress, success
 //! progress      how far it is, from its summary (pure)
 //! mirror        bare repositories in a folder, for machines that reach no Git host
-//! settings      lines for the services' configuration, in local.conf and in a cloud that stands
+//! local_conf    lines for the services' configuration, in local.conf and in a cloud that stands
+//! saved         files that stack.sh edits: what was there before, and how it left them
+//! unstack       taking back what stack.sh made
 //! failures      why it failed, from its log (pure)
-//! leaves        what it leaves, for `action/unstack.rs`, which takes it back
+//! leaves        what it leaves, for `unstack.rs`, which takes it back
 //! ```
 
 mod failures;
