@@ -44,11 +44,16 @@ pub fn is_edited(host: &Host, history: &History, path: &Path) -> Result<bool> {
         // Never begun: what is there is the original, and is remembered as such.
         return Ok(false);
     }
+    let is_ours = |fingerprint: &String| history.fingerprints.contains(fingerprint);
+    // A link of ours is told by where it leads: what lies there is not ours to compare.
+    if status.link.as_ref().is_some_and(|link| is_ours(&files::hash(link.as_os_str().as_encoded_bytes()))) {
+        return Ok(false);
+    }
     let original = if let Some(Undo::Path { original, .. }) = &history.undo { Some(original) } else { None };
     if let (Some(now), Some(Original::Link { target })) = (&status.link, original) {
         return Ok(now != target);
     }
     let fingerprint = files::hash(&files::read(host, path)?.unwrap_or_default());
     let was_there = matches!(original, Some(Original::File { hash, .. }) if *hash == fingerprint);
-    Ok(!was_there && !history.fingerprints.contains(&fingerprint))
+    Ok(!was_there && !is_ours(&fingerprint))
 }

@@ -45,11 +45,43 @@ impl Action for Symlink {
         Ok(Applied::Done)
     }
 
+    /// Of where it leads, not of what lies there.
+    fn fingerprint(&self) -> Option<String> {
+        Some(files::hash(self.target.as_os_str().as_encoded_bytes()))
+    }
+
     fn changes(&self) -> Option<&Path> {
         Some(&self.path)
     }
 
     fn is_quick(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::kept::is_edited;
+    use crate::action::originals::Original;
+
+    /// What lies behind the link is another's; a link that leads elsewhere is an edit.
+    #[test]
+    fn a_link_of_ours_is_no_edit_and_another_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let path = Path::new("/etc/glance/paste.ini");
+        files::write(&host, Path::new("/etc/glance/theirs.ini"), b"content", 0o644, None).unwrap();
+        for (original, made) in
+            [(Original::Absent, "theirs.ini"), (Original::Link { target: "old".into() }, "theirs.ini")]
+        {
+            let link = Symlink::new(path, made);
+            let undo = Some(Undo::Path { path: path.to_owned(), original, made: Vec::new() });
+            let history = History { undo, fingerprints: vec![link.fingerprint().unwrap()] };
+            link.apply(&host, &history).unwrap();
+            assert!(!is_edited(&host, &history, path).unwrap());
+            files::make_link(&host, path, Path::new("/etc/glance/theirs.ini")).unwrap();
+            assert!(is_edited(&host, &history, path).unwrap());
+        }
     }
 }
