@@ -1,8 +1,8 @@
 //! An installation: answers, facts, secrets, engine and journal together. Every command that plans, looks or undoes
 //! begins here; [`Installation::load_applied`] gives `None` where no apply was ever complete.
 //!
-//! [`PARTS`] is the one place where the steps of the rooms meet: a room that changes the machine beside the engine gives
-//! its steps there, and what it needs in the services' configuration in [`Installation::new`].
+//! [`PARTS`] is the one place where the steps of the rooms meet: a room that changes the machine beside the engine
+//! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
 use crate::checks::{self, Asked, CloudPort, Seen, Subject};
@@ -56,9 +56,9 @@ pub struct Installation {
 /// A room's part of the plan.
 type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 
-/// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last step
-/// among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded leaves a
-/// complete cloud.
+/// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last
+/// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
+/// leaves a complete cloud.
 const PARTS: [Part; 4] =
     [Installation::cloud_steps, Installation::network_part, Installation::last_step, Installation::resource_steps];
 

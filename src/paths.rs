@@ -1,5 +1,5 @@
-//! Names of ours that more than one room knows: where our files lie on a host, and what is ours in its kernel. What only
-//! one room writes and reads stands in that room.
+//! Names of ours that more than one room knows: where our files lie on a host, and what is ours in its kernel. What
+//! only one room writes and reads stands in that room.
 
 /// The answers, where `--config` names no other file.
 pub const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";

@@ -36,8 +36,8 @@ pub fn free_name_for_kept(host: &Host, path: &Path, content: &[u8]) -> Result<Pa
     Ok(name)
 }
 
-/// Whether a file that we wrote was changed by somebody else since. Where it is not known how we left it, it was: better
-/// one copy too many than an edit that is lost.
+/// Whether a file that we wrote was changed by somebody else since. Where it is not known how we left it, it was:
+/// better one copy too many than an edit that is lost.
 pub fn is_edited(host: &Host, history: &History, path: &Path) -> Result<bool> {
     let Some(status) = files::status(host, path)?.filter(|status| !status.is_dir) else { return Ok(false) };
     if history.undo.is_none() {

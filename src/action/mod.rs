@@ -2,7 +2,8 @@
 //! to do it and what to remember to undo it; it never decides whether it is wanted.
 //!
 //! Here are the kinds that any room needs. One that only one room needs stands there: the network's in
-//! `network/action.rs`, the cloud's in `cloud/wanted.rs` and `cloud/catalog.rs`, DevStack's in `engine/devstack/`.
+//! `network/action.rs`, the cloud's in `cloud/resource_action.rs` and `cloud/keystone_action.rs`, DevStack's in
+//! `engine/devstack/`.
 //!
 //! A new kind is one new file and its `mod` line, a variant of [`Undo`] (`undo.rs`, run by `src/undo/`) if none fits, a
 //! hand in `host/` if the machine has to be touched in a new way, and nothing in `plan/`. One that takes effect with
@@ -14,9 +15,9 @@ pub mod directory;
 pub mod file;
 pub mod ini;
 pub mod kept;
-pub mod leaves;
 pub mod originals;
 pub mod packages;
+pub mod purge;
 pub mod symlink;
 pub mod sysctl;
 pub mod task;

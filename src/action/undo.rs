@@ -1,7 +1,7 @@
 //! Undo records: small values from which a change can be taken back without the action, the answers or the template
-//! that made it, so also by a newer release. Their format is the journal's, and is migrated with it. They are data: what
-//! runs them is `undo/`, above all rooms. A new variant is one here, its arm there, a new schema of the journal
-//! (`plan/journal.rs`) and its line in the frozen samples of `tests/fixtures/journal/`.
+//! that made it, so also by a newer release. Their format is the journal's, and is migrated with it. They are data:
+//! what runs them is `undo/`, above all rooms. A new variant is one here, its arm there, a new schema of the journal
+//! (`plan/journal/record.rs`) and its line in the frozen samples of `tests/fixtures/journal/`.
 
 use super::originals::Original;
 use crate::host::users::Owner;

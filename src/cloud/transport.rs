@@ -1,4 +1,5 @@
-//! Requests to the APIs and their answers, on `ureq`, blocking; microversions and limits of time in one place.
+//! Requests to the APIs and their answers, on `ureq`, blocking; microversions and limits of time (call, login, look,
+//! probe, upload) in one place.
 
 use super::error::{self, ApiError};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Exit statuses of the program. A new one is a variant of [`Ending`] and its number here, with its row in the README and
-//! its line in the help (`cli.rs`).
+//! Exit statuses of the program. A new one is a variant of [`Ending`] and its number here, with its row in the README
+//! and its line in the help (`cli.rs`).
 
 use crate::ending::Ending;
 

@@ -7,7 +7,7 @@ use crate::cloud::resource::{Kind, Resource, needed};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::require_root;
-use crate::resources::catalogue::{self, PUBLISHED, Source};
+use crate::resources::known_images::{self, PUBLISHED, Source};
 use crate::ui::text;
 use serde_json::json;
 
@@ -28,7 +28,7 @@ fn add(invocation: &Invocation, options: &ImageAdd) -> Result<Ending, Failure> {
         let what = format!("there is an image called {name} already{state}");
         return Err(Failure::new(what, "", format!("choose another name; or: gpucloud-install image delete {name}")));
     }
-    let source = catalogue::source(&name, options.from.as_deref().unwrap_or(&name))?;
+    let source = known_images::source(&name, options.from.as_deref().unwrap_or(&name))?;
     let Source::File { path: file, download, mut properties } = source else {
         let next = "declare it: images = [{ name = \"guest\", from = \"guest\" }], then: gpucloud-install apply";
         return Err(Failure::usage("the small guest is built by apply", next));

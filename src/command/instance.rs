@@ -1,6 +1,6 @@
-//! `instance`: launch, list, show, ssh, console, stop, start, resize, delete. Launching is in `resources/launch.rs`, the
-//! API in `cloud/resource/server.rs`; a new column is a field there, a cell and a key here, and a row in `docs/json.md`. A
-//! new verb is a variant in `cli/cloud.rs` and an arm here.
+//! `instance`: launch, list, show, ssh, console, stop, start, resize, delete. Launching is in `resources/launch.rs`,
+//! the API in `cloud/resource/server.rs`; a new column is a field there, a cell and a key here, and a row in
+//! `docs/json.md`. A new verb is a variant in `cli/cloud.rs` and an arm here.
 
 use super::{Invocation, network};
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
@@ -11,7 +11,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::resources::ssh::{self, Reachability};
-use crate::resources::{catalogue, keys, launch};
+use crate::resources::{keys, known_images, launch};
 use crate::ui::text;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -126,7 +126,7 @@ fn log_in(invocation: &Invocation, options: &Ssh) -> Result<Ending, Failure> {
     let user = match &options.user {
         Some(user) => user.clone(),
         None => {
-            cloud.ask(|cloud| image_name(cloud, &found))?.map_or("root", |name| catalogue::user_of(&name)).to_owned()
+            cloud.ask(|cloud| image_name(cloud, &found))?.map_or("root", |name| known_images::user_of(&name)).to_owned()
         }
     };
     let mut client = Command::new("ssh")

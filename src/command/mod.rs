@@ -4,12 +4,12 @@
 //! [`exit`]; what it prints goes through `ui/`.
 
 mod apply;
-mod bare;
 mod doctor;
 pub mod exit;
 mod flavor;
 mod image;
 mod init;
+mod install;
 mod instance;
 mod inventory;
 mod lab;
@@ -66,7 +66,7 @@ pub fn run(cli: Cli) -> u8 {
 
 fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str, Result<Ending, Failure>) {
     match command {
-        None => ("install", bare::run(invocation)),
+        None => ("install", install::run(invocation)),
         Some(Command::Init(options)) => ("init", init::run(invocation, &options)),
         Some(Command::Plan(options)) => ("plan", plan::run(invocation, &options)),
         Some(Command::Apply(options)) => ("apply", apply::run(invocation, &options)),

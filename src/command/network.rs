@@ -1,5 +1,5 @@
-//! `network`: what is, what should be, the difference; apply, revert, confirm; probe and report. The documents of `--json`
-//! are put together here, of values that the room has.
+//! `network`: what is, what should be, the difference; apply, revert, confirm; probe and report. The documents of
+//! `--json` are put together here, of values that the room has.
 
 use super::{Invocation, apply};
 use crate::action::file::File;

@@ -1,7 +1,8 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
 //! network: `network.rs`; of DevStack: `devstack.rs`; of what users work with: `resources.rs`), a value in each of
-//! `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers follow. Who reads it: templates, by values that
-//! an engine's `Recipe` gives them, and what a room gives both engines: `engine/settings.rs`.
+//! `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
+//! follow. Who reads it: templates, by values that an engine's `Recipe` gives them, and what a room gives both
+//! engines: `engine/settings.rs`.
 
 use super::{Config, EngineName};
 

@@ -1,5 +1,5 @@
-//! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at every
-//! service, the note of what was applied).
+//! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at
+//! every service, the note of what was applied).
 
 use super::EngineInput;
 use super::probe::{self, Prober, ROUND_LIMIT};

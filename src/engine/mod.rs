@@ -2,7 +2,8 @@
 //! same code for all of them, and asks only this trait.
 //!
 //! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], its name in
-//! `config/mod.rs` (`EngineName`), and where it has answers of its own a file like `config/devstack.rs`. Templates belong to their path on the host, not to an engine.
+//! `config/mod.rs` (`EngineName`), and where it has answers of its own a file like `config/devstack.rs`. Templates
+//! belong to their path on the host, not to an engine.
 
 pub mod base;
 pub mod devstack;
@@ -108,7 +109,8 @@ pub trait Engine: Send + Sync {
     /// Only our own mistakes: a template that does not render.
     fn steps(&self, order: &EngineInput) -> Result<Vec<Step>, Failure>;
 
-    /// The last step, behind which the cloud is complete and healthy; it waits for the steps `behind` of other rooms too.
+    /// The last step, behind which the cloud is complete and healthy; it waits for the steps `behind` of other rooms
+    /// too.
     ///
     /// # Errors
     /// The same.

@@ -1,5 +1,5 @@
-//! Open vSwitch as every engine needs it: its settings, the datapath that this kernel can have, and the external bridge.
-//! The bridge's address, forwarding and NAT belong to the network room.
+//! Open vSwitch as every engine needs it: its settings, the datapath that this kernel can have, and the external
+//! bridge. The bridge's address, forwarding and NAT belong to the network room.
 
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};

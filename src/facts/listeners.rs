@@ -26,8 +26,9 @@ pub struct Listener {
     pub unit: Option<String>,
 }
 
-/// Those on one of `ports`, as far as IPv4 is concerned. The kernel walks through the table of all connections for a list
-/// of sockets, and whose a socket is costs a look at every open file of every process: both only where a port is taken.
+/// Those on one of `ports`, as far as IPv4 is concerned. The kernel walks through the table of all connections for a
+/// list of sockets, and whose a socket is costs a look at every open file of every process: both only where a port is
+/// taken.
 pub fn on_ports(host: &Host, ports: &BTreeSet<u16>) -> Result<Vec<Listener>> {
     let ports: BTreeSet<u16> = ports.iter().copied().filter(|port| is_taken(*port)).collect();
     if ports.is_empty() {

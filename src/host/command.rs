@@ -1,8 +1,8 @@
 //! Programs: the only place that starts one.
 //!
 //! Arguments are passed as arguments, never through a shell. A secret goes in by environment or standard input, never
-//! as an argument. A program gets its own process group, so that a stop reaches its children too; on a host that must come
-//! [to its end](Host::to_its_end) it is let alone.
+//! as an argument. A program gets its own process group, so that a stop reaches its children too; on a host that must
+//! come [to its end](Host::to_its_end) it is let alone.
 
 use super::{Error, Host, Result, files};
 use std::collections::VecDeque;

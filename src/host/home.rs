@@ -1,5 +1,5 @@
-//! Files below the home of a user, by that user's own hands. Root does not work there: it would follow the links that the
-//! user made, and write where only root may. What the user may not write stays unwritten.
+//! Files below the home of a user, by that user's own hands. Root does not work there: it would follow the links that
+//! the user made, and write where only root may. What the user may not write stays unwritten.
 
 use super::command::Command;
 use super::files;

@@ -1,5 +1,5 @@
-//! iptables, beside which we live: what others made with it, and single rules of theirs taken out and put back. Ours are
-//! nftables ([`super::nft`]).
+//! iptables, beside which we live: what others made with it, and single rules of theirs taken out and put back. Ours
+//! are nftables ([`super::nft`]).
 
 use super::command::Command;
 use super::{Host, Result, files, nft};

@@ -7,8 +7,8 @@
 //! - No other table is written. An `accept` here cannot overrule another table's drop.
 //! - What is loaded is read back by `nft -j` ([`listing`]): nftnl 0.9 lists table names only.
 //!
-//! A new match or verdict is a variant here, with its arm in `kernel` (as netlink messages; `socket` sends them), `text` (as nft prints it) and
-//! `listing` (as `nft -j` lists it).
+//! A new match or verdict is a variant here, with its arm in `kernel` (as netlink messages; `socket` sends them),
+//! `text` (as nft prints it) and `listing` (as `nft -j` lists it).
 //!
 //! Everything acts on the network namespace of the calling thread.
 

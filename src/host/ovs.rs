@@ -1,4 +1,4 @@
-//! Open vSwitch, through `ovs-vsctl`.
+//! Open vSwitch, through `ovs-vsctl`: bridges with their datapath, ports, settings.
 
 use super::command::Command;
 use super::{Error, Host, Result, files};

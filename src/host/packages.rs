@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const STATUS: &str = "/var/lib/dpkg/status";
-/// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer). For the last one, which
-/// `apt-get update` takes, apt itself never waits.
+/// Locks that apt and dpkg hold while they work, the frontend lock first (apt 1.9.11 and newer). For the last one,
+/// which `apt-get update` takes, apt itself never waits.
 const LOCKS: [&str; 3] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", LISTS_LOCK];
 const LISTS_LOCK: &str = "/var/lib/apt/lists/lock";
 /// How long to wait for another program's lock: an unattended upgrade of a kernel takes minutes.
@@ -146,8 +146,8 @@ fn archive_option(archives: &Path) -> String {
     format!("Dir::Cache::archives={}", archives.display())
 }
 
-/// Packages that apt does not let go once they are installed (dpkg's fields Essential, Protected and Important), and what
-/// they depend on.
+/// Packages that apt does not let go once they are installed (dpkg's fields Essential, Protected and Important), and
+/// what they depend on.
 pub fn needed_by_the_system(host: &Host) -> Result<BTreeSet<String>> {
     let format = "--showformat=${Essential}${Protected}${Important} ${Package}\\n";
     let list = Command::new("dpkg-query").args(["--show", format]).quiet().read(host)?;

@@ -1,4 +1,5 @@
-//! What a lab changes on this machine, as steps.
+//! What a lab changes on this machine, as steps: forwarding, the root (an overlay where the kernel has one, else a
+//! copy), its network with NAT, the container.
 
 use super::{Lab, System, base, network};
 use crate::action::file::File;

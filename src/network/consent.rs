@@ -1,7 +1,7 @@
 //! Whose yes a change needs: a pure decision, from what it changes and who would tell if it cut this machine off.
 //!
-//! Silence is no yes. Where nobody answers who could see the change's effect, a person says it; unless there is nobody to
-//! be cut off, or the change is known to leave this machine's own traffic alone.
+//! Silence is no yes. Where nobody answers who could see the change's effect, a person says it; unless there is nobody
+//! to be cut off, or the change is known to leave this machine's own traffic alone.
 
 use super::rules;
 use super::state::Change;

@@ -1,10 +1,10 @@
 //! The dead-man switch: a change that could cut this machine off is taken back by itself, unless somebody who can still
 //! reach the machine says yes in time.
 //!
-//! What takes it back is written down (`pending.rs`), and a timer of systemd's is started (`timer.rs`), before the first
-//! change: both outlive this program and the SSH session that it was typed in. Who says yes is decided in `consent.rs`:
-//! those who answered before (`witness.rs`), or a person. A gateway that never answers must not forbid every change
-//! (kubernetes-nmstate issues 316 and 1063), and nobody's silence allows one.
+//! What takes it back is written down (`pending.rs`), and a timer of systemd's is started (`timer.rs`), before the
+//! first change: both outlive this program and the SSH session that it was typed in. Who says yes is decided in
+//! `consent.rs`: those who answered before (`witness.rs`), or a person. A gateway that never answers must not forbid
+//! every change (kubernetes-nmstate issues 316 and 1063), and nobody's silence allows one.
 //!
 //! After a boot the network is what the last complete apply says: an unconfirmed change is in no answers, and `keep.rs`
 //! takes out of the bridge what Open vSwitch has kept of it.

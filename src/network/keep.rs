@@ -1,9 +1,9 @@
-//! Keeping the state: what is missing of it is brought back, without facts but those that the state needs. Wanted is what
-//! the last complete apply says; and behind a run that has brought about another state and not noted its answers yet,
-//! that state, until the next boot.
+//! Keeping the state: what is missing of it is brought back, without facts but those that the state needs. Wanted is
+//! what the last complete apply says; and behind a run that has brought about another state and not noted its answers
+//! yet, that state, until the next boot.
 //!
-//! Open vSwitch keeps ports on the disk, so those of a change that nobody confirmed survive a boot. The first look of each
-//! boot therefore asks the journal, too, which ports were ever made by us, and takes out what is not wanted.
+//! Open vSwitch keeps ports on the disk, so those of a change that nobody confirmed survive a boot. The first look of
+//! each boot therefore asks the journal, too, which ports were ever made by us, and takes out what is not wanted.
 
 use super::desired;
 use super::guard::Guard;

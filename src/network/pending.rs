@@ -1,13 +1,13 @@
-//! What is written down of a change of the network that could cut this machine off: below /run, since the change lives in
-//! memory too. (For what Open vSwitch keeps on the disk, see `keep.rs`.)
+//! What is written down of a change of the network that could cut this machine off: below /run, since the change lives
+//! in memory too. (For what Open vSwitch keeps on the disk, see `keep.rs`.)
 //!
 //! ```text
 //! pending.json    the change waits for a yes; whoever finds it without its timer takes it back
 //! standing.json   a run has brought this about, and nobody has noted its answers yet
 //! ```
 //!
-//! A yes is one rename, from the first name to the second: a kill leaves the one or the other. Both are changed under the
-//! lock alone, which goes with the process that holds it.
+//! A yes is one rename, from the first name to the second: a kill leaves the one or the other. Both are changed under
+//! the lock alone, which goes with the process that holds it.
 
 use super::live::Ownership;
 use super::state::{Change, NetworkState};

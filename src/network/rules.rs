@@ -49,8 +49,8 @@ pub fn open_ports(services: &[Service]) -> BTreeMap<u16, (&'static str, &'static
     ports(services, Scope::Host)
 }
 
-/// Whether `table` decides on nothing of this machine's own traffic but TCP and UDP ports that it names, SSH's not among
-/// them: such a table cuts nobody off. What is forwarded is not this machine's own.
+/// Whether `table` decides on nothing of this machine's own traffic but TCP and UDP ports that it names, SSH's not
+/// among them: such a table cuts nobody off. What is forwarded is not this machine's own.
 pub fn concerns_only_ports(table: &Ruleset) -> bool {
     let own = |chain: &&Chain| chain.base.is_some_and(|base| base.hook != Hook::Forward);
     table.chains.iter().filter(own).all(|chain| {

@@ -1,8 +1,8 @@
-//! Who can tell whether this machine is still reachable: the gateway, name servers, and where people are logged in from.
-//! Whoever answers before a change is asked again after it.
+//! Who can tell whether this machine is still reachable: the gateway, name servers, and where people are logged in
+//! from. Whoever answers before a change is asked again after it.
 //!
-//! What is asked must not be answered by this machine itself: a change may give it the witness's own address, or draw the
-//! way there to another link. So a witness is silent, too, once the way to it begins at another address of ours.
+//! What is asked must not be answered by this machine itself: a change may give it the witness's own address, or draw
+//! the way there to another link. So a witness is silent, too, once the way to it begins at another address of ours.
 
 use crate::facts::listeners;
 use crate::facts::network::Network;

@@ -1,5 +1,6 @@
-//! Takes changes back: backwards, going on after an error, each result in the journal. How one record is run comes from
-//! above ([`TakeBack`]; `undo/`): this room knows of no kind of change.
+//! Takes changes back: backwards, going on after an error, each result in the journal. How one record is run comes
+//! from above ([`TakeBack`]; `undo/`). What was made through the cloud's APIs ([`Undo::resource`] tells) goes before
+//! all else, while they answer, in the opposite order of its kinds; then units stop, then the rest goes.
 
 use super::StepId;
 use super::event::{Event, Sink, StepTitle};

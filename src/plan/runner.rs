@@ -1,5 +1,5 @@
 //! Runs a plan: ready steps in plan order on some threads, the journal ahead of every change, every change looked at
-//! again afterwards.
+//! again afterwards. What one step does, its panic included, is in `runner/actions.rs`.
 
 mod actions;
 

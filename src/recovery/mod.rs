@@ -1,5 +1,6 @@
 //! What is down, in which order it comes back, and when it is healthy: all from the engine's service table, never from
-//! the units that systemd happens to have loaded.
+//! the units that systemd happens to have loaded. What is no service: the network's state is kept by `network/keep.rs`,
+//! which a step here calls; the bridge and its settings are `engine/openvswitch.rs`'s.
 //!
 //! ```text
 //! health   the state of each layer, by what answers

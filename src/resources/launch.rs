@@ -1,4 +1,5 @@
-//! An instance that somebody asks for by name: what is not said is the only one that there is.
+//! An instance that somebody asks for by name: what is not said is the only one that there is. It blocks until the end
+//! and tells how far it is to the [`Host`]'s observer: who runs it in a thread of a server gives it one of its own.
 
 use super::ssh::{self, Reachability};
 use crate::cloud::refusal;

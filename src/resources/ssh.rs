@@ -1,5 +1,5 @@
-//! Waits until an instance answers SSH at its floating address, and how long ([`LIMIT`]); where the way to it ends if it
-//! does not: a new reason is a [`Reachability`] here. (Hops of the network as a whole: `network/probe.rs`.)
+//! Waits until an instance answers SSH at its floating address, and how long ([`LIMIT`]); where the way to it ends if
+//! it does not: a new reason is a [`Reachability`] here. (Hops of the network as a whole: `network/probe.rs`.)
 
 use crate::cloud::resource::{floating_ip, port, security_group, server};
 use crate::cloud::{ApiError, Id, Session};

@@ -1,7 +1,7 @@
 //! The declared resources as steps of a plan: each waits only for what it needs, so that all else goes on at once.
 
-use super::catalogue::{self, Source};
 use super::fetch::Download;
+use super::known_images::{self, Source};
 use super::ssh::{Expected, Reachability};
 use super::{file, guest, keys, ssh};
 use crate::action::task::{self, Task};
@@ -20,8 +20,8 @@ use crate::cloud::resource::router::Router;
 use crate::cloud::resource::security_group::SecurityGroup;
 use crate::cloud::resource::server::{Place, Server};
 use crate::cloud::resource::volume::Volume;
+use crate::cloud::resource_action::Wanted;
 use crate::cloud::session::{Login, SharedSession};
-use crate::cloud::wanted::Wanted;
 use crate::config::Config;
 use crate::config::resources::{EXTERNAL, ImageAnswer, InstanceAnswer, ResourceAnswers};
 use crate::config::secrets::Secret;
@@ -125,7 +125,7 @@ impl Maker<'_> {
 
     fn image(&self, answer: &ImageAnswer) -> Result<Vec<Step>, Failure> {
         let name = answer.name.to_string();
-        let Source::File { path: file, download, mut properties } = catalogue::source(&name, &answer.from)? else {
+        let Source::File { path: file, download, mut properties } = known_images::source(&name, &answer.from)? else {
             return Ok(self.guest(&name));
         };
         properties.extend(answer.properties.clone());

@@ -19,7 +19,8 @@ pub const UNIT: &str = "gpucloud-run.service";
 /// The events of the present or last `apply` since boot.
 pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
 /// How long a run may take to come to a safe point, before systemd kills all of it: what must not be cut comes to its
-/// end first ([`Host::to_its_end`]), other programs are ended within seconds, and what was only for the run is taken back.
+/// end first ([`Host::to_its_end`]), other programs are ended within seconds, and what was only for the run is taken
+/// back.
 const STOP_LIMIT: Duration = Duration::from_secs(UNCUT_LIMIT.as_secs() + 60);
 /// How long a run that was killed may take to be gone.
 const KILLED_LIMIT: Duration = Duration::from_secs(10);
@@ -53,9 +54,9 @@ fn state(host: &Host) -> String {
     asked.map(|status| status.active).unwrap_or_default()
 }
 
-/// Starts a run in its unit: it outlives the terminal. A stop request reaches the worker alone (`KillMode=mixed`), which
-/// ends its programs or lets them come to their end; a shutdown stops MariaDB behind it, since a migration may have to
-/// end first. One that another terminal has started meanwhile is as good.
+/// Starts a run in its unit: it outlives the terminal. A stop request reaches the worker alone (`KillMode=mixed`),
+/// which ends its programs or lets them come to their end; a shutdown stops MariaDB behind it, since a migration may
+/// have to end first. One that another terminal has started meanwhile is as good.
 pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new("cannot tell where this program is", e.to_string(), "start it by its full path"))?;

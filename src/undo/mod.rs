@@ -1,11 +1,11 @@
-//! Runs undo records: the data is in `action/undo.rs`, the order in which a journal is taken back in `plan/rollback.rs`.
-//! This room stands above all that make changes, so that none of them is imported from below.
+//! Runs undo records: the data is in `action/undo.rs`, the order in which a journal is taken back in
+//! `plan/rollback.rs`. This room stands above all that make changes, so that none of them is imported from below.
 
 mod paths;
 
-use crate::action::leaves::remove_packages;
+use crate::action::purge::remove_packages;
 use crate::action::{History, Originals, Undo, Undone};
-use crate::cloud::wanted;
+use crate::cloud::resource_action;
 use crate::engine::devstack::unstack;
 use crate::host::{Error, Host, Result, command::Command, nft, nspawn, sql, sysctl, systemd, users};
 use crate::network::{action as network, adopted};
@@ -33,7 +33,7 @@ pub fn run(undo: &Undo, host: &Host, history: &History, originals: &Originals) -
         Undo::Network(original) => done(network::restore(host, original)),
         Undo::Iptables { table, rules } => done(adopted::restore(host, table, rules)),
         Undo::Resource { cloud, kind, name, content } => {
-            wanted::take_back(host, cloud, *kind, name, content.as_deref())
+            resource_action::take_back(host, cloud, *kind, name, content.as_deref())
         }
         Undo::NftTable { family, table } => done(remove_table(family, table)),
     }

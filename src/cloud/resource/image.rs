@@ -1,4 +1,5 @@
-//! Images: made, filled, compared.
+//! Images: made, filled, compared. Whether a call is tried again is decided in `cloud/session.rs`; an upload begins
+//! anew.
 
 use super::{
     Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, encode, forget, list, made_once, needed, only,

@@ -2,9 +2,9 @@
 //!
 //! A new kind is a file here with what implements [`Resource`] (what it makes, it makes by [`made_once`]), what is
 //! found of it ([`Listed`]) and a function `remove`; a variant of [`Kind`], and its arm in [`remove`]; in
-//! `cloud/wanted.rs` what becomes of it when it is no longer declared. Where it is declared: `config/resources.rs` and a
-//! row in `config/answers.rs`; what turns the declaration into steps: `resources/steps.rs`; what of it counts as users'
-//! own: `engine/holdings.rs`.
+//! `cloud/resource_action.rs` what becomes of it when it is no longer declared. Where it is declared:
+//! `config/resources.rs` and a row in `config/answers.rs`; what turns the declaration into steps:
+//! `resources/steps.rs`; what of it counts as users' own: `engine/holdings.rs`.
 //!
 //! What we make carries [`MARK`]. Something of that name which does not carry it is somebody else's: it is used as it
 //! is, never changed and never removed.

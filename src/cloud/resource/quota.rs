@@ -1,4 +1,5 @@
-//! What a project may use at most. Another limit is a name in `config/resources.rs` (`QUOTAS`) and a row of [`COUNTED`].
+//! What a project may use at most. Another limit is a name in `config/resources.rs` (`QUOTAS`) and a row of
+//! [`COUNTED`].
 
 use super::{Comparison, Id, Kind, Removed, Resource, needed, project};
 use crate::cloud::{ApiError, Session};

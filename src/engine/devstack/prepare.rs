@@ -34,8 +34,8 @@ const CLOUDS: &str = "/etc/openstack/clouds.yaml";
 /// stack.sh changes the whole system through sudo.
 const SUDOERS: &str = "/etc/sudoers.d/gpucloud-stack";
 
-/// Files that stack.sh edits in place, or makes beside what goes with a package or with its own directories (measured on
-/// Debian 13).
+/// Files that stack.sh edits in place, or makes beside what goes with a package or with its own directories (measured
+/// on Debian 13).
 const EDITED: &[&str] = &[
     "/etc/sudoers",
     "/etc/sudoers.d/50_stack_sh",

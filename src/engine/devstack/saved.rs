@@ -1,5 +1,5 @@
-//! Files that another program edits, in two parts around it: what was there before, and how it left them. `uninstall` puts
-//! the former back, and keeps what somebody has edited since.
+//! Files that another program edits, in two parts around it: what was there before, and how it left them. `uninstall`
+//! puts the former back, and keeps what somebody has edited since.
 
 use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, files};

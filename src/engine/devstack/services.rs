@@ -1,5 +1,6 @@
-//! The rows of DevStack's service table. It brings its own units, `devstack@NAME.service`, which know no order: from the
-//! rows here follow the drop-ins that give them one, start order, status layers, ports to close, order of recovery.
+//! The rows of DevStack's service table. It brings its own units, `devstack@NAME.service`, which know no order: from
+//! the rows here follow the drop-ins that give them one, start order, status layers, ports to close, order of
+//! recovery.
 
 use crate::config::Config;
 use crate::config::devstack::Extra;

@@ -248,8 +248,8 @@ impl Action for StackRun {
     }
 }
 
-/// Adds what a stack.sh that has ended brought to the list of what `uninstall` takes. What came between two tries is the
-/// administrator's.
+/// Adds what a stack.sh that has ended brought to the list of what `uninstall` takes. What came between two tries is
+/// the administrator's.
 fn note_packages(host: &Host) -> Result<()> {
     let all = brought(host)?;
     files::write(host, Path::new(PACKAGES_ADDED), all.join("\n").as_bytes(), 0o600, None)?;

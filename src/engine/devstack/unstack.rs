@@ -2,7 +2,7 @@
 //! databases, packages, rules of iptables and a disabled ovn-central behind.
 
 use crate::action::Undone;
-use crate::action::leaves;
+use crate::action::purge;
 use crate::action::undo::Stacked;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files, iptables, ovs, systemd, users};
@@ -71,7 +71,7 @@ pub fn run(host: &Host, stacked: &Stacked) -> Result<Undone> {
         }
     }
     let result = match packages_added(host)? {
-        Some(added) => leaves::remove_packages(host, &added, leaves)?,
+        Some(added) => purge::remove_packages(host, &added, leaves)?,
         None => Undone::Kept("packages of stack.sh stay: it never ended, so which it brought is not known".into()),
     };
     files::remove_tree(host, Path::new(NOTES))?;

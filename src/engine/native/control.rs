@@ -1,11 +1,11 @@
-//! Keystone with its catalog, and the APIs.
+//! Starts Keystone, enters the catalog, then starts the APIs and their workers: `start-identity`, `catalog`, `start-*`.
 
 use super::Recipe;
 use super::foundation::secret;
 use super::services::APIS;
 use crate::action::file::File;
-use crate::cloud::catalog::{Catalogued, ServiceUser};
 use crate::cloud::identity::CatalogService;
+use crate::cloud::keystone_action::{Catalogued, ServiceUser};
 use crate::failure::Failure;
 use crate::plan::Step;
 use serde_json::json;

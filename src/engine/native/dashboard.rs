@@ -1,4 +1,4 @@
-//! Horizon.
+//! Horizon: its settings, its collected assets, its start behind uWSGI.
 
 use super::python::{lock_version, packages_stamp, program, site_packages};
 use super::{ACCOUNT, Recipe};

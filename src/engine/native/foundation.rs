@@ -1,4 +1,4 @@
-//! Database, queue and cache.
+//! Starts MariaDB, RabbitMQ and memcached, and makes databases and accounts in them.
 
 use super::Recipe;
 use crate::action::database::{Database, DatabaseUser};

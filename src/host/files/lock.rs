@@ -1,7 +1,7 @@
 //! Locks on files: flock(2), given back by the kernel when their holder ends, however it ends.
 //!
-//! A lock file is root's alone (0600), also one that an older release left open to all: who can open one can lock it, and
-//! so keep everybody else out.
+//! A lock file is root's alone (0600), also one that an older release left open to all: who can open one can lock it,
+//! and so keep everybody else out.
 
 use super::place::Place;
 use super::{File, OFlag, io, make_parents};
@@ -44,7 +44,8 @@ pub fn lock_within(host: &Host, path: &Path, what: &str, limit: Duration) -> Res
     locked.ok_or_else(|| Error::TimedOut { what: what.to_owned(), seconds: limit.as_secs() })
 }
 
-/// An exclusive lock on a file, which is made where it is missing; `None` where others have it for longer than `patience`.
+/// An exclusive lock on a file, which is made where it is missing; `None` where others have it for longer than
+/// `patience`.
 pub fn try_lock(host: &Host, path: &Path, patience: Duration) -> Result<Option<Lock>> {
     let mut file = open_lock(host, path)?;
     let end = Instant::now() + patience;

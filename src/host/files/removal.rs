@@ -20,8 +20,8 @@ pub fn remove(host: &Host, path: &Path) -> Result<()> {
     host.write_point()
 }
 
-/// Removes a directory with all that is in it; nothing there is fine. It is renamed first: a kill in the middle leaves no
-/// half of it under its name. Links in it go, what they lead to stays.
+/// Removes a directory with all that is in it; nothing there is fine. It is renamed first: a kill in the middle leaves
+/// no half of it under its name. Links in it go, what they lead to stays.
 ///
 /// # Errors
 /// Something is mounted inside: that may not be ours.

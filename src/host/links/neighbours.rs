@@ -40,8 +40,8 @@ pub fn neighbours() -> Result<Vec<Neighbour>, LinkError> {
     Ok(seen.collect())
 }
 
-/// Whether `address` answers ARP on a link now, however lately it did before. One whose hardware address is fixed is not
-/// asked, and does not answer.
+/// Whether `address` answers ARP on a link now, however lately it did before. One whose hardware address is fixed is
+/// not asked, and does not answer.
 pub fn answers(name: &str, address: Ipv4Addr, limit: Duration) -> Result<bool, LinkError> {
     let what = format!("ask for {address} by ARP on link {name}");
     let index = existing(&what, name)?;

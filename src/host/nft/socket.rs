@@ -70,8 +70,8 @@ fn descriptor(socket: &mnl::Socket) -> BorrowedFd<'_> {
     }
 }
 
-/// Room for the messages of [`super::MAX_OBJECTS`] rules on the way in, and for an answer to each on the way out. Without the
-/// right to it (CAP_NET_ADMIN of the machine) small tables still pass.
+/// Room for the messages of [`super::MAX_OBJECTS`] rules on the way in, and for an answer to each on the way out.
+/// Without the right to it (CAP_NET_ADMIN of the machine) small tables still pass.
 fn make_room(socket: &mnl::Socket) {
     let _ = setsockopt(&descriptor(socket), sockopt::SndBufForce, &BUFFER_BYTES);
     let _ = setsockopt(&descriptor(socket), sockopt::RcvBufForce, &BUFFER_BYTES);

@@ -1,5 +1,5 @@
-//! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away; which
-//! kinds stay when they are no longer declared: `when_orphaned`.
+//! A resource of the cloud, made through its API. What we made carries our mark, and only that is ever taken away;
+//! which kinds stay when they are no longer declared: `when_orphaned`.
 
 use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo, Undone, WhenOrphaned};
 use crate::cloud::resource::{self, Comparison, Kind, Removed, Resource};
