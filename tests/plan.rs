@@ -551,3 +551,39 @@ fn packages_of_a_journal_of_schema_1_stay_when_their_group_is_called_otherwise()
     let packages: Vec<_> = plan.orphans.iter().filter(|orphan| orphan.id.kind() == "packages").collect();
     assert!(!packages.is_empty() && packages.iter().all(|orphan| orphan.undo.is_none()), "{packages:?}");
 }
+
+/// A stop before anything was taken back is no end of an uninstall: the journal is all that can still undo.
+#[test]
+fn an_undo_that_was_stopped_before_it_began_has_failed() {
+    let (_dir, host) = host();
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "ours\n"))]).unwrap();
+    let mut journal = Journal::open(&host, DIRECTORY, "uninstall").unwrap();
+    host.stop();
+    let take_back = gpucloud::undo::run;
+    let report = gpucloud::plan::rollback::everything(&host, &mut journal, take_back, &|_| Ok(()), &Silent);
+    assert!(!report.failed.is_empty(), "a stop counts as done");
+    assert_eq!(journal.entries().count(), 1);
+}
+
+#[test]
+fn a_file_in_the_place_of_a_link_of_ours_is_kept_by_apply() {
+    use gpucloud::action::symlink::Symlink;
+    let (_dir, host) = host();
+    let steps = || vec![Step::new("s", "s").with(Symlink::new("/etc/paste.ini", "/opt/paste.ini"))];
+    apply(&host, steps()).unwrap();
+    files::remove(&host, Path::new("/etc/paste.ini")).unwrap();
+    files::write(&host, Path::new("/etc/paste.ini"), b"mine\n", 0o644, None).unwrap();
+    apply(&host, steps()).unwrap();
+    assert_eq!(text(&host, "/etc/paste.ini.gpucloud-kept").as_deref(), Some("mine\n"), "it was written over");
+}
+
+#[test]
+fn an_edit_in_a_directory_that_goes_is_kept_elsewhere() {
+    use gpucloud::action::directory::Directory;
+    let (_dir, host) = host();
+    let steps = vec![Step::new("s", "s").with(Directory::new("/opt/ours")).with(file("/opt/ours/a/local.conf", "x\n"))];
+    apply(&host, steps).unwrap();
+    files::write(&host, Path::new("/opt/ours/a/local.conf"), b"mine\n", 0o644, None).unwrap();
+    undo_all(&host).unwrap();
+    assert_eq!(text(&host, "/etc/gpucloud/kept/local.conf.gpucloud-kept").as_deref(), Some("mine\n"), "it went");
+}

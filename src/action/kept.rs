@@ -44,6 +44,10 @@ pub fn is_edited(host: &Host, history: &History, path: &Path) -> Result<bool> {
         // Never begun: what is there is the original, and is remembered as such.
         return Ok(false);
     }
+    if status.link.is_some() && history.fingerprints.is_empty() {
+        // A journal of schema 1 does not know where links of ours led; what lies behind one is not ours to keep.
+        return Ok(false);
+    }
     let is_ours = |fingerprint: &String| history.fingerprints.contains(fingerprint);
     // A link of ours is told by where it leads: what lies there is not ours to compare.
     if status.link.as_ref().is_some_and(|link| is_ours(&files::hash(link.as_os_str().as_encoded_bytes()))) {

@@ -1,5 +1,6 @@
 //! A symbolic link.
 
+use super::kept::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
@@ -27,9 +28,14 @@ impl Action for Symlink {
         format!("Link {} to {}", self.path.display(), self.target.display())
     }
 
-    fn check(&self, host: &Host, _history: &History) -> Result<Checked> {
+    fn check(&self, host: &Host, history: &History) -> Result<Checked> {
         let now = files::status(host, &self.path)?.and_then(|status| status.link);
-        Ok(Checked::done_if(now.as_deref() == Some(&self.target), format!("link to {}", self.target.display())))
+        let mut summary = format!("link to {}", self.target.display());
+        let is_done = now.as_deref() == Some(&self.target);
+        if !is_done && is_edited(host, history, &self.path)? {
+            summary.push_str(&format!("; what was edited is kept as {}{KEPT_SUFFIX}", self.path.display()));
+        }
+        Ok(Checked::done_if(is_done, summary))
     }
 
     fn prepare(&self, host: &Host, originals: &Originals) -> Result<Undo> {
@@ -40,9 +46,12 @@ impl Action for Symlink {
         })
     }
 
-    fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
+    fn apply(&self, host: &Host, history: &History) -> Result<Applied> {
+        let kept = keep_if_edited(host, history, &self.path)?;
         files::make_link(host, &self.path, &self.target)?;
-        Ok(Applied::Done)
+        Ok(kept.map_or(Applied::Done, |kept| {
+            Applied::Warned(format!("{} was edited: kept as {}", self.path.display(), kept.display()))
+        }))
     }
 
     /// Of where it leads, not of what lies there.
@@ -62,7 +71,6 @@ impl Action for Symlink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::kept::is_edited;
     use crate::action::originals::Original;
 
     /// What lies behind the link is another's; a link that leads elsewhere is an edit.

@@ -151,7 +151,10 @@ where
                 host.warn("an earlier try was cut off in the middle: beginning anew");
             }
             (self.ready)(host, standing)?;
-            files::write(host, &begun_path(&stamp), version.as_bytes(), 0o600, None)?;
+            // A repetition of what is stamped already must not be taken for complete when it is cut off.
+            let again = version_of(host, &stamp)?.as_ref() == Some(&version);
+            let note = if again { format!("again {version}") } else { version.clone() };
+            files::write(host, &begun_path(&stamp), note.as_bytes(), 0o600, None)?;
             (self.work)(host)
         }
     }
@@ -259,7 +262,9 @@ impl Action for Task {
 
     /// What it made at the path that its undo removes.
     fn left(&self, host: &Host) -> Result<Option<String>> {
-        let Some(path) = self.undo.place() else { return Ok(None) };
+        let Some(path) = self.undo.place().filter(|path| !files::is_behind_a_foreign_link(host, path)) else {
+            return Ok(None);
+        };
         Ok(files::read(host, path)?.map(|content| files::hash(&content)))
     }
 

@@ -53,7 +53,10 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
     }
     let again = "gpucloud-install uninstall --and-lose-all-instances destroys it";
     let packages = packages_of(host, journal)?;
-    let failure = match engines_here(host).iter().map(|engine| engine.holdings(host, &packages)).reduce(Holdings::with)
+    let failure = match engines_here(host, journal)
+        .iter()
+        .map(|engine| engine.holdings(host, &packages))
+        .reduce(Holdings::with)
     {
         None | Some(Holdings::Nothing) => return Ok(()),
         Some(Holdings::Some(what)) => Failure::new(format!("users have {} in this cloud", what.join(", ")), "", again),
@@ -75,15 +78,28 @@ fn carries_data(journal: &Journal) -> bool {
     })
 }
 
+/// Whether an installation by DevStack was begun: its clones may be worked in.
+fn is_stacked(journal: &Journal) -> bool {
+    journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref()).any(|undo| match undo {
+        Undo::Devstack(_) => true,
+        Undo::Directory { path, .. } => path == Path::new(devstack::unstack::HOME),
+        _ => false,
+    })
+}
+
 /// The engine of the cloud that stands, or of the answers when none was ever complete; every one where neither can be
 /// read.
-fn engines_here(host: &Host) -> Vec<Box<dyn Engine>> {
+fn engines_here(host: &Host, journal: &Journal) -> Vec<Box<dyn Engine>> {
     let readable = match Config::load_applied(host) {
         Ok(Some(applied)) => Some(applied),
         Ok(None) => Config::load(host, Path::new(paths::ANSWERS)).ok(),
         Err(_) => None,
     };
-    let names = readable.map_or_else(|| EngineName::ALL.to_vec(), |config| vec![config.engine]);
+    let mut names = readable.map_or_else(|| EngineName::ALL.to_vec(), |config| vec![config.engine]);
+    // Answers may have been changed since: what was begun is in the journal.
+    if is_stacked(journal) && !names.contains(&EngineName::Devstack) {
+        names.push(EngineName::Devstack);
+    }
     names.into_iter().map(engine::engine).collect()
 }
 
@@ -99,7 +115,7 @@ fn take_back(invocation: &Invocation, host: &Host, options: &Uninstall) -> Resul
     let last_look = |journal: &Journal| refuse_holdings(host, journal, options);
     let title = ("uninstall", "Take back changes");
     let report = rollback::watched(host, &mut journal, undo::run, title, &last_look, &sink);
-    if report.failed.is_empty() {
+    if report.failed.is_empty() && journal.is_empty() {
         journal.remove()?;
         remove_secrets(host)?;
         files::remove(host, Path::new(paths::ENVIRONMENT))?;

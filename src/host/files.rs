@@ -120,6 +120,11 @@ pub fn directory_status(host: &Host, path: &Path) -> Result<Option<Status>> {
     Ok(Some(Status::of(&found).map_err(io("look at", path))?).filter(|status| status.is_dir))
 }
 
+/// Whether the way to `path` leads over a link that root does not follow: what lies there is somebody's own.
+pub fn is_behind_a_foreign_link(host: &Host, path: &Path) -> bool {
+    matches!(status(host, path), Err(Error::Explained { .. }))
+}
+
 /// Whether anything is at `path`, be it a link that leads nowhere. What cannot be reached is not there.
 pub fn exists(host: &Host, path: impl AsRef<Path>) -> bool {
     Place::of(host, path.as_ref()).and_then(|place| place.look()).is_ok()

@@ -1,7 +1,7 @@
 //! Git, run as the account to which a clone belongs: what comes from a mirror is not root's to interpret.
 
 use super::command::Command;
-use super::{Host, Result, files};
+use super::{Error, Host, Result, files};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,8 +38,22 @@ impl WorkTree {
         if !files::exists(host, self.directory.join(".git/HEAD")) {
             return Ok(None);
         }
-        let head = self.git().args(["rev-parse", "--verify", "--quiet", "HEAD"]).quiet().output(host)?;
-        Ok(head.status.success().then(|| String::from_utf8_lossy(&head.stdout).trim().to_owned()))
+        let ask = self.git().args(["rev-parse", "--verify", "--quiet", "HEAD"]).quiet();
+        let head = ask.output(host)?;
+        match head.status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&head.stdout).trim().to_owned())),
+            // No commit yet (git-rev-parse(1), "--verify"); anything else is no answer.
+            Some(1) => Ok(None),
+            _ => {
+                let said = String::from_utf8_lossy(&head.stderr).trim().to_owned();
+                Err(Error::protocol(format!("ask git for the commit in {}", self.directory.display()), said))
+            }
+        }
+    }
+
+    /// Whether there is a clone at all, whatever its state.
+    pub fn is_there(&self, host: &Host) -> bool {
+        files::exists(host, self.directory.join(".git"))
     }
 
     /// What somebody has in it that no clone would bring back: "edited files", "files of their own", "commits".
@@ -277,6 +291,15 @@ mod tests {
         git(&["add", "."]);
         git(&["commit", "--quiet", "--message=two"]);
         assert_eq!(work(&tree, early), ["commits"]);
+    }
+
+    #[test]
+    fn a_clone_whose_head_cannot_be_read_is_there_all_the_same() {
+        let Some((_dir, tree)) = clone() else { return };
+        tree.git().args(["checkout", "--quiet", "--orphan", "mine"]).run(&Host::live()).unwrap();
+        assert_eq!((tree.head(&Host::live()).unwrap(), tree.is_there(&Host::live())), (None, true));
+        std::fs::write(tree.directory.join(".git/config"), "torn [").unwrap();
+        assert!(tree.head(&Host::live()).is_err(), "no answer counts as no clone");
     }
 
     #[test]

@@ -46,11 +46,11 @@ impl Consent {
 /// Whose yes `changes` need. Who is around is only looked for where something could be cut off.
 pub fn needed(changes: &[Change], confirmation: Confirmation, look_around: impl FnOnce() -> Surroundings) -> Consent {
     let risky: Vec<&Change> = changes.iter().filter(|change| change.may_cut_off()).collect();
-    if risky.is_empty() {
-        return Consent::Nobody;
-    }
     match confirmation {
-        Confirmation::Person(limit) => Consent::Person { limit, awaited: false },
+        // Asked for: whatever changes waits for that yes, and is noted with it.
+        Confirmation::Person(limit) if !changes.is_empty() => Consent::Person { limit, awaited: false },
+        Confirmation::Person(_) => Consent::Nobody,
+        Confirmation::Witnesses if risky.is_empty() => Consent::Nobody,
         Confirmation::Witnesses => of_witnesses(&risky, look_around()),
     }
 }

@@ -129,6 +129,10 @@ impl Guard {
     fn ask_witnesses(&self, mine: &Pending) -> Result<()> {
         let silent = witness::silent(&mine.witnesses);
         let lock = self.records.lock()?;
+        if self.records.pending()?.is_none() && self.records.standing()?.as_ref() == Some(&mine.standing) {
+            // A person was faster.
+            return Ok(());
+        }
         self.must_still_wait(mine)?;
         if silent.is_empty() {
             return self.say_yes(&lock);
@@ -242,6 +246,10 @@ impl Guard {
     fn settle(&self, _lock: &Lock) -> Result<()> {
         let Some(pending) = self.records.pending()? else { return Ok(()) };
         let truth = self.take_back_now(&pending)?;
+        if self.records.pending()?.is_some() {
+            // What is back in part must not be built upon: the way back would be lost.
+            return Err(Error::protocol("take back a change of the network that nobody confirmed", truth));
+        }
         self.host.warn(&format!("a change of the network that nobody confirmed was found: {truth}"));
         Ok(())
     }

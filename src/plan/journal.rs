@@ -135,9 +135,10 @@ impl Journal {
         if files::exists(host, dir) { JournalLock::shared(host, dir).map(Some) } else { Ok(None) }
     }
 
-    /// Fails while a run works on the journal in `dir`.
+    /// Fails while a run works on the journal in `dir`, or something that a run must not meet.
     pub fn refuse_busy(host: &Host, dir: impl AsRef<Path>) -> Result<(), JournalError> {
-        Self::keep_runs_away(host, dir).map(drop)
+        let dir = dir.as_ref();
+        if files::exists(host, dir) { JournalLock::refuse_busy(host, dir) } else { Ok(()) }
     }
 
     /// The journal's file.

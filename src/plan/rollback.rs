@@ -18,6 +18,9 @@ pub type TakeBack = fn(&Undo, &Host, &History, &Originals) -> host::Result<Undon
 /// Asked when only what is made through the cloud's APIs is gone, and nothing is stopped yet: an error ends it there.
 pub type LastLook<'a> = &'a dyn Fn(&Journal) -> Result<(), Failure>;
 
+/// Stopped by its own undo, which comes behind those of its databases.
+const DATABASE_UNIT: &str = "mariadb.service";
+
 /// What became of an undo.
 #[derive(Debug, Clone, Default)]
 pub struct UndoReport {
@@ -72,6 +75,10 @@ pub fn everything(
     let (first, rest): (Vec<ActionId>, Vec<ActionId>) = all.partition(is_asked);
     let mut report = some(host, journal, take_back, &first, sink);
     if host.go_on().is_err() {
+        // Also where nothing was left to begin with: an empty report would read as the end of an uninstall.
+        if report.failed.is_empty() {
+            report.failed.push(host::Error::Stopped.into());
+        }
         return report;
     }
     if let Err(failure) = last_look(journal) {
@@ -156,6 +163,8 @@ fn stop_units(host: &Host, journal: &Journal, sink: &dyn Sink) {
     let undos = journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref());
     let units: Vec<&str> = undos
         .filter_map(|undo| match undo {
+            // The databases are dropped while it runs, and a second try must be able to ask what users have.
+            Undo::Unit { name, .. } if name == DATABASE_UNIT => None,
             Undo::Unit { name, active: false, .. } => Some(name.as_str()),
             _ => None,
         })

@@ -24,6 +24,8 @@ pub const EVENTS: &str = "/run/gpucloud/events.jsonl";
 const STOP_LIMIT: Duration = Duration::from_secs(UNCUT_LIMIT.as_secs() + 60);
 /// How long a run that was killed may take to be gone.
 const KILLED_LIMIT: Duration = Duration::from_secs(10);
+/// How long another terminal may take to start a run: systemd may wait for MariaDB first.
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// Held while a run is being started: two terminals may ask at once.
 const START_LOCK: &str = "/run/gpucloud/start.lock";
 
@@ -60,7 +62,7 @@ fn state(host: &Host) -> String {
 pub fn start(host: &Host, config: &Path, jobs: u16, may_lose: bool) -> Result<(), Failure> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new("cannot tell where this program is", e.to_string(), "start it by its full path"))?;
-    let _lock = files::lock(host, Path::new(START_LOCK))?;
+    let _lock = files::lock_within(host, Path::new(START_LOCK), "the start of a run by another terminal", START_LIMIT)?;
     if is_going_on(host) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Takes back what was done at a path: a file, a link, a directory. What somebody has edited since is kept beside it.
 
-use crate::action::kept::keep_if_edited;
+use crate::action::kept::{KEPT_SUFFIX, free_name_for_kept, keep_if_edited};
 use crate::action::originals::{Original, Originals};
 use crate::action::{History, Undone};
 use crate::host::{Host, Result, files};
@@ -22,6 +22,9 @@ pub(super) fn restore(
     original: &Original,
     made: &[PathBuf],
 ) -> Result<Undone> {
+    if files::is_behind_a_foreign_link(host, path) {
+        return Ok(Undone::Kept(format!("{} stays: the way there is a link of its user's", path.display())));
+    }
     let kept = keep_if_edited(host, history, path)?;
     match original {
         Original::File { hash, mode, owner } => {
@@ -55,13 +58,46 @@ pub(super) fn restore_directory(
     if shared && *original == Original::Absent && !files::remove_empty_dir(host, path)? {
         return Ok(Undone::Kept(format!("{} stays: it holds files of yours", path.display())));
     }
+    let mut rescued = Vec::new();
     match original {
         Original::Directory { mode, owner } if files::exists(host, path) => {
             files::set_permissions(host, path, *mode, host.is_live().then_some(*owner))?;
         }
-        Original::Absent => files::remove_tree(host, path)?,
+        Original::Absent => {
+            rescued = rescue_kept(host, path, RESCUE_DEPTH)?;
+            files::remove_tree(host, path)?;
+        }
         _ => {}
     }
     remove_made(host, made)?;
-    Ok(Undone::Restored)
+    let names: Vec<String> = rescued.iter().map(|path| path.display().to_string()).collect();
+    Ok(match names.is_empty() {
+        true => Undone::Restored,
+        false => {
+            Undone::Kept(format!("{} is gone; what was edited in it lies in {}", path.display(), names.join(", ")))
+        }
+    })
+}
+
+/// Where edited files go whose directory goes.
+const RESCUED: &str = "/etc/gpucloud/kept";
+/// How deep below a directory of ours we write files that somebody may edit.
+const RESCUE_DEPTH: usize = 3;
+
+/// Copies that were kept of edited files must not go with the directory that they lie in.
+fn rescue_kept(host: &Host, dir: &Path, depth: usize) -> Result<Vec<PathBuf>> {
+    let mut rescued = Vec::new();
+    for name in files::list(host, dir)? {
+        let path = dir.join(&name);
+        let Some(status) = files::status(host, &path)? else { continue };
+        if status.is_dir && depth > 1 {
+            rescued.extend(rescue_kept(host, &path, depth - 1)?);
+        } else if !status.is_dir && name.contains(KEPT_SUFFIX) {
+            let content = files::read(host, &path)?.unwrap_or_default();
+            let place = free_name_for_kept(host, &Path::new(RESCUED).join(name.replace(KEPT_SUFFIX, "")), &content)?;
+            files::write(host, &place, &content, 0o600, None)?;
+            rescued.push(place);
+        }
+    }
+    Ok(rescued)
 }

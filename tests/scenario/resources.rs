@@ -5,7 +5,7 @@ use crate::machine::{Done, inside, installer, ours, read, write};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A cloud under test: the same is tried on each engine.
 pub struct Cloud {
@@ -99,6 +99,17 @@ impl Cloud {
         write(self.lab, ANSWERS, answers);
     }
 
+    /// A host that has just come back boots its emulated guests for a minute.
+    fn wait_for_ssh(&self, name: &str) {
+        let end = Instant::now() + Duration::from_secs(240);
+        let answers =
+            || self.installer(&["instance", "show", name, "--json"]).expect(0).json()["ssh"]["answers"] == true;
+        while !answers() {
+            assert!(Instant::now() < end, "{name} does not answer SSH after its host's boot");
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+
     /// Fails, and says so.
     fn fails(&self, args: &[&str], said: &str) {
         let done = self.installer(args);
@@ -126,6 +137,7 @@ fn launch<'a>(name: &'a str, flavor: &'a str) -> [&'a str; 9] {
 
 /// From an empty cloud to an instance that answers, from the host and from the LAN.
 pub fn answers(cloud: &Cloud) -> Verdict {
+    cloud.wait_for_ssh("demo");
     let address = cloud.floating_ip("demo");
     cloud.inside(&["ping", "-c", "1", "-W", "3", &address]).expect(0);
     let uname = cloud.installer(&["instance", "ssh", "demo", "--", "uname", "-n"]).expect(0).out;

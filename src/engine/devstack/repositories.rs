@@ -84,13 +84,14 @@ fn tree(name: &str) -> WorkTree {
 fn task(clone: Clone) -> Task {
     let (directory, again) = (clone.tree.directory.clone(), clone.clone());
     let probe = move |host: &Host| {
+        // What stack.sh has installed from, or the administrator works in, is never made anew.
+        if stack::has_completed(host) && clone.tree.is_there(host) {
+            return Ok(Checked::Done);
+        }
         Ok(match (clone.tree.head(host)?, &clone.commit) {
             (None, Some(commit)) => Checked::needed(format!("fetch {} at {}", clone.url, short(commit))),
             (None, None) => Checked::needed(format!("fetch {}, head of {}", clone.url, clone.branch)),
-            // What stack.sh has installed, or the administrator has checked out since, stays.
-            (Some(head), Some(commit)) if head != *commit && !stack::has_completed(host) => {
-                Checked::needed(format!("check out {}", short(commit)))
-            }
+            (Some(head), Some(commit)) if head != *commit => Checked::needed(format!("check out {}", short(commit))),
             (Some(_), _) => Checked::Done,
         })
     };
@@ -112,7 +113,7 @@ pub(super) fn worked_in(host: &Host) -> crate::host::Result<Vec<String>> {
     let mut found = Vec::new();
     for name in files::list(host, HOME)? {
         let tree = tree(&name);
-        if tree.head(host)?.is_some() {
+        if tree.is_there(host) {
             let work = tree.own_work(host, STACK_SH_EDITS, since)?;
             found.extend(work.iter().map(|what| format!("{what} in {}", tree.directory.display())));
         }

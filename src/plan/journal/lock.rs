@@ -29,6 +29,15 @@ impl JournalLock {
         Ok(Self(lock))
     }
 
+    /// Whether a run could have it now.
+    ///
+    /// # Errors
+    /// Another run, or what must not meet one, is at work.
+    pub fn refuse_busy(host: &Host, dir: &Path) -> Result<(), JournalError> {
+        let path = dir.join(LOCK);
+        files::try_lock(host, &path, PATIENCE)?.map(drop).ok_or_else(|| busy(host, &path))
+    }
+
     /// For what only must not meet a run.
     ///
     /// # Errors
