@@ -12,6 +12,7 @@ pub mod amqp;
 pub mod command;
 pub mod dns;
 pub mod dump;
+mod error;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the one place that reaches files"))]
 pub mod files;
 pub mod git;
@@ -30,6 +31,8 @@ pub mod sysctl;
 pub mod systemd;
 pub mod users;
 
+pub use error::Error;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -39,107 +42,6 @@ use std::time::{Duration, Instant};
 /// measured, dpkg with libvirt and QEMU, takes 11 s of processor time: two and a half minutes where all is emulated. A
 /// migration of a large database takes minutes too.
 pub const UNCUT_LIMIT: Duration = Duration::from_secs(600);
-
-/// What went wrong in one of the hands. Every variant names its object.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file operation failed.
-    #[error("cannot {doing} {path}: {source}")]
-    Io {
-        /// The verb: "read", "write", "rename".
-        doing: &'static str,
-        /// The file it was about.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// A program ended unsuccessfully.
-    #[error("`{command}` ended with {status}")]
-    Failed {
-        /// The command line, secrets are never part of one.
-        command: String,
-        /// "exit status 1" or "signal 9".
-        status: String,
-        /// The last lines of its output, masked.
-        tail: String,
-    },
-    /// A program could not be started.
-    #[error("cannot start `{command}`: {source}")]
-    Start {
-        /// The command line.
-        command: String,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// Something did not happen in its time.
-    #[error("{what} did not happen within {seconds} s")]
-    TimedOut {
-        /// What was waited for.
-        what: String,
-        /// The limit in seconds.
-        seconds: u64,
-    },
-    /// The administrator, or systemd, asked to stop.
-    #[error("stopped on request")]
-    Stopped,
-    /// A failure whose cause was recognised.
-    #[error("{what}")]
-    Explained {
-        /// What failed, and why.
-        what: String,
-        /// The line that proves it.
-        evidence: String,
-        /// The next command.
-        next: String,
-        /// Whether another try may help by itself.
-        retry: bool,
-    },
-    /// The operation needs the running system, but this host is a directory.
-    #[error("{0} needs the running system; this is only a directory")]
-    NotLive(String),
-    /// A hand that speaks a protocol (SQL, netlink, AMQP, HTTP) failed.
-    #[error("{what}: {cause}")]
-    Protocol {
-        /// What was asked of whom.
-        what: String,
-        /// The answer.
-        cause: String,
-    },
-}
-
-impl Error {
-    /// The line that proves the failure, where there is one: the last output of a program.
-    pub fn evidence(&self) -> Option<&str> {
-        match self {
-            Error::Failed { tail, .. } if !tail.is_empty() => Some(tail),
-            Error::Explained { evidence, .. } => Some(evidence),
-            _ => None,
-        }
-    }
-
-    /// An error of a protocol hand.
-    pub fn protocol(what: impl Into<String>, cause: impl ToString) -> Self {
-        Error::Protocol { what: what.into(), cause: cause.to_string() }
-    }
-}
-
-impl From<links::LinkError> for Error {
-    fn from(error: links::LinkError) -> Self {
-        Error::protocol("netlink", error)
-    }
-}
-
-impl From<nft::NftError> for Error {
-    fn from(error: nft::NftError) -> Self {
-        Error::protocol("nftables", error)
-    }
-}
-
-impl From<sql::SqlError> for Error {
-    fn from(error: sql::SqlError) -> Self {
-        Error::protocol("MariaDB", error)
-    }
-}
 
 /// The result of a hand.
 pub type Result<T> = std::result::Result<T, Error>;

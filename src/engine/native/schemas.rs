@@ -4,8 +4,8 @@
 //! stop request waits for its end, and a kill or a power cut is repaired by the next apply:
 //! - While no migration was ever completed, there is nothing to lose: the databases are made anew.
 //! - An upgrade (another lock) saves the databases first and puts them back. From before the dump until the migration is
-//! done the services that use them stand still, in a boot between too ([`dump_of`]): what a user did meanwhile would
-//! be lost. The dump goes when the migration is done.
+//!   done the services that use them stand still, in a boot between too ([`dump_of`]): what a user did meanwhile would be
+//!   lost. The dump goes when the migration is done.
 
 use super::Recipe;
 use super::foundation::secret;

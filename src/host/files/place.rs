@@ -3,11 +3,11 @@
 //! A path is taken apart once, into an open directory and a name in it. Whatever is done, is done to that name in that
 //! directory: nobody can put something else in its place between the look and the deed.
 //!
-//! * On the running system links lead where they lead, as long as only root can have made them. From the first
-//! directory on that another account can write, none is followed (openat2(2), RESOLVE_NO_SYMLINKS and
-//! RESOLVE_BENEATH): with one, that account would choose which file of the machine root reads or writes. * Of a
-//! directory that stands for a host, the kernel takes that directory for the root: what links lead to, absolute ones
-//! too, lies inside it (RESOLVE_IN_ROOT).
+//! * On the running system links lead where they lead, as long as only root can have made them. From the first directory
+//!   on that another account can write, none is followed (openat2(2), RESOLVE_NO_SYMLINKS and RESOLVE_BENEATH): with one,
+//!   that account would choose which file of the machine root reads or writes.
+//! * Of a directory that stands for a host, the kernel takes that directory for the root: what links lead to, absolute
+//!   ones too, lies inside it (RESOLVE_IN_ROOT).
 //!
 //! openat2 came with Linux 5.6; each system that is supported has a newer one. Where there is none (an old kernel, a
 //! container whose filter of system calls does not know it), every look at a file fails and says so.
