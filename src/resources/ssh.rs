@@ -6,7 +6,7 @@ use crate::cloud::{ApiError, Id, Session};
 use crate::host::{Error, Host, Result};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an instance may take from its start until it answers; emulated guests with a whole distribution take long.
 pub const LIMIT: Duration = Duration::from_secs(600);
@@ -93,14 +93,29 @@ pub fn look(address: Ipv4Addr) -> Reachability {
     }
 }
 
-/// Waits until it answers; the hop at which the way ends after `limit`.
+/// How often somebody is asked why an instance is silent.
+const ASK_WHY: Duration = Duration::from_secs(15);
+
+/// Waits until it answers; the hop at which the way ends after `limit`. While it is silent, `ask_why` is called now and
+/// then: what it returns as an error ends the wait.
 ///
 /// # Errors
-/// A stop on request.
-pub fn wait(host: &Host, name: &str, address: Ipv4Addr, limit: Duration) -> Result<Reachability> {
+/// A stop on request, or what `ask_why` returns.
+pub fn wait(
+    host: &Host,
+    name: &str,
+    address: Ipv4Addr,
+    limit: Duration,
+    mut ask_why: impl FnMut() -> Result<()>,
+) -> Result<Reachability> {
     let mut last = Reachability::Silent(address);
+    let mut asked = Instant::now();
     let waited = host.wait_while(&format!("SSH on {name}"), limit, Duration::from_millis(500), || {
         last = look(address);
+        if matches!(last, Reachability::Silent(_)) && asked.elapsed() > ASK_WHY {
+            asked = Instant::now();
+            ask_why()?;
+        }
         Ok((!matches!(last, Reachability::Answers(_))).then(|| last.to_string()))
     });
     match waited {

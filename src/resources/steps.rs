@@ -18,7 +18,7 @@ use crate::cloud::resource::project::Project;
 use crate::cloud::resource::quota::Quota;
 use crate::cloud::resource::router::Router;
 use crate::cloud::resource::security_group::SecurityGroup;
-use crate::cloud::resource::server::{Place, Server};
+use crate::cloud::resource::server::{self, Place, Server};
 use crate::cloud::resource::volume::Volume;
 use crate::cloud::resource_action::Wanted;
 use crate::cloud::session::{Login, SharedSession};
@@ -28,7 +28,7 @@ use crate::config::secrets::Secret;
 use crate::engine::Entrance;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::host::{Host, files};
+use crate::host::{Error, Host, files};
 use crate::plan::{Hold, Step, StepId};
 use std::collections::BTreeMap;
 
@@ -297,7 +297,9 @@ impl Maker<'_> {
         let work = move |host: &Host| {
             let expected = again.ask(|session| ssh::expected(session, &instance_again, None, opened))?;
             let Expected::At(server, address) = expected else { return Ok(()) };
-            match ssh::wait(host, &instance_again, address, ssh::LIMIT)? {
+            let mut started = false;
+            let ask_why = || start_what_ended(host, &again, &instance_again, &mut started);
+            match ssh::wait(host, &instance_again, address, ssh::LIMIT, ask_why)? {
                 Reachability::Answers(_) => files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None),
                 hop => Err(ssh::ends_at(&instance_again, &hop)),
             }
@@ -319,4 +321,21 @@ fn fetch(download: Download) -> Task {
     let again = download.clone();
     let probe = move |host: &Host| Ok(Checked::done_if(again.is_done(host), "download it, compare its hash, pin that"));
     Task::new(id, words, probe, move |host| download.run(host))
+}
+/// An instance that is waited for, and whose machine has ended by itself while it booted, is started once more: QEMU's
+/// emulation crashes now and then on a busy host ("iotlb_to_section", seen with 10.0). A second end is told.
+fn start_what_ended(host: &Host, session: &SharedSession, name: &str, started: &mut bool) -> Result<(), Error> {
+    let found = session.ask(|session| server::get(session, name))?;
+    if found.status != "SHUTOFF" || found.task.is_some() {
+        return Ok(());
+    }
+    if *started {
+        let next = format!("look at /var/log/libvirt/qemu; gpucloud-install instance start {name}");
+        let what = format!("instance {name} ended twice while it booted");
+        return Err(Error::Explained { what, evidence: String::new(), next, retry: false });
+    }
+    host.warn(&format!("instance {name} ended by itself while it booted: it is started once more"));
+    *started = true;
+    session.ask(|session| server::act(session, &found.id, "os-start", serde_json::Value::Null))?;
+    Ok(())
 }
