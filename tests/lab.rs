@@ -54,7 +54,7 @@ fn unproven(group: Group) -> Group {
 }
 
 /// The groups that [`unproven`] holds back.
-const UNPROVEN: &[&str] = &["resources", "damage", "network", "upgrade", "uninstall", "package", "debian12"];
+const UNPROVEN: &[&str] = &["damage", "network", "upgrade", "uninstall", "package"];
 
 /// Around the cloud's life; one after the other, since their hosts have one address.
 fn around_the_cloud() -> Vec<Group> {
