@@ -70,21 +70,24 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
 /// Whether something that users may have filled is still to be taken back: databases, the server that they lie on, what
 /// stack.sh made, its clones. An uninstall that went on behind them must not wait for what could have told.
 fn carries_data(journal: &Journal) -> bool {
-    journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref()).any(|undo| match undo {
-        Undo::Database { .. } | Undo::Devstack(_) => true,
+    undo_records(journal).any(|undo| match undo {
+        Undo::Database { .. } => true,
         Undo::Packages { added, .. } => added.iter().any(|name| name == "mariadb-server"),
-        Undo::Directory { path, .. } => path == Path::new(devstack::unstack::HOME),
-        _ => false,
+        undo => is_devstacks(undo),
     })
 }
 
-/// Whether an installation by DevStack was begun: its clones may be worked in.
-fn is_stacked(journal: &Journal) -> bool {
-    journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref()).any(|undo| match undo {
+fn undo_records(journal: &Journal) -> impl Iterator<Item = &Undo> {
+    journal.entries().filter_map(|(_, entry)| entry.history.undo.as_ref())
+}
+
+/// What stack.sh made, or the home of its clones, which may be worked in.
+fn is_devstacks(undo: &Undo) -> bool {
+    match undo {
         Undo::Devstack(_) => true,
         Undo::Directory { path, .. } => path == Path::new(devstack::unstack::HOME),
         _ => false,
-    })
+    }
 }
 
 /// The engine of the cloud that stands, or of the answers when none was ever complete; every one where neither can be
@@ -97,7 +100,7 @@ fn engines_here(host: &Host, journal: &Journal) -> Vec<Box<dyn Engine>> {
     };
     let mut names = readable.map_or_else(|| EngineName::ALL.to_vec(), |config| vec![config.engine]);
     // Answers may have been changed since: what was begun is in the journal.
-    if is_stacked(journal) && !names.contains(&EngineName::Devstack) {
+    if undo_records(journal).any(is_devstacks) && !names.contains(&EngineName::Devstack) {
         names.push(EngineName::Devstack);
     }
     names.into_iter().map(engine::engine).collect()

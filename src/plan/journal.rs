@@ -219,7 +219,7 @@ impl Journal {
         // A journal without its blobs could restore nothing.
         files::remove(&self.host, &self.path())?;
         files::remove_tree(&self.host, &self.dir.join("blobs"))?;
-        files::remove(&self.host, &self.dir.join("journal.lock"))?;
+        files::remove(&self.host, &self.dir.join(lock::LOCK))?;
         Ok(())
     }
 

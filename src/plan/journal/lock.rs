@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Held by a run, beside the journal.
-const LOCK: &str = "journal.lock";
+pub(super) const LOCK: &str = "journal.lock";
 /// How long somebody who only looks may be in a run's way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
