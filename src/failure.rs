@@ -67,11 +67,8 @@ impl std::fmt::Display for Failure {
 
 impl From<host::Error> for Failure {
     fn from(error: host::Error) -> Self {
-        let evidence = error.evidence().unwrap_or_default().to_owned();
-        let next = match &error {
-            host::Error::Explained { next, .. } => next.clone(),
-            _ => hint(&format!("{error}\n{evidence}")),
-        };
+        let evidence = error.evidence().unwrap_or_default();
+        let next = error.next().unwrap_or_else(|| hint(&format!("{error}\n{evidence}")));
         let ending = if matches!(error, host::Error::Stopped) { Ending::Midway } else { Ending::Failed };
         Self::new(error.to_string(), evidence, next).with(ending)
     }

@@ -1,7 +1,10 @@
 //! Why a call failed: the service's own words and request id, and what to do where the cause is known (`explain.rs`).
 
 use super::explain;
+use crate::host;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,7 +26,7 @@ pub enum ApiError {
         cause: String,
     },
     /// The service refused.
-    #[error("{service}: {message} (status {status}{})", .request.as_deref().map(|id| format!(", {id}")).unwrap_or_default())]
+    #[error("{}{service}: {message} (status {status}{})", explain::meaning(message), .request.as_deref().map(|id| format!(", {id}")).unwrap_or_default())]
     Refused {
         /// Type of the service.
         service: String,
@@ -35,7 +38,7 @@ pub enum ApiError {
         request: Option<String>,
     },
     /// The catalog does not have the service.
-    #[error("the catalog has no {0} service")]
+    #[error("OpenStack's catalog has no {0} service")]
     NoService(String),
     /// The answer is not what the API documents.
     #[error("{service} answered something else than expected: {cause}")]
@@ -65,14 +68,73 @@ pub enum ApiError {
         /// Its name.
         name: String,
     },
-    /// A failure whose cause is known.
-    #[error("{what}")]
-    Explained {
-        /// What failed, and why.
-        what: String,
-        /// What to type or to change.
-        next: String,
+    /// There is one of this name already.
+    #[error("there is {kind} called {name} already")]
+    Exists {
+        /// "an instance".
+        kind: &'static str,
+        /// Its name.
+        name: String,
     },
+    /// What is not said must be the only one, and there is none that can be used.
+    #[error("the cloud has no {kind} that can be used")]
+    NoneToChoose {
+        /// "image"; the option has the same name.
+        kind: &'static str,
+    },
+    /// What is not said must be the only one, and there are several.
+    #[error("the cloud has several, so say which: --{kind} {}", names.join(", "))]
+    SeveralToChoose {
+        /// As above.
+        kind: &'static str,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Nova could not build an instance.
+    #[error("instance {instance}: {} (Nova: {message})", explain::meaning_of_fault(message))]
+    Fault {
+        /// Its name.
+        instance: String,
+        /// Nova's words.
+        message: String,
+        /// Which filter left no host, by the scheduler's log.
+        scheduler: Option<String>,
+    },
+    /// An image does not fit into a flavor's disk.
+    #[error("image {image} needs {needed} GiB of disk, flavor {flavor} has {has}")]
+    TooSmall {
+        /// Name of the image.
+        image: String,
+        /// GiB.
+        needed: u64,
+        /// Name of the flavor.
+        flavor: String,
+        /// GiB.
+        has: u32,
+    },
+    /// A key pair of this name has another key: it may be the only one with which somebody reaches an instance.
+    #[error("there is a key pair called {name} with another key than {}", file.display())]
+    OtherKey {
+        /// Its name.
+        name: String,
+        /// The declared key.
+        file: PathBuf,
+    },
+    /// The project's user would be somebody else's.
+    #[error("there is a user called {name} whose password is not ours")]
+    ForeignUser {
+        /// The name.
+        name: String,
+    },
+    /// Cinder could not make a volume.
+    #[error("volume {name}: Cinder could not make it")]
+    VolumeFailed {
+        /// Its name.
+        name: String,
+    },
+    /// A file that belongs to a resource cannot be had.
+    #[error("{0}")]
+    File(#[source] Arc<host::Error>),
 }
 
 impl ApiError {
@@ -82,13 +144,13 @@ impl ApiError {
     }
 
     /// A file that a resource is made from is not there.
-    pub fn no_file(path: &std::path::Path) -> Self {
-        Self::file(&std::io::Error::other(format!("{} is not there", path.display())))
+    pub fn no_file(path: &Path) -> Self {
+        Self::file(path, std::io::ErrorKind::NotFound.into())
     }
 
-    /// A file that belongs to a resource is not what it should be.
-    pub fn file(error: &std::io::Error) -> Self {
-        ApiError::Explained { what: error.to_string(), next: "put the file there, then: gpucloud-install apply".into() }
+    /// A file that belongs to a resource cannot be read.
+    pub fn file(path: &Path, source: std::io::Error) -> Self {
+        host::Error::Io { doing: "read", path: path.to_owned(), source }.into()
     }
 
     /// Whether the same call may succeed a little later: nobody listens, a proxy has nobody behind it, or the service
@@ -121,35 +183,49 @@ impl ApiError {
     }
 }
 
-/// A file that belongs to a resource cannot be had.
-impl From<crate::host::Error> for ApiError {
-    fn from(error: crate::host::Error) -> Self {
-        let next = match &error {
-            crate::host::Error::Explained { next, .. } => next.clone(),
-            _ => "put the file there, then: gpucloud-install apply".into(),
-        };
-        ApiError::Explained { what: error.to_string(), next }
+impl From<host::Error> for ApiError {
+    fn from(error: host::Error) -> Self {
+        ApiError::File(Arc::new(error))
     }
 }
 
 /// What to do where a service is down.
 const DOWN: &str = "gpucloud-install status says what is down, gpucloud-install recover brings it back";
 
-impl From<ApiError> for crate::host::Error {
-    fn from(error: ApiError) -> Self {
-        let (what, retry) = (error.to_string(), error.is_transient());
-        let (what, next) = match &error {
-            ApiError::Explained { next, .. } | ApiError::Ambiguous { next, .. } => (what, next.clone()),
-            ApiError::Missing { .. } => (what, "gpucloud-install plan shows what is declared and missing".into()),
-            ApiError::Refused { message, .. } => match explain::cause(message) {
-                Some((meaning, next)) => (format!("{meaning} ({what})"), next.into()),
-                None if retry => (what, DOWN.into()),
-                None => return Self::protocol("OpenStack API", error),
-            },
-            ApiError::Unreachable { .. } | ApiError::Unanswered { .. } => (what, DOWN.into()),
-            ApiError::NoService(_) | ApiError::Unexpected { .. } => return Self::protocol("OpenStack API", error),
-        };
-        Self::Explained { what, evidence: String::new(), next, retry }
+impl host::RoomError for ApiError {
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Ambiguous { next, .. } => next.clone(),
+            Self::Missing { .. } => "gpucloud-install plan shows what is declared and missing".into(),
+            Self::Refused { message, .. } if let Some((_, next)) = explain::cause(message) => next.into(),
+            error if error.is_transient() => DOWN.into(),
+            Self::Exists { name, .. } => format!("choose another name; gpucloud-install instance show {name}"),
+            Self::NoneToChoose { .. } => "declare it in [resources], then: gpucloud-install apply".into(),
+            Self::SeveralToChoose { kind, .. } => format!("--{kind} NAME"),
+            Self::Fault { message, .. } => explain::next_of_fault(message).into(),
+            Self::TooSmall { .. } => "choose a flavor with more disk: gpucloud-install flavor list".into(),
+            Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
+            Self::ForeignUser { .. } => "choose another name for resources.project".into(),
+            Self::VolumeFailed { .. } => {
+                "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into()
+            }
+            Self::File(error) => {
+                error.next().unwrap_or_else(|| "put the file there, then: gpucloud-install apply".into())
+            }
+            _ => return None,
+        })
+    }
+
+    fn evidence(&self) -> Option<String> {
+        match self {
+            Self::Fault { scheduler, .. } => scheduler.clone(),
+            Self::File(error) => error.evidence(),
+            _ => None,
+        }
+    }
+
+    fn may_pass(&self) -> bool {
+        self.is_transient()
     }
 }
 

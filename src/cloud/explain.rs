@@ -42,11 +42,19 @@ pub fn cause(message: &str) -> Option<(&'static str, &'static str)> {
     Some((meaning, next))
 }
 
-/// The error of an instance that Nova could not build.
-pub fn fault(name: &str, message: &str) -> ApiError {
-    let (meaning, next) =
-        cause(message).unwrap_or(("Nova could not build it", "journalctl -u '*nova-compute*' -u devstack@n-cpu"));
-    ApiError::Explained { what: format!("instance {name}: {meaning} (Nova: {message})"), next: next.into() }
+/// What an API's message means, in front of it.
+pub fn meaning(message: &str) -> String {
+    cause(message).map_or_else(|| "OpenStack API: ".into(), |(meaning, _)| format!("{meaning}: "))
+}
+
+/// What Nova's words of an instance that it could not build mean.
+pub fn meaning_of_fault(message: &str) -> &'static str {
+    cause(message).map_or("Nova could not build it", |(meaning, _)| meaning)
+}
+
+/// What to do about it.
+pub fn next_of_fault(message: &str) -> &'static str {
+    cause(message).map_or("journalctl -u '*nova-compute*' -u devstack@n-cpu", |(_, next)| next)
 }
 
 /// Nova takes an instance whose image does not fit into its flavor's disk, and fails minutes later.
@@ -55,10 +63,8 @@ pub fn too_small(image: &Image, flavor: &Flavor) -> Result<(), ApiError> {
     let size_gib = image.size.unwrap_or(0).div_ceil(1 << 30);
     let needed = u64::from(image.min_disk).max(if image.disk_format.as_deref() == Some("raw") { size_gib } else { 0 });
     if flavor.disk_gib > 0 && needed > u64::from(flavor.disk_gib) {
-        return Err(ApiError::Explained {
-            what: format!("image {name} needs {needed} GiB of disk, flavor {} has {}", flavor.name, flavor.disk_gib),
-            next: "choose a flavor with more disk: gpucloud-install flavor list".into(),
-        });
+        let (image, flavor, has) = (name.to_owned(), flavor.name.clone(), flavor.disk_gib);
+        return Err(ApiError::TooSmall { image, needed, flavor, has });
     }
     Ok(())
 }
@@ -66,12 +72,14 @@ pub fn too_small(image: &Image, flavor: &Flavor) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::RoomError;
 
     #[test]
     fn a_known_cause_says_what_to_do_and_keeps_novas_words() {
-        let error = fault("demo", "No valid host was found. There are not enough hosts available.");
+        let message = "No valid host was found. There are not enough hosts available.".to_owned();
+        let error = ApiError::Fault { instance: "demo".into(), message, scheduler: None };
         let text = error.to_string();
         assert!(text.contains("no hypervisor has room") && text.contains("not enough hosts"), "{text}");
-        assert!(matches!(error, ApiError::Explained { next, .. } if next.contains("flavor list")));
+        assert!(error.next().unwrap().contains("flavor list"));
     }
 }

@@ -1,17 +1,17 @@
 //! Why Nova found no host for an instance: its fault does not say which filter said no, the scheduler's log does.
 
+use super::ApiError;
+use crate::host::Host;
 use crate::host::command::Command;
-use crate::host::{Error, Host};
 
 /// The scheduler's units of both engines.
 const UNITS: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
 
 /// The same error, with the scheduler's own line where it is about a missing host and the log may be read.
-pub fn explained(host: &Host, error: Error) -> Error {
+pub fn explained(host: &Host, error: ApiError) -> ApiError {
     match error {
-        Error::Explained { what, evidence, next, retry } if what.contains("No valid host was found") => {
-            let evidence = scheduler_said(host).unwrap_or(evidence);
-            Error::Explained { what, evidence, next, retry }
+        ApiError::Fault { instance, message, .. } if message.contains("No valid host was found") => {
+            ApiError::Fault { instance, message, scheduler: scheduler_said(host) }
         }
         other => other,
     }

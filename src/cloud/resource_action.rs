@@ -80,16 +80,17 @@ impl Action for Wanted {
         let go_on = || host.go_on().is_ok();
         self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host))?;
         let waited = host.wait_while(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {
-            Ok(self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session))?)
+            let awaited = self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session));
+            Ok(awaited.map_err(|error| refusal::explained(host, error))?)
         });
-        waited.map(|()| Applied::Done).map_err(|error| refusal::explained(host, error))
+        waited.map(|()| Applied::Done)
     }
 }
 
 /// Takes back what we made. A cloud whose Keystone has no database any more took it along.
 pub fn take_back(host: &Host, cloud: &str, kind: Kind, name: &str, content: Option<&str>) -> Result<Undone> {
     let removed = clouds::session(host, &[cloud])
-        .map_err(|failure| Error::protocol(format!("log in as {cloud}"), failure))
+        .map_err(|failure| Error::protocol(format!("log in as {cloud}"), failure.to_string()))
         .and_then(|session| Ok(session.ask(|session| resource::remove(session, kind, name, content))?));
     match removed {
         Ok(Removed::Gone) => Ok(Undone::Restored),

@@ -9,7 +9,9 @@ use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
 use crate::cloud::{ApiError, SharedSession};
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::host;
 use crate::host::command::Command;
+use crate::resources::error::ResourceError;
 use crate::resources::ssh::{self, Reachability};
 use crate::resources::{keys, known_images, launch};
 use crate::ui::text;
@@ -51,9 +53,9 @@ fn launch(invocation: &Invocation, options: &Launch) -> Result<Ending, Failure> 
         match launched.wait(&host, &cloud, Duration::from_secs(options.wait))? {
             None | Some(Reachability::Answers(_)) => {}
             Some(hop @ Reachability::Silent(_)) => {
-                return Err(network::with_first_hop(invocation, ssh::ends_at(&launched.name, &hop).into()));
+                return Err(network::with_first_hop(invocation, silent(&launched.name, hop)));
             }
-            Some(hop) => return Err(ssh::ends_at(&launched.name, &hop).into()),
+            Some(hop) => return Err(silent(&launched.name, hop)),
         }
     }
     invocation.ui.document("instance launch", json!(launched));
@@ -254,4 +256,8 @@ fn delete(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Fail
         .document("instance delete", json!({"name": found.name, "id": found.id.as_str(), "given_back": addresses}));
     invocation.ui.say(format!("{} is gone.", found.name));
     Ok(Ending::Done)
+}
+
+fn silent(name: &str, ends_at: Reachability) -> Failure {
+    host::Error::from(ResourceError::Silent { name: name.to_owned(), ends_at }).into()
 }

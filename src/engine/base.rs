@@ -1,9 +1,9 @@
 //! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at
 //! every service, the note of what was applied).
 
-use super::EngineInput;
 use super::probe::{self, Prober, ROUND_LIMIT};
 use super::service::Service;
+use super::{EngineError, EngineInput};
 use crate::action::account::{Member, SystemGroup};
 use crate::action::directory::Directory;
 use crate::action::file::File;
@@ -122,7 +122,7 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
         let healthy = complaints.is_empty() && asked.len() == services.len();
         last = words(&complaints).unwrap_or_default();
         if let Some((service, complaint)) = complaints.iter().find(|(_, complaint)| !complaint.wait) {
-            return Err(never(service, complaint));
+            return Err(EngineError::Unwell { service: service.id.to_owned(), complaint: complaint.clone() }.into());
         }
         asked = complaints.into_iter().map(|(service, _)| service).collect();
         if asked.is_empty() {
@@ -134,16 +134,6 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
         Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },
         other => other,
     })
-}
-
-/// What waiting does not mend.
-fn never(service: &Service, complaint: &Complaint) -> Error {
-    Error::Explained {
-        what: format!("{}: {}", service.id, complaint.what),
-        evidence: complaint.evidence.clone(),
-        next: "gpucloud-install doctor looks for the cause".into(),
-        retry: false,
-    }
 }
 
 /// The services that complain, each with its complaint.

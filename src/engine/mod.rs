@@ -7,6 +7,7 @@
 
 pub mod base;
 pub mod devstack;
+mod error;
 pub mod holdings;
 pub mod native;
 pub mod openvswitch;
@@ -14,6 +15,8 @@ pub mod packages;
 pub mod probe;
 pub mod service;
 pub mod settings;
+
+pub use error::EngineError;
 
 use crate::cloud::SharedSession;
 use crate::cloud::session::Login;

@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_failure_carries_the_end_of_the_output() {
         let error = Command::new("sh").args(["-c", "echo one; echo two >&2; exit 3"]).run(&Host::live()).unwrap_err();
-        assert_eq!(error.evidence(), Some("one\ntwo"));
+        assert_eq!(error.evidence(), Some("one\ntwo".into()));
         assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 
@@ -397,6 +397,6 @@ mod tests {
     fn secrets_are_masked_in_errors() {
         let host = Host::live().masking(["verysecret1".to_owned()]);
         let error = Command::new("sh").args(["-c", "cat; exit 1"]).stdin("is verysecret1").run(&host).unwrap_err();
-        assert_eq!(error.evidence(), Some("is ********"));
+        assert_eq!(error.evidence(), Some("is ********".into()));
     }
 }

@@ -24,13 +24,8 @@ pub fn refuse_without_room(host: &Host, databases: &[Identifier], directory: &Pa
 
 fn no_room(databases: &[Identifier], needed: u64, free: u64, directory: &Path) -> Error {
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let (needed, free, below) = (mebibytes(needed), mebibytes(free), directory.display());
-    Error::Explained {
-        what: format!("there is no room to save databases before they are changed: {}", names(databases).join(", ")),
-        evidence: format!("they take {needed} MiB, {free} MiB are free below {below}"),
-        next: format!("free space there (df -h {below}), then: gpucloud-install apply"),
-        retry: false,
-    }
+    let (needed, free) = (mebibytes(needed), mebibytes(free));
+    Error::NoRoom { databases: names(databases).join(", "), needed, free, below: directory.to_owned() }
 }
 
 fn names(databases: &[Identifier]) -> Vec<String> {

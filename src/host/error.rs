@@ -1,7 +1,45 @@
-//! What goes wrong in the hands, and what proves it.
+//! What goes wrong in the hands, and what proves it. A room above that knows more of its failures has an enum of its
+//! own, with [`RoomError`]; plan and journal carry it on as an [`Error`].
 
+use super::files::place::LinkInTheWay;
 use super::{links, nft, sql};
+use std::fmt;
 use std::path::PathBuf;
+
+/// The cause of an error, whatever its type.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What rooms above the hands fail with.
+pub trait RoomError: std::error::Error + Send + Sync + 'static {
+    /// The next command to type, or what to change; `None` where the text of the error tells it (`failure.rs`).
+    fn next(&self) -> Option<String>;
+
+    /// The line or lines that prove it.
+    fn evidence(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it may pass by itself, so that another try is worth it.
+    fn may_pass(&self) -> bool {
+        false
+    }
+}
+
+/// The error of a room, whatever its type.
+#[derive(Debug)]
+pub struct OfRoom(Box<dyn RoomError>);
+
+impl fmt::Display for OfRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for OfRoom {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// What went wrong in one of the hands. Every variant names its object.
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +83,44 @@ pub enum Error {
     /// The administrator, or systemd, asked to stop.
     #[error("stopped on request")]
     Stopped,
-    /// A failure whose cause was recognised.
-    #[error("{what}")]
-    Explained {
-        /// What failed, and why.
-        what: String,
-        /// The line that proves it.
-        evidence: String,
-        /// The next command.
-        next: String,
-        /// Whether another try may help by itself.
-        retry: bool,
+    /// A link is in the way, where others than root can make links.
+    #[error("cannot {doing} {path}: {link}")]
+    Link {
+        /// The verb: "read", "write", "rename".
+        doing: &'static str,
+        /// The file it was about.
+        path: PathBuf,
+        /// The link.
+        #[source]
+        link: LinkInTheWay,
     },
+    /// Something in a home is done as its user, who may not.
+    #[error("cannot {doing} {path}: it is done as {user}, who may not")]
+    Forbidden {
+        /// The verb.
+        doing: String,
+        /// The file it was about.
+        path: PathBuf,
+        /// Name of the account.
+        user: String,
+        /// What the program that did it said.
+        said: String,
+    },
+    /// A dump of databases does not find its room.
+    #[error("there is no room to save databases before they are changed: {databases}")]
+    NoRoom {
+        /// Their names.
+        databases: String,
+        /// MiB that they take.
+        needed: u64,
+        /// MiB that are free.
+        free: u64,
+        /// Where.
+        below: PathBuf,
+    },
+    /// A room above the hands failed.
+    #[error(transparent)]
+    Room(OfRoom),
     /// The operation needs the running system, but this host is a directory.
     #[error("{0} needs the running system; this is only a directory")]
     NotLive(String),
@@ -66,23 +130,59 @@ pub enum Error {
         /// What was asked of whom.
         what: String,
         /// The answer.
-        cause: String,
+        #[source]
+        cause: Cause,
     },
 }
 
 impl Error {
     /// The line that proves the failure, where there is one: the last output of a program.
-    pub fn evidence(&self) -> Option<&str> {
+    pub fn evidence(&self) -> Option<String> {
         match self {
-            Error::Failed { tail, .. } if !tail.is_empty() => Some(tail),
-            Error::Explained { evidence, .. } => Some(evidence),
+            Error::Failed { tail, .. } if !tail.is_empty() => Some(tail.clone()),
+            Error::Link { link, .. } => Some(link.evidence()),
+            Error::Forbidden { said, .. } => Some(said.clone()),
+            Error::NoRoom { needed, free, below, .. } => {
+                Some(format!("they take {needed} MiB, {free} MiB are free below {}", below.display()))
+            }
+            Error::Room(OfRoom(error)) => error.evidence(),
             _ => None,
         }
     }
 
+    /// The next command, where the kind of error tells it.
+    pub fn next(&self) -> Option<String> {
+        match self {
+            Error::Link { link, .. } => Some(link.next()),
+            Error::Forbidden { path, user, .. } => {
+                let folder = path.parent().unwrap_or(path).display();
+                Some(format!(
+                    "ls -ld {folder}: give {user} a directory there, or name a key of your own (public_key in \
+                     resources.key_pairs); then: gpucloud-install apply"
+                ))
+            }
+            Error::NoRoom { below, .. } => {
+                Some(format!("free space there (df -h {}), then: gpucloud-install apply", below.display()))
+            }
+            Error::Room(OfRoom(error)) => error.next(),
+            _ => None,
+        }
+    }
+
+    /// Whether it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Error::Room(OfRoom(error)) if error.may_pass())
+    }
+
     /// An error of a protocol hand.
-    pub fn protocol(what: impl Into<String>, cause: impl ToString) -> Self {
-        Error::Protocol { what: what.into(), cause: cause.to_string() }
+    pub fn protocol(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Error::Protocol { what: what.into(), cause: cause.into() }
+    }
+}
+
+impl<E: RoomError> From<E> for Error {
+    fn from(error: E) -> Self {
+        Error::Room(OfRoom(Box::new(error)))
     }
 }
 

@@ -7,7 +7,7 @@
 //! reader, or a machine after a power cut, sees the old content or the new one and nothing between.
 
 mod lock;
-mod place;
+pub mod place;
 mod removal;
 #[cfg(test)]
 mod tests;
@@ -122,7 +122,7 @@ pub fn directory_status(host: &Host, path: &Path) -> Result<Option<Status>> {
 
 /// Whether the way to `path` leads over a link that root does not follow: what lies there is somebody's own.
 pub fn is_behind_a_foreign_link(host: &Host, path: &Path) -> bool {
-    matches!(status(host, path), Err(Error::Explained { .. }))
+    matches!(status(host, path), Err(Error::Link { .. }))
 }
 
 /// Whether anything is at `path`, be it a link that leads nowhere. What cannot be reached is not there.

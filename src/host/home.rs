@@ -108,17 +108,8 @@ impl Home {
     /// What failed, in words that name who may not do it.
     pub fn explain(&self, doing: &str, path: &Path, error: Error) -> Error {
         let (Some(owner), Error::Failed { tail, .. }) = (self.owner, &error) else { return error };
-        let (user, shown) = (super::users::name_of(owner.uid), path.display());
-        let folder = path.parent().unwrap_or(path).display();
-        Error::Explained {
-            what: format!("cannot {doing} {shown}: it is done as {user}, who may not"),
-            evidence: tail.clone(),
-            next: format!(
-                "ls -ld {folder}: give {user} a directory there, or name a key of your own (public_key in \
-                 resources.key_pairs); then: gpucloud-install apply"
-            ),
-            retry: false,
-        }
+        let (doing, path, user) = (doing.to_owned(), path.to_owned(), super::users::name_of(owner.uid));
+        Error::Forbidden { doing, path, user, said: tail.clone() }
     }
 }
 

@@ -72,6 +72,6 @@ pub fn get_from(host: &Host, url: &str, from: u64, tag: Option<&str>) -> Result<
     }
 }
 
-fn failed(url: &str, cause: impl ToString) -> Error {
+fn failed(url: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::protocol(format!("download {url}"), cause)
 }

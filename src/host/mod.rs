@@ -31,7 +31,7 @@ pub mod sysctl;
 pub mod systemd;
 pub mod users;
 
-pub use error::Error;
+pub use error::{Error, RoomError};
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -9,6 +9,7 @@
 //! After a boot the network is what the last complete apply says: an unconfirmed change is in no answers, and `keep.rs`
 //! takes out of the bridge what Open vSwitch has kept of it.
 
+use super::NetworkError;
 use super::consent::{self, Confirmation, Consent};
 use super::live::{self, Ownership};
 use super::pending::{self, DIRECTORY, Lock, Pending, Records, Standing};
@@ -25,8 +26,6 @@ use std::time::{Duration, Instant};
 const TIMER_GRACE: Duration = Duration::from_secs(5);
 /// How often a run looks whether a person said yes.
 const LOOK: Duration = Duration::from_millis(200);
-/// What a person can do where nobody else says yes.
-const ASK_A_PERSON: &str = "the same again; and while it waits, in a second session: gpucloud-install network confirm";
 
 /// What guards the network of one machine.
 pub struct Guard {
@@ -103,7 +102,7 @@ impl Guard {
         let done = self.change(&self.host.unstoppable(), &changes, &pending.standing);
         if let Err(error) = done {
             let truth = self.take_back_now(&pending)?;
-            return Err(Error::protocol("change the network", format!("{error}; {truth}")));
+            return Err(NetworkError::Broken { cause: error, truth }.into());
         }
         self.must_still_wait(&pending)?;
         // Whoever says yes needs it.
@@ -138,8 +137,7 @@ impl Guard {
             return self.say_yes(&lock);
         }
         let truth = self.take_back_now(mine)?;
-        let cause = format!("it cut off {}, which answered before; {truth}", silent.join(", "));
-        Err(Error::protocol("change the network", cause))
+        Err(NetworkError::CutOff { silent, truth }.into())
     }
 
     /// What this run did late, behind whoever took it back, must not stay.
@@ -148,7 +146,7 @@ impl Guard {
             return Ok(());
         }
         let truth = self.take_back_now(mine)?;
-        Err(Error::protocol("change the network", format!("it took too long, and was taken back meanwhile; {truth}")))
+        Err(NetworkError::TooLate { truth }.into())
     }
 
     fn wait_for_person(&self, mine: &Pending, limit: Duration) -> Result<()> {
@@ -157,13 +155,11 @@ impl Guard {
              session: gpucloud-install network confirm",
             limit.as_secs()
         ));
-        let why = match self.answer_of_person(mine, limit)? {
-            Answer::Yes => return Ok(()),
-            Answer::No(truth) => truth,
-            Answer::Stopped => return Err(Error::Stopped),
-        };
-        let what = format!("nobody said yes to the change of the network; {why}");
-        Err(Error::Explained { what, evidence: String::new(), next: ASK_A_PERSON.into(), retry: false })
+        match self.answer_of_person(mine, limit)? {
+            Answer::Yes => Ok(()),
+            Answer::No(truth) => Err(NetworkError::Unconfirmed { truth }.into()),
+            Answer::Stopped => Err(Error::Stopped),
+        }
     }
 
     fn answer_of_person(&self, mine: &Pending, limit: Duration) -> Result<Answer> {
@@ -248,7 +244,7 @@ impl Guard {
         let truth = self.take_back_now(&pending)?;
         if self.records.pending()?.is_some() {
             // What is back in part must not be built upon: the way back would be lost.
-            return Err(Error::protocol("take back a change of the network that nobody confirmed", truth));
+            return Err(NetworkError::Unsettled { truth }.into());
         }
         self.host.warn(&format!("a change of the network that nobody confirmed was found: {truth}"));
         Ok(())

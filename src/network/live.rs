@@ -1,12 +1,13 @@
 //! The state of this kernel, and changes done to it, by the hands `links`, `nft`, `sysctl` and `ovs`.
 
+use super::NetworkError;
 use super::state::{Bridge, Change, NetworkState, Proxies, changes};
 use crate::action::Undo;
 use crate::config::Config;
 use crate::host::links::{self, neighbours};
 use crate::host::nft::{self, Family, listing};
 use crate::host::ovs::{self, Datapath};
-use crate::host::{Error, Host, Result, sysctl};
+use crate::host::{Host, Result, sysctl};
 use crate::paths::{BRIDGE, TABLE};
 use crate::plan::journal::Journal;
 use ipnet::Ipv4Net;
@@ -147,7 +148,7 @@ fn make_bridge(host: &Host, datapath: Datapath) -> Result<()> {
 pub fn verify(host: &Host, desired: &NetworkState, owned: &Ownership) -> Result<()> {
     match changes(&current(host, desired, owned)?, desired).first() {
         None => Ok(()),
-        Some(left) => Err(Error::protocol("bring the network into its state", format!("still to do: {left}"))),
+        Some(left) => Err(NetworkError::Undone { left: left.clone() }.into()),
     }
 }
 

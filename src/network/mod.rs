@@ -13,6 +13,7 @@
 //! timer       what takes such a change back whatever becomes of this program
 //! probe_port  a port of the bridge in a namespace, as instances have one
 //! probe       hop by hop, whether instances reach the world and the world them
+//! error       what a change fails with
 //! report      one page for the people of the campus network
 //! steps       files, units and state as steps of a plan
 //! action      the state as one reversible change
@@ -28,6 +29,7 @@
 pub mod action;
 pub mod adopted;
 pub mod consent;
+mod error;
 pub mod guard;
 pub mod keep;
 pub mod live;
@@ -40,6 +42,8 @@ pub mod state;
 pub mod steps;
 pub mod timer;
 pub mod witness;
+
+pub use error::NetworkError;
 
 use crate::config::Config;
 use crate::config::network::Access;

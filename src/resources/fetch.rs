@@ -1,5 +1,6 @@
 //! Downloads of images: resumed, verified against the publisher's list, pinned.
 
+use super::error::ResourceError;
 use crate::host::{Error, Host, Result, files, http};
 use crate::paths::IMAGES;
 use sha2::Digest;
@@ -69,15 +70,9 @@ impl Download {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             files::remove(host, &self.part())?;
             files::remove(host, &self.tag())?;
-            return Err(Error::Explained {
-                what: format!(
-                    "{} is not what its publisher lists: hash {} instead of {}",
-                    self.url, found.0, expected.0
-                ),
-                evidence: self.sums.clone().unwrap_or_default(),
-                next: "gpucloud-install apply downloads it anew".into(),
-                retry: false,
-            });
+            let list = self.sums.clone().unwrap_or_default();
+            let (url, found, listed) = (self.url.clone(), found.0, expected.0);
+            return Err(ResourceError::OtherContent { url, found, listed, list }.into());
         }
         host.line(&format!("{}: hash {}", self.url, found.0));
         files::write(host, &self.pin(), found.0.as_bytes(), 0o644, None)?;
@@ -127,12 +122,7 @@ impl Download {
         let end = (done >> 20).max(1);
         host.progress(end, end, &format!("MiB of {}", self.url));
         if done < total {
-            return Err(Error::Explained {
-                what: format!("the download of {} broke off after {done} of {total} bytes", self.url),
-                evidence: String::new(),
-                next: "gpucloud-install apply goes on where it stopped".into(),
-                retry: true,
-            });
+            return Err(ResourceError::BrokeOff { url: self.url.clone(), done, total }.into());
         }
         file.sync_all().map_err(io("sync"))
     }
@@ -140,16 +130,7 @@ impl Download {
 
 /// A machine that cannot reach a publisher may have another image.
 fn not_reached(error: Error) -> Error {
-    match error {
-        Error::Protocol { what, cause } => Error::Explained {
-            what: format!("{what}: {cause}"),
-            evidence: String::new(),
-            next: "check network and proxy, or name another image in resources.images; then: gpucloud-install apply"
-                .into(),
-            retry: true,
-        },
-        other => other,
-    }
+    if matches!(error, Error::Protocol { .. }) { ResourceError::Publisher(error).into() } else { error }
 }
 
 fn sum_of(host: &Host, path: &Path, hex_digits: usize) -> Result<Sum> {

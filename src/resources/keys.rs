@@ -101,7 +101,6 @@ fn derive(host: &Host, home: &Home, private: &Path, public: &Path) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Error;
     use crate::host::users::Owner;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
     use std::{fs, io};
@@ -183,10 +182,8 @@ mod tests {
         fs::create_dir(trial.at("apt.conf.d")).unwrap();
         symlink(trial.at("apt.conf.d"), trial.at("home/.ssh")).unwrap();
         let error = trial.make(KeyType::Ed25519).unwrap_err();
-        let Error::Explained { what, evidence, next, .. } = trial.home.explain("make the key", &trial.private, error)
-        else {
-            panic!("without words")
-        };
+        let error = trial.home.explain("make the key", &trial.private, error);
+        let (what, evidence, next) = (error.to_string(), error.evidence().unwrap(), error.next().unwrap());
         assert!(what.contains("nobody, who may not") && evidence.contains("ermission denied"), "{what}: {evidence}");
         assert!(next.contains("ls -ld") && next.contains("home/.ssh"), "{next}");
         assert_eq!(fs::read_dir(trial.at("apt.conf.d")).unwrap().count(), 0);

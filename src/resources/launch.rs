@@ -66,13 +66,10 @@ pub fn launch(host: &Host, session: &SharedSession, order: &LaunchRequest) -> Re
     let name = order.name.as_str();
     let wanted = session.ask(|session| complete(session, order))?;
     let id = session.ask(|session| match server::find(session, name)? {
-        Some(_) => Err(ApiError::Explained {
-            what: format!("there is an instance called {name} already"),
-            next: format!("choose another name; gpucloud-install instance show {name}"),
-        }),
+        Some(_) => Err(ApiError::Exists { kind: "an instance", name: name.to_owned() }),
         None => wanted.order(session),
     })?;
-    wait_built(host, session, name).map_err(|error| refusal::explained(host, error))?;
+    wait_built(host, session, name)?;
     let built_after = begin.elapsed().as_secs_f64();
     let floating_ip = match order.floating_ip {
         true => Some(session.ask(|session| give_address(session, &id))?),
@@ -117,7 +114,8 @@ impl Launched {
 fn wait_built(host: &Host, session: &SharedSession, name: &str) -> HostResult<()> {
     host.wait_while(&format!("instance {name}"), BUILD_LIMIT, POLL, || {
         let go_on = || host.go_on().is_ok();
-        Ok(session.ask_patiently(PATIENCE, go_on, |session| server::building(session, name))?)
+        let building = session.ask_patiently(PATIENCE, go_on, |session| server::building(session, name));
+        Ok(building.map_err(|error| refusal::explained(host, error))?)
     })
 }
 
@@ -165,7 +163,7 @@ fn only_group(session: &Session) -> Result<Vec<String>, ApiError> {
 
 /// What was said, else the only one that there is.
 fn the_only(
-    option: &str,
+    option: &'static str,
     said: &Option<String>,
     all: impl Fn() -> Result<Vec<String>, ApiError>,
 ) -> Result<String, ApiError> {
@@ -175,15 +173,11 @@ fn the_only(
     let mut all = all()?;
     match (all.len(), all.pop()) {
         (1, Some(only)) => Ok(only),
-        (0, _) => Err(ApiError::Explained {
-            what: format!("the cloud has no {option} that can be used"),
-            next: "declare it in [resources], then: gpucloud-install apply".into(),
-        }),
+        (0, _) => Err(ApiError::NoneToChoose { kind: option }),
         (_, last) => {
             all.extend(last);
             all.sort();
-            let what = format!("the cloud has several, so say which: --{option} {}", all.join(", "));
-            Err(ApiError::Explained { what, next: format!("--{option} NAME") })
+            Err(ApiError::SeveralToChoose { kind: option, names: all })
         }
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! `known_images.rs` knows images by name (`profiles/images.toml`), `fetch.rs` downloads and verifies, `guest.rs`
 //! builds a small guest where nothing can be downloaded, `keys.rs` makes key pairs, `ssh.rs` waits until an instance
-//! answers, `launch.rs` makes one that was asked for by name, `steps.rs` puts them in order.
+//! answers, `launch.rs` makes one that was asked for by name, `steps.rs` puts them in
+//! order, `error.rs` has what all that fails with.
 
+pub mod error;
 pub mod fetch;
 pub mod guest;
 pub mod keys;

@@ -124,16 +124,6 @@ pub fn wait(
     }
 }
 
-/// The error of an instance to which the way ends there.
-pub fn ends_at(name: &str, hop: &Reachability) -> Error {
-    let next = match hop {
-        Reachability::Shut => "resources.security_groups: a rule \"in tcp 22\"; or do not wait: --wait 0".to_owned(),
-        _ => format!("gpucloud-install instance console {name}; gpucloud-install network probe"),
-    };
-    let what = format!("instance {name} does not answer SSH: {hop}");
-    Error::Explained { what, evidence: String::new(), next, retry: false }
-}
-
 /// Whether an instance has to be waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {

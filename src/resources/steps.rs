@@ -1,5 +1,6 @@
 //! The declared resources as steps of a plan: each waits only for what it needs, so that all else goes on at once.
 
+use super::error::ResourceError;
 use super::fetch::Download;
 use super::known_images::{self, Source};
 use super::ssh::{Expected, Reachability};
@@ -301,7 +302,7 @@ impl Maker<'_> {
             let ask_why = || start_what_ended(host, &again, &instance_again, &mut started);
             match ssh::wait(host, &instance_again, address, ssh::LIMIT, ask_why)? {
                 Reachability::Answers(_) => files::write(host, &stamp_again, server.as_str().as_bytes(), 0o644, None),
-                hop => Err(ssh::ends_at(&instance_again, &hop)),
+                ends_at => Err(ResourceError::Silent { name: instance_again.clone(), ends_at }.into()),
             }
         };
         let wait =
@@ -330,9 +331,7 @@ fn start_what_ended(host: &Host, session: &SharedSession, name: &str, started: &
         return Ok(());
     }
     if *started {
-        let next = format!("look at /var/log/libvirt/qemu; gpucloud-install instance start {name}");
-        let what = format!("instance {name} ended twice while it booted");
-        return Err(Error::Explained { what, evidence: String::new(), next, retry: false });
+        return Err(ResourceError::EndedTwice { name: name.to_owned() }.into());
     }
     host.warn(&format!("instance {name} ended by itself while it booted: it is started once more"));
     *started = true;

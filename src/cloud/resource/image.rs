@@ -148,7 +148,7 @@ impl Resource for Image {
         let mut file = files::open(host, &self.file)?.ok_or_else(|| ApiError::no_file(&self.file))?;
         let format = match self.format {
             Some(format) => format,
-            None => format_of(&mut file).map_err(|e| ApiError::file(&e))?,
+            None => format_of(&mut file).map_err(|e| ApiError::file(&self.file, e))?,
         };
         let body = self.body(session, format)?;
         let made: ListedImage =
@@ -182,7 +182,7 @@ impl Image {
 
     /// Glance answers 204 to an upload whose body never came: the size tells.
     fn fill(&self, session: &Session, host: &Host, file: std::fs::File, id: &Id) -> Result<(), ApiError> {
-        let size = file.metadata().map_err(|e| ApiError::file(&e))?.len();
+        let size = file.metadata().map_err(|e| ApiError::file(&self.file, e))?.len();
         session.upload("image", &format!("/images/{id}/file"), file, size, &|sent| {
             host.progress(sent.div_ceil(MIB), size.div_ceil(MIB), &format!("MiB of {} sent", self.name));
             host.go_on().is_ok()

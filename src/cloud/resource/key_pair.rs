@@ -88,11 +88,7 @@ impl Resource for KeyPair {
             if essence(&own) == essence(&found.public_key) {
                 return Ok(());
             }
-            // It may be the only one with which somebody reaches an instance.
-            return Err(ApiError::Explained {
-                what: format!("there is a key pair called {} with another key than {}", self.name, self.file.display()),
-                next: "give the declared one another name (resources.key_pairs)".into(),
-            });
+            return Err(ApiError::OtherKey { name: self.name.clone(), file: self.file.clone() });
         }
         let body = json!({"keypair": {"name": self.name, "type": "ssh", "public_key": own.trim()}});
         session.post::<serde_json::Value>("compute", "/os-keypairs", &body).map(drop)

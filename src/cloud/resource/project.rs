@@ -67,10 +67,7 @@ impl Resource for Project {
         };
         let user = match find_user(session, &self.name)? {
             Some(user) if !user.is_ours() => {
-                return Err(ApiError::Explained {
-                    what: format!("there is a user called {} whose password is not ours", self.name),
-                    next: "choose another name for resources.project".into(),
-                });
+                return Err(ApiError::ForeignUser { name: self.name.clone() });
             }
             Some(user) => {
                 let body = json!({"user": {"password": self.password.expose(), "enabled": true}});

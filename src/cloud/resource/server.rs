@@ -116,7 +116,8 @@ impl ListedServer {
 
     /// Why it is in error.
     pub fn fault_in_words(&self) -> ApiError {
-        explain::fault(&self.name, self.fault.as_ref().map_or("", |fault| &fault.message))
+        let message = self.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
+        ApiError::Fault { instance: self.name.clone(), message, scheduler: None }
     }
 
     /// Whether it is ours and was never built. One that ran may be in error, too, and has a disk that somebody needs.

@@ -78,10 +78,7 @@ impl Resource for Volume {
     fn awaited(&self, session: &Session) -> Result<Option<String>, ApiError> {
         let status = find(session, &self.name)?.map(|found| found.status);
         match status.as_deref() {
-            Some("error") => Err(ApiError::Explained {
-                what: format!("volume {}: Cinder could not make it", self.name),
-                next: "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into(),
-            }),
+            Some("error") => Err(ApiError::VolumeFailed { name: self.name.clone() }),
             Some("available" | "in-use") | None => Ok(None),
             Some(other) => Ok(Some(other.to_owned())),
         }

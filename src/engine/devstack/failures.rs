@@ -4,7 +4,7 @@
 
 /// Why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explained {
+pub struct StackFailure {
     /// In words.
     pub what: String,
     /// The line or lines that prove it.
@@ -12,7 +12,7 @@ pub struct Explained {
     /// The next command.
     pub next: String,
     /// Whether another try may help by itself.
-    pub retry: bool,
+    pub may_pass: bool,
 }
 
 /// A cause that is known.
@@ -21,7 +21,7 @@ struct Cause {
     signs: &'static [&'static str],
     what: &'static str,
     next: &'static str,
-    retry: bool,
+    may_pass: bool,
 }
 
 /// In the order in which they are looked for: the deeper cause first.
@@ -30,49 +30,49 @@ const CAUSES: &[Cause] = &[
         signs: &["No space left on device"],
         what: "the disk is full",
         next: "free space (df -h / /opt /var), then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["Cannot allocate memory", "MemoryError", "Out of memory: Killed process"],
         what: "memory is short: DevStack needs 8 GiB, better 16",
         next: "see free -h, close what is not needed, then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["run this script anyway run with FORCE=yes"],
         what: "this DevStack does not know this system",
         next: "devstack.branch in gpucloud.toml: a branch that knows it; or devstack.force = true",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["Invalid chars in password"],
         what: "a password has a character that DevStack does not take",
         next: "letters and digits only in /etc/gpucloud/secrets.toml, then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["Could not get lock /var/lib/dpkg", "Unable to acquire the dpkg frontend lock"],
         what: "another program installs packages",
         next: "wait for it (ps -e | grep -E 'apt|dpkg'), then: gpucloud-install apply",
-        retry: true,
+        may_pass: true,
     },
     Cause {
         signs: &["Temporary failure in name resolution", "Temporary failure resolving", "Could not resolve host"],
         what: "names cannot be resolved",
         next: "check /etc/resolv.conf, then: gpucloud-install apply",
-        retry: true,
+        may_pass: true,
     },
     Cause {
         signs: &["git call failed", "Could not read from remote repository", "does not appear to be a git repository"],
         what: "a repository could not be cloned",
         next: "check cloud.git_base in gpucloud.toml, then: gpucloud-install apply",
-        retry: true,
+        may_pass: true,
     },
     Cause {
         signs: &["ResolutionImpossible", "has conflicting dependencies", "THESE PACKAGES DO NOT MATCH THE HASHES"],
         what: "Python packages do not fit together",
         next: "the branch and its requirements must belong together: devstack.branch, and a mirror that is complete",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &[
@@ -84,13 +84,13 @@ const CAUSES: &[Cause] = &[
         ],
         what: "a download broke off",
         next: "gpucloud-install apply",
-        retry: true,
+        may_pass: true,
     },
     Cause {
         signs: &["Address already in use"],
         what: "another program has a port that the cloud needs",
         next: "find it with ss -ltnp, stop it, then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &[
@@ -100,19 +100,19 @@ const CAUSES: &[Cause] = &[
         ],
         what: "Keystone did not answer",
         next: "journalctl -u devstack@keystone; journalctl -u apache2; then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["nova-compute did not start", "is_nova_ready", "wait_for_compute"],
         what: "the hypervisor did not report to Nova in time",
         next: "journalctl -u devstack@n-cpu; then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
     Cause {
         signs: &["Unable to locate package", "has no installation candidate"],
         what: "a package source is missing",
         next: "compare /etc/apt/sources.list* with docs/platforms.md, then: gpucloud-install apply",
-        retry: false,
+        may_pass: false,
     },
 ];
 
@@ -120,7 +120,7 @@ const CAUSES: &[Cause] = &[
 const LAST_LINES: usize = 8;
 
 /// Explains a log; `place` is where it lies.
-pub fn explain(log: &str, place: &str) -> Explained {
+pub fn explain(log: &str, place: &str) -> StackFailure {
     let lines = || log.lines().filter(|line| !is_echo(line));
     let found = CAUSES.iter().find_map(|cause| {
         // Of several lines, the last one: the first may have been overcome.
@@ -128,17 +128,17 @@ pub fn explain(log: &str, place: &str) -> Explained {
         Some((cause, line))
     });
     match found {
-        Some((cause, line)) => Explained {
+        Some((cause, line)) => StackFailure {
             what: format!("stack.sh failed: {}", cause.what),
             evidence: text_of(line).to_owned(),
             next: cause.next.to_owned(),
-            retry: cause.retry,
+            may_pass: cause.may_pass,
         },
-        None => Explained {
+        None => StackFailure {
             what: "stack.sh failed".into(),
             evidence: last_errors(log).join("\n"),
             next: format!("the whole log: {place}; then: gpucloud-install apply"),
-            retry: false,
+            may_pass: false,
         },
     }
 }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn known_causes_are_named_with_their_line() {
-        for (line, cause, retry) in [
+        for (line, cause, may_pass) in [
             ("OSError: [Errno 28] No space left on device", "disk is full", false),
             ("[ERROR] ./stack.sh:231 If you wish to run this script anyway run with FORCE=yes", "does not know", false),
             (
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let explained = explain(&log_with(line), "/x.log");
             assert!(explained.what.contains(cause), "{line}: {}", explained.what);
-            assert_eq!((explained.evidence.as_str(), explained.retry), (line, retry));
+            assert_eq!((explained.evidence.as_str(), explained.may_pass), (line, may_pass));
         }
     }
 

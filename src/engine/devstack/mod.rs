@@ -14,7 +14,7 @@
 //! leaves        what it leaves, for `unstack.rs`, which takes it back
 //! ```
 
-mod failures;
+pub mod failures;
 mod leaves;
 mod local_conf;
 pub mod mirror;

@@ -7,7 +7,7 @@ use crate::action::undo::Stacked;
 use crate::action::undo::Undo;
 use crate::action::{self, Action, ActionId, Applied, Checked, History, Originals, WhenOrphaned};
 use crate::engine::devstack::unstack::{self, ACCOUNT, HOME, PACKAGES_ADDED, UNIT};
-use crate::engine::{Holdings, holdings};
+use crate::engine::{EngineError, Holdings, holdings};
 use crate::finding::Finding;
 use crate::host::{Error, Host, Result, files, packages, systemd};
 use crate::paths;
@@ -82,7 +82,7 @@ impl StackRun {
         let mut tries = 0;
         loop {
             match self.run_once(host) {
-                Err(error @ Error::Explained { retry: true, .. }) if tries < RETRIES => {
+                Err(error) if error.may_pass() && tries < RETRIES => {
                     tries += 1;
                     host.warn(&format!("{error}: trying again"));
                     std::thread::sleep(RETRY_PAUSE);
@@ -172,8 +172,8 @@ fn newest_line(host: &Host) -> String {
 /// Its failure in words: by its log, and by what it printed where it failed before it had a log.
 fn explained(host: &Host) -> Error {
     let log = tail(host, Path::new(LOG), SEARCHED) + &tail(host, Path::new(OUTPUT), SEARCHED);
-    let failures::Explained { what, evidence, next, retry } = failures::explain(&log, LOG);
-    Error::Explained { what, evidence: host.mask(&evidence), next, retry }
+    let failure = failures::explain(&log, LOG);
+    EngineError::Stack(failures::StackFailure { evidence: host.mask(&failure.evidence), ..failure }).into()
 }
 
 /// The last bytes of a file, as text; nothing where it is not there.

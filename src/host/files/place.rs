@@ -269,10 +269,24 @@ fn is_proc(directory: &File) -> Result<bool> {
 /// A link in the way, where others than root can make links.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is a link, and others than root can make links there", link.display())]
-struct Refused {
+pub struct LinkInTheWay {
     link: PathBuf,
     target: PathBuf,
     owner: u32,
+}
+
+impl LinkInTheWay {
+    /// Where it leads, and whose it is.
+    pub fn evidence(&self) -> String {
+        let (link, target) = (self.link.display(), self.target.display());
+        format!("{link} -> {target} (made by {})", users::name_of(self.owner))
+    }
+
+    /// What to do about it.
+    pub fn next(&self) -> String {
+        let link = self.link.display();
+        format!("ls -ld {link}; put what it leads to in its place, or name that instead; then the same command again")
+    }
 }
 
 /// Names the first link on the way from `directory` to `name`.
@@ -284,14 +298,14 @@ fn refusal(directory: &File, name: &Path) -> IoError {
     }
 }
 
-fn first_link(directory: &File, path: &Path) -> Result<Option<Refused>> {
+fn first_link(directory: &File, path: &Path) -> Result<Option<LinkInTheWay>> {
     let mut here = directory.try_clone()?;
     for name in path.components() {
         let next = open(&here, name.as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW, 0, ResolveFlag::empty())?;
         let meta = next.metadata()?;
         if meta.is_symlink() {
             let link = std::fs::read_link(by_number(&here))?.join(name);
-            return Ok(Some(Refused { link, target: target_of(&next)?, owner: meta.uid() }));
+            return Ok(Some(LinkInTheWay { link, target: target_of(&next)?, owner: meta.uid() }));
         }
         here = next;
     }
@@ -300,18 +314,8 @@ fn first_link(directory: &File, path: &Path) -> Result<Option<Refused>> {
 
 /// An error of an operation on `path`, in words: a link that was in the way, or what the kernel says.
 pub(super) fn failed(doing: &'static str, path: &Path, source: IoError) -> Error {
-    let refused = match source.downcast::<Refused>() {
-        Ok(refused) => refused,
-        Err(source) => return Error::Io { doing, path: path.to_owned(), source },
-    };
-    let Refused { link, target, owner } = &refused;
-    Error::Explained {
-        what: format!("cannot {doing} {}: {refused}", path.display()),
-        evidence: format!("{} -> {} (made by {})", link.display(), target.display(), users::name_of(*owner)),
-        next: format!(
-            "ls -ld {}; put what it leads to in its place, or name that instead; then the same command again",
-            link.display()
-        ),
-        retry: false,
+    match source.downcast::<LinkInTheWay>() {
+        Ok(link) => Error::Link { doing, path: path.to_owned(), link },
+        Err(source) => Error::Io { doing, path: path.to_owned(), source },
     }
 }
