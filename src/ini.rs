@@ -70,14 +70,15 @@ pub fn set(text: &str, key: &Key) -> String {
 }
 
 fn header(line: &str) -> Option<&str> {
-    line.trim().strip_prefix('[')?.strip_suffix(']').map(str::trim)
+    line.trim().strip_prefix('[')?.split_once(']').map(|(name, _)| name.trim())
 }
 
 fn assignment(line: &str) -> Option<(&str, &str)> {
     if line.trim_start().starts_with(['#', ';']) {
         return None;
     }
-    line.split_once('=').map(|(name, value)| (name.trim(), value.trim()))
+    // Either sign, as Python's configparser and oslo.config have it.
+    line.split_once(['=', ':']).map(|(name, value)| (name.trim(), value.trim()))
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::settings::Setting;
 use crate::engine::{self, Engine, EngineInput};
+use crate::facts::Facts;
 use crate::facts::listeners::{self, Listener};
-use crate::facts::{Facts, reach};
+use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, users};
@@ -27,7 +28,7 @@ use crate::network::{self, state::NetworkState};
 use crate::paths;
 use crate::plan::journal::{self, Journal};
 use crate::plan::{Plan, Step};
-use crate::resources;
+use crate::resources::{self, known_images};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -188,9 +189,16 @@ impl Installation {
     pub fn wire_findings(&self) -> Vec<Finding> {
         let mut seen = Seen { taken: self.taken_addresses(), ..self.seen() };
         if self.host.is_live() {
-            seen.servers = reach::probe(&self.host).into();
+            seen.servers = reach::probe(&self.host, &self.downloads()).into();
         }
         checks::of_the_wire(&self.subject(&[], &seen))
+    }
+
+    /// What the answers want downloaded, and is not here yet.
+    fn downloads(&self) -> Vec<ToDownload> {
+        let mut wanted = known_images::downloads(&self.host, &self.config.resources.images);
+        wanted.extend(self.engine.downloads(&self.config));
+        wanted
     }
 
     /// What can be said at once: machine, network, engine.

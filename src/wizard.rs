@@ -7,6 +7,7 @@ use crate::config::values::{InterfaceName, UserName};
 use crate::config::{Config, Virt};
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
+use crate::host::users;
 use crate::ui::Ui;
 use crate::ui::prompt::{Answer, Prompter};
 use ipnet::Ipv4Net;
@@ -42,6 +43,9 @@ const QUESTIONS: &[Question] = &[
 /// Asks everything; `earlier` answers are the defaults where there are some.
 pub fn ask(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, earlier: Option<Config>) -> Result<Config, Failure> {
     let again = earlier.is_some();
+    if !again {
+        ui.notes(&profile::notes(facts));
+    }
     let config = earlier.map_or_else(|| profile::answers(PROFILES[0].0, facts), Ok)?;
     let mut interview = Interview { ui, prompter, facts, config, again };
     let questions: Vec<&Question> = QUESTIONS.iter().filter(|question| (question.applies)(&interview)).collect();
@@ -206,22 +210,21 @@ fn ask_administrators(i: &mut Interview) -> Result<Answer<()>, Failure> {
     i.ui.say("These accounts may use the cloud as its administrator (group gpucloud-admin); blank for root alone.");
     let default: Vec<&str> = i.config.host.administrators.iter().map(UserName::as_str).collect();
     let check = |text: &str| parse_accounts(text).map(drop);
-    let text = i.prompter.input("Administrators, separated by blanks?", &default.join(" "), &check)?;
+    let text = i.prompter.input("Administrators, separated by commas?", &default.join(", "), &check)?;
     text.try_take(|text| {
         i.config.host.administrators = parse_accounts(&text).map_err(|what| Failure::usage(what, "try again"))?;
         Ok(())
     })
 }
 
+/// Between commas; where that is no account, between blanks: names of directories may have some.
 fn parse_accounts(text: &str) -> Result<Vec<UserName>, String> {
-    let names = text.split_whitespace().map(|name| {
-        let name: UserName = name.parse()?;
-        match crate::host::users::find_user(name.as_str()) {
-            Ok(Some(_)) => Ok(name),
-            _ => Err(format!("there is no account {name} here")),
-        }
-    });
-    names.collect()
+    let is_account = |name: &str| matches!(users::find_user(name), Ok(Some(_)));
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let names = parts.flat_map(|part| if is_account(part) { vec![part] } else { part.split_whitespace().collect() });
+    names
+        .map(|name| if is_account(name) { name.parse() } else { Err(format!("there is no account {name} here")) })
+        .collect()
 }
 
 fn ask_sharing(i: &mut Interview) -> Result<Answer<()>, Failure> {
@@ -278,7 +281,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let address = NicAddress { address: "192.0.2.10".parse().unwrap(), prefix_len: 24, dynamic: false };
         let nic = Nic { name: "eno1".into(), up: true, carrier: true, addresses: vec![address], ..Nic::default() };
-        let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None });
+        let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None, source: None });
         let facts = Facts::gather(&Host::at(dir.path())).unwrap();
         let mut os = facts.os.clone();
         os.host_name = "gpubox".into();

@@ -35,7 +35,7 @@ fn copy(from: &Path, to: &Path) {
 fn facts(host: &Host) -> Facts {
     let address = NicAddress { address: "192.0.2.10".parse().unwrap(), prefix_len: 24, dynamic: false };
     let nic = Nic { name: "eno1".into(), up: true, carrier: true, addresses: vec![address], ..Nic::default() };
-    let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None });
+    let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway: None, source: None });
     let network = Network { nics: vec![nic], default_route, ..Network::default() };
     Facts { network, ..Facts::gather(host).unwrap() }
 }

@@ -20,7 +20,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Id of the finding that tells how instances run: on KVM, or emulated.
-pub const VIRTUALIZATION: &str = "virtualization";
+const VIRTUALIZATION: &str = "virtualization";
+
+/// Id of the finding that tells what the answers will download, and how large it is.
+const DOWNLOADS: &str = "downloads";
+/// Findings that are told even where all is well.
+pub const ALWAYS_TOLD: [&str; 2] = [VIRTUALIZATION, DOWNLOADS];
 
 /// What checks draw from.
 pub struct Subject<'a> {
@@ -164,6 +169,8 @@ pub const CHECKS: &[Check] = &[
     check("host-name", "the machine is called what the answers say", Files, |s| Ok(network::host_name(s))),
     check("packet-filter", "no other packet filter drops what the cloud needs", Files, filters::all).of_network(),
     check("dns", "instances have name servers that they can ask", Files, |s| Ok(ranges::name_servers(s))).of_network(),
+    check("admin-networks", "administrators may come from other machines", Files, |s| Ok(ranges::administrators(s)))
+        .of_network(),
     check("other-cloud", "no other cloud is here", Files, |s| Ok(software::other_clouds(s))),
     check("own-services", "no service of your own would be used by the cloud", Files, |s| {
         Ok(software::shared_services(s))

@@ -1,6 +1,6 @@
 //! Addresses, names and what must be reached.
 
-use super::{Outcome, Subject};
+use super::{Outcome, Subject, bytes};
 use crate::facts::reach::{Problem, Server};
 use crate::finding::Finding;
 
@@ -36,7 +36,11 @@ pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
     let what = format!(
         "this machine is called {now}, but host.name says {wanted}: RabbitMQ and Nova would take it for another"
     );
-    vec![Finding::stop("host-name", what, format!("hostnamectl set-hostname {wanted}, or correct host.name"))]
+    let next = match s.is_begun() {
+        true => format!("give the name back: hostnamectl set-hostname {wanted}"),
+        false => format!("hostnamectl set-hostname {wanted}, or correct host.name"),
+    };
+    vec![Finding::stop("host-name", what, next)]
 }
 
 /// More than this, and certificates and package indexes are refused sooner or later.
@@ -52,8 +56,22 @@ pub(super) fn servers(s: &Subject) -> Outcome {
         if findings.is_empty() && !servers.is_empty() {
             findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
         }
+        findings.extend(sizes(servers));
         findings
     })
+}
+
+/// Bytes a second of a line with 100 Mbit/s.
+const USUAL_LINE: u64 = 100_000_000 / 8;
+
+/// What the files that the answers want will take.
+fn sizes(servers: &[Server]) -> Option<Finding> {
+    let files: Vec<(&Server, u64)> = servers.iter().filter_map(|server| Some((server, server.size?))).collect();
+    let all: u64 = files.iter().map(|(_, size)| size).sum();
+    let each: Vec<String> = files.iter().map(|(server, size)| format!("{} {}", server.purpose, bytes(*size))).collect();
+    let minutes = (all / USUAL_LINE).div_ceil(60);
+    let what = format!("will be downloaded: {}; about {minutes} min with 100 Mbit/s", each.join(", "));
+    (!files.is_empty()).then(|| Finding::pass(super::DOWNLOADS, what))
 }
 
 /// Whether one of them has the same time.
@@ -90,6 +108,11 @@ fn finding((server, problem): (&Server, &Problem)) -> Finding {
         Problem::Unreachable(why) => {
             let what = format!("{host} port {port} ({purpose}) does not answer");
             Finding::stop("servers", what, "check firewall and proxy (https_proxy), or use a mirror").seen(why)
+        }
+        Problem::Missing(why) => {
+            let next =
+                "name another one in gpucloud.toml, or leave it out; gpucloud-install image add brings one later";
+            Finding::stop("servers", format!("{purpose} is not where it should be"), next).seen(why)
         }
         Problem::Untrusted(why) => {
             let what = format!("nothing here vouches for {host} ({purpose}): is TLS intercepted, or the clock wrong?");

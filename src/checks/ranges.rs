@@ -1,7 +1,7 @@
 //! Address ranges of the cloud against the networks that this machine knows.
 
 use super::{Outcome, Subject};
-use crate::config::network::{Access, overlap};
+use crate::config::network::{Access, only_this_machine, overlap};
 use crate::facts::network::{NetworkRoute, Nic};
 use crate::finding::Finding;
 use crate::paths::BRIDGE;
@@ -114,6 +114,13 @@ pub(super) fn router_advertisements(s: &Subject) -> Vec<Finding> {
     vec![Finding::warn("router-advertisements", what, format!("sysctl net.ipv6.conf.{link}.accept_ra=2"))]
 }
 
+/// Networks from which nobody else can come.
+pub(super) fn administrators(s: &Subject) -> Vec<Finding> {
+    let networks = &s.config.network.admin_networks;
+    let is_own = |net: &Ipv4Net| net.prefix_len() == 32 && net.addr() == s.config.host.address;
+    if networks.iter().all(is_own) { vec![only_this_machine(networks)] } else { Vec::new() }
+}
+
 /// Name servers that instances cannot ask.
 pub(super) fn name_servers(s: &Subject) -> Vec<Finding> {
     let stub = s.config.network.dns.iter().find(|server| server.is_loopback());
@@ -121,7 +128,14 @@ pub(super) fn name_servers(s: &Subject) -> Vec<Finding> {
         |server| format!("network.dns: {server} is a name server of this machine alone; instances cannot ask it");
     let next = "write the servers that this machine asks itself: resolvectl status";
     if s.config.network.dns.is_empty() {
-        return vec![Finding::warn("dns", "network.dns is empty: instances resolve no names", next)];
+        let others = s.facts.network.other_name_servers.join(", ");
+        let next = if others.is_empty() { next } else { "write IPv4 name servers of your campus into network.dns" };
+        return vec![Finding::warn("dns", "network.dns is empty: instances resolve no names", next).seen(
+            match others {
+                none if none.is_empty() => none,
+                others => format!("this machine asks {others}, which instances cannot"),
+            },
+        )];
     }
     stub.map(|server| Finding::stop("dns", what(server), next)).into_iter().collect()
 }

@@ -142,7 +142,7 @@ fn each_conflict_of_the_network_is_found_with_its_level() {
     let router_in_range = |f: &mut Facts, c: &mut Config| {
         in_lan("192.0.2.128/27")(f, c);
         let gateway = Some("192.0.2.130".parse().unwrap());
-        f.network.default_route = Some(network::DefaultRoute { interface: "eno1".into(), gateway });
+        f.network.default_route = Some(network::DefaultRoute { interface: "eno1".into(), gateway, source: None });
     };
     assert_eq!(level("ranges", router_in_range), Stop);
     assert_eq!(level("bridge-links", |_, c| c.network.bridge_links = vec!["eno9".parse().unwrap()]), Stop);
@@ -193,6 +193,7 @@ fn a_dead_name_server_is_told_from_a_closed_port() {
         port: 80,
         problem: Some(problem),
         clock_ahead: None,
+        size: None,
     };
     let servers = [server(Problem::Unresolved("x".into())), server(Problem::Unreachable("y".into()))];
     let found: Vec<String> = reach(&servers).into_iter().map(|f| f.what).collect();
@@ -207,6 +208,7 @@ fn a_clock_that_differs_from_a_servers_is_told_by_how_much() {
         port: 80,
         problem: None,
         clock_ahead: Some(ahead),
+        size: None,
     };
     assert_eq!(worst(&reach(&[server(20)])), Level::Pass);
     let findings = reach(&[server(-3600)]);

@@ -92,8 +92,7 @@ fn ask_to_go_ahead(invocation: &Invocation, plan: &Plan) -> Result<(), Failure> 
 /// Shows what is grave among `findings`; what stops, stops.
 pub(super) fn refuse_stops(invocation: &Invocation, findings: &[Finding]) -> Result<(), Failure> {
     let grave: Vec<Finding> = findings.iter().filter(|finding| finding.level > Level::Pass).cloned().collect();
-    // How instances will run is told in any case.
-    let told = |finding: &&Finding| finding.level > Level::Pass || finding.id == checks::VIRTUALIZATION;
+    let told = |finding: &&Finding| finding.level > Level::Pass || checks::ALWAYS_TOLD.contains(&finding.id);
     let told: Vec<Finding> = findings.iter().filter(told).cloned().collect();
     if !told.is_empty() {
         invocation.ui.say(text::findings(&told));

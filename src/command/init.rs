@@ -12,6 +12,8 @@ use serde_json::json;
 pub(super) fn run(invocation: &Invocation, options: &Init) -> Result<Ending, Failure> {
     let facts = Facts::gather(&invocation.host)?;
     let text = profile::answers(&options.profile, &facts)?.render();
+    let notes = profile::notes(&facts);
+    invocation.ui.notes(&notes);
     let path = options.output.as_ref().unwrap_or(&invocation.global.config);
     if path.as_os_str() == "-" {
         invocation.ui.raw(&text);
@@ -25,6 +27,6 @@ pub(super) fn run(invocation: &Invocation, options: &Init) -> Result<Ending, Fai
     }
     files::write(&invocation.host, &path, text.as_bytes(), 0o644, None)?;
     invocation.ui.say(format!("{} written. Read it, then: gpucloud-install plan", path.display()));
-    invocation.ui.document("init", json!({"profile": options.profile, "output": path}));
+    invocation.ui.document("init", json!({"profile": options.profile, "output": path, "notes": notes}));
     Ok(Ending::Done)
 }

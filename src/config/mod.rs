@@ -2,6 +2,7 @@
 //! reads nothing but its own file, so that a new release changes no old cloud. How to add an answer: [`answers`].
 
 pub mod answers;
+mod detected;
 pub mod devstack;
 pub mod network;
 pub mod profile;

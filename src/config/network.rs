@@ -2,6 +2,7 @@
 //! (Networks of instances: `resources.rs`.)
 
 use super::values::{InterfaceName, as_text};
+use crate::finding::Finding;
 use crate::host::nft::Transport;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,13 @@ as_text!(PortMap);
 /// Whether two networks have an address in common.
 pub fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// The warning about networks of administrators in which nobody but this machine is.
+pub fn only_this_machine(networks: &[Ipv4Net]) -> Finding {
+    let shown: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    let what = format!("network.admin_networks ({}) lets nobody in but this machine", shown.join(", "));
+    Finding::warn("admin-networks", what, "write the networks from which people use dashboard and APIs")
 }
 
 /// The router's address that is offered: the first of the range.

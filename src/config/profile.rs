@@ -1,13 +1,14 @@
 //! Profiles: answers for a kind of use, completed by what was found on the machine. They feed `init` and the wizard
 //! and nothing else.
 
+use super::detected::Detected;
 use super::devstack::{Branch, DevstackAnswers, GitBase};
 use super::{Config, network};
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::finding::Finding;
 use crate::systems;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
 use toml::{Table, Value};
 
 /// The profiles that come with the program: name and text.
@@ -20,7 +21,8 @@ pub const PROFILES: &[(&str, &str)] = &[
 /// Answers from a profile and the facts of this machine.
 ///
 /// # Errors
-/// No such profile, or a fact that no answer can do without (no address) is missing.
+/// No such profile, or a fact that no answer can do without (no address) is missing. What else was found here and is no
+/// answer is left out or replaced, and stands in [`notes`].
 pub fn answers(profile: &str, facts: &Facts) -> Result<Config, Failure> {
     let (_, text) = PROFILES.iter().find(|(name, _)| *name == profile).ok_or_else(|| unknown(profile))?;
     let mut table: Table = toml::from_str(text).map_err(|e| Failure::usage(format!("profile {profile}: {e}"), ""))?;
@@ -33,17 +35,18 @@ fn unknown(profile: &str) -> Failure {
     Failure::usage(format!("there is no profile called `{profile}`"), format!("choose one of: {}", names.join(", ")))
 }
 
+/// What has to be said of the answers that this machine gave itself.
+pub fn notes(facts: &Facts) -> Vec<Finding> {
+    Detected::of(facts).map_or_else(|_| Vec::new(), |detected| detected.notes)
+}
+
 fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
-    let (nic, address) = facts.network.uplink().ok_or_else(|| {
-        let what = "no link of this machine has an IPv4 address and a default route";
-        Failure::new(what, "", "bring the network up, or write host.address and host.interface by hand")
-    })?;
+    let found = Detected::of(facts)?;
     let Some(host) = table_of(table, "host") else { return Ok(()) };
-    host.insert("address".into(), Value::String(address.to_string()));
-    host.insert("interface".into(), Value::String(nic.name.clone()));
-    host.insert("name".into(), Value::String(facts.os.short_host_name()));
-    let administrators = crate::host::users::invoking_user().into_iter().map(Value::String).collect();
-    host.insert("administrators".into(), Value::Array(administrators));
+    host.insert("address".into(), text(&found.address));
+    host.insert("interface".into(), text(&found.interface));
+    host.insert("name".into(), text(&found.name));
+    host.insert("administrators".into(), texts(&found.administrators));
     let known = systems::find(&facts.os.id, &facts.os.version);
     let devstack = DevstackAnswers {
         branch: Branch::of(known.map_or("master", |system| system.branch)),
@@ -53,30 +56,33 @@ fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
         cloud.insert("git_base".into(), Value::String(GitBase::default().to_string()));
         table.entry("devstack").or_insert(Value::Table(devstack));
     }
-    complete_network(table, facts, address)
+    complete_network(table, &found);
+    Ok(())
+}
+
+fn text(value: &impl ToString) -> Value {
+    Value::String(value.to_string())
+}
+
+fn texts(values: &[impl ToString]) -> Value {
+    Value::Array(values.iter().map(text).collect())
 }
 
 fn table_of<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
     table.entry(name).or_insert_with(|| Value::Table(Table::new())).as_table_mut()
 }
 
-/// Ranges that nobody uses here, the LAN as the administrators' network, and the name servers of this machine.
-fn complete_network(table: &mut Table, facts: &Facts, address: Ipv4Addr) -> Result<(), Failure> {
-    let Some(network) = table_of(table, "network") else { return Ok(()) };
-    let (range, tenants) = (free_range(facts, RANGES)?, free_range(facts, TENANT_RANGES)?);
-    let lan = facts.network.owner(address).and_then(|(_, own)| Ipv4Net::new(address, own.prefix_len).ok());
-    let strings = |all: Vec<String>| Value::Array(all.into_iter().map(Value::String).collect());
-    let text = |value: &dyn std::fmt::Display| Value::String(value.to_string());
-    network.insert("range".into(), text(&range));
-    network.insert("gateway".into(), text(&network::default_gateway(&range)));
-    network.insert("pool".into(), text(&network::default_pool(&range)));
-    network.insert("tenant_range".into(), text(&tenants));
-    network.insert("dns".into(), strings(facts.network.name_servers.iter().map(ToString::to_string).collect()));
-    network.insert("admin_networks".into(), strings(lan.iter().map(|lan| lan.trunc().to_string()).collect()));
-    network.insert("port_maps".into(), strings(Vec::new()));
-    network.insert("bridge_links".into(), strings(Vec::new()));
-    complete_resources(table, &tenants);
-    Ok(())
+fn complete_network(table: &mut Table, found: &Detected) {
+    let Some(network) = table_of(table, "network") else { return };
+    network.insert("range".into(), text(&found.range));
+    network.insert("gateway".into(), text(&network::default_gateway(&found.range)));
+    network.insert("pool".into(), text(&network::default_pool(&found.range)));
+    network.insert("tenant_range".into(), text(&found.tenant_range));
+    network.insert("dns".into(), texts(&found.dns));
+    network.insert("admin_networks".into(), texts(&found.admin_networks));
+    network.insert("port_maps".into(), Value::Array(Vec::new()));
+    network.insert("bridge_links".into(), Value::Array(Vec::new()));
+    complete_resources(table, &found.tenant_range);
 }
 
 /// A declared network that says no subnet gets the next one of the projects' range.
@@ -86,19 +92,4 @@ fn complete_resources(table: &mut Table, tenants: &Ipv4Net) {
     for (network, subnet) in networks.into_iter().flatten().filter_map(Value::as_table_mut).zip(subnets) {
         network.entry("subnet").or_insert(Value::String(subnet.to_string()));
     }
-}
-
-/// External networks that are offered, DevStack's own first.
-const RANGES: &[&str] = &["172.24.4.0/24", "172.24.5.0/24", "10.224.0.0/24", "192.168.224.0/24"];
-/// Networks of projects that are offered.
-const TENANT_RANGES: &[&str] = &["10.254.0.0/16", "10.253.0.0/16", "172.30.0.0/16", "192.168.240.0/20"];
-
-fn free_range(facts: &Facts, offered: &[&str]) -> Result<Ipv4Net, Failure> {
-    let others = || facts.network.routes.iter().filter(|route| route.interface != crate::paths::BRIDGE);
-    let nets = offered.iter().filter_map(|text| text.parse::<Ipv4Net>().ok());
-    let free = nets.into_iter().find(|net| !others().any(|route| network::overlap(&route.net, net)));
-    free.ok_or_else(|| {
-        let what = format!("this machine has routes to all of {}", offered.join(", "));
-        Failure::new(what, "", "write network.range and network.tenant_range by hand")
-    })
 }

@@ -60,15 +60,25 @@ macro_rules! checked_name {
 pub(super) use {as_text, checked_name};
 
 checked_name! {
-    /// Name of a machine: one DNS label (RFC 1123). RabbitMQ and Nova both need it stable and resolvable.
-    HostName, 63, "a host name (letters, digits and `-`, no dot, at most 63)",
-    |i, c| c.is_ascii_alphanumeric() || (c == '-' && i > 0)
+    /// Name of a machine, without its domain: what the kernel allows (`HOST_NAME_MAX`, 64) of letters, digits, `-` and
+    /// `_`. An underscore is none of DNS's (RFC 1123), but machines have one, and no service of the cloud looks the name
+    /// up.
+    HostName, 64, "a host name (letters, digits, `-` and `_`, beginning with a letter or digit, no dot, at most 64)",
+    |i, c| c.is_ascii_alphanumeric() || (i > 0 && "-_".contains(c))
+}
+
+impl HostName {
+    /// For a machine without any name.
+    pub(super) fn fallback() -> Self {
+        Self("gpubox".into())
+    }
 }
 
 checked_name! {
-    /// Name of a network link, as the kernel allows it: at most 15 bytes (IFNAMSIZ - 1).
-    InterfaceName, 15, "a link name (letters, digits, `-`, `_`, `.`, at most 15)",
-    |_, c| c.is_ascii_alphanumeric() || "-_.".contains(c)
+    /// Name of a network link: at most 15 bytes (IFNAMSIZ - 1). The kernel allows all but `/`, `:` and blanks
+    /// (`dev_valid_name`); here it must stand in files of settings as it is.
+    InterfaceName, 15, "a link name (letters, digits and any of `-_.@+=,~`, at most 15)",
+    |_, c| c.is_ascii_alphanumeric() || "-_.@+=,~".contains(c)
 }
 
 checked_name! {
@@ -78,9 +88,10 @@ checked_name! {
 }
 
 checked_name! {
-    /// Name of a Unix account.
-    UserName, 32, "an account name (small letters, digits, `-`, `_`, beginning with a letter, at most 32)",
-    |i, c| c.is_ascii_lowercase() || c == '_' || (i > 0 && (c.is_ascii_digit() || c == '-'))
+    /// Name of an account as the C library knows it, directories included: "maria.garcia", "UNI\\maria",
+    /// "maria@uni.example". What would break `/etc/group` is left out (group(5)): `:`, `,`, control characters.
+    UserName, 256, "an account name (no `:`, `,`, `/`, quotes or control characters, not beginning with `-`, `+`, `~` or a blank)",
+    |i, c| !c.is_control() && !":,/\"'`".contains(c) && (i > 0 || !"-+~ ".contains(c)) && (c == ' ' || !c.is_whitespace())
 }
 
 checked_name! {
@@ -95,8 +106,14 @@ mod tests {
 
     #[test]
     fn names_refuse_what_would_corrupt_a_file() {
-        for bad in ["", "a b", "a\nb", "a$b", "a;b", "-a", "a.b", "é"] {
+        for bad in ["", "a b", "a\nb", "a$b", "a;b", "-a", "a.b", "é", "_a"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?} was taken");
+        }
+        for bad in ["", " a", "a\nb", "a:b", "a,b", "-a", "~a", "a/b", "a\"b"] {
+            assert!(bad.parse::<UserName>().is_err(), "{bad:?} was taken");
+        }
+        for good in ["bond0.100", "enp129s0f0np0", "vmbr0v10", "eth0@if5", "br-lan"] {
+            assert!(good.parse::<InterfaceName>().is_ok(), "{good}");
         }
         assert!("gpu-box1".parse::<HostName>().is_ok());
         assert!("a-very-long-link".parse::<InterfaceName>().is_err());

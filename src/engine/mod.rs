@@ -23,6 +23,7 @@ use crate::cloud::session::Login;
 use crate::config::secrets::Secrets;
 use crate::config::{Config, EngineName};
 use crate::facts::Facts;
+use crate::facts::reach::ToDownload;
 use crate::failure::Failure;
 use crate::finding::{Described, Finding};
 use crate::host::Host;
@@ -133,6 +134,9 @@ pub trait Engine: Send + Sync {
 
     /// How the administrator logs in.
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;
+
+    /// What has to be downloaded beside the packages of the distribution and of Python.
+    fn downloads(&self, config: &Config) -> Vec<ToDownload>;
 
     /// What asks the probes of the service table.
     fn prober(&self, order: &EngineInput) -> Prober;

@@ -1,6 +1,7 @@
 //! Packet filters beside ours: what drops packets that this machine should forward or take, and whose it is; and NAT
 //! rules that somebody made by hand. Only read; `checks/filters.rs` judges them.
 
+use super::assignments;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files, iptables, nft};
 use serde::Serialize;
@@ -102,13 +103,10 @@ fn by_settings(host: &Host) -> Result<Vec<Filter>> {
         hook: hook.into(),
         evidence: evidence.into(),
     };
-    let ufw = files::read_text(host, "/etc/ufw/ufw.conf")?.unwrap_or_default();
     let mut found = Vec::new();
-    if ufw.lines().any(|line| line.trim() == "ENABLED=yes") {
+    if setting(host, "/etc/ufw/ufw.conf", "ENABLED")?.eq_ignore_ascii_case("yes") {
         found.push(filter("ufw", "input", "/etc/ufw/ufw.conf says ENABLED=yes"));
-        let defaults = files::read_text(host, "/etc/default/ufw")?.unwrap_or_default();
-        let accepts = |line: &str| line.trim().replace('"', "") == "DEFAULT_FORWARD_POLICY=ACCEPT";
-        if !defaults.lines().any(accepts) {
+        if !setting(host, "/etc/default/ufw", "DEFAULT_FORWARD_POLICY")?.eq_ignore_ascii_case("accept") {
             found.push(filter("ufw", "forward", "DEFAULT_FORWARD_POLICY in /etc/default/ufw is not ACCEPT"));
         }
     }
@@ -116,6 +114,12 @@ fn by_settings(host: &Host) -> Result<Vec<Filter>> {
         found.push(filter("Docker", "forward", "/var/lib/docker is there"));
     }
     Ok(found)
+}
+
+/// The value of a key in a file that a shell reads; ufw reads its own without regard to case (ufw/backend.py).
+fn setting(host: &Host, path: &str, key: &str) -> Result<String> {
+    let read = assignments::read(&files::read_text(host, path)?.unwrap_or_default());
+    Ok(read.get(key).cloned().unwrap_or_default())
 }
 
 /// Base chains of others that drop: by their policy, or because their last rule rejects everything (firewalld).

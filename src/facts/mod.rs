@@ -6,6 +6,8 @@
 //! A new fact is a field in the file of its subject (`hardware`: processors, memory, clocks), filled where that file
 //! reads or probes.
 
+pub mod apt;
+mod assignments;
 pub mod filters;
 pub mod hardware;
 pub mod kvm;
@@ -14,6 +16,7 @@ pub mod network;
 pub mod os;
 pub mod pci;
 pub mod reach;
+pub mod resolver;
 pub mod software;
 pub mod storage;
 

@@ -1,5 +1,6 @@
 //! Links with their addresses, and the way out.
 
+use super::resolver::{self, NameServers};
 use crate::host::{Host, Result, files, links, sysctl};
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub struct DefaultRoute {
     pub interface: String,
     /// To this router.
     pub gateway: Option<IpAddr>,
+    /// With this address as sender, where the route says so (`src` of ip-route(8)).
+    pub source: Option<IpAddr>,
 }
 
 /// Links, addresses, default route.
@@ -60,8 +63,10 @@ pub struct Network {
     pub settings: Option<PathBuf>,
     /// Networks that this machine has a route to, but for the default route.
     pub routes: Vec<NetworkRoute>,
-    /// Name servers beyond this machine.
+    /// Name servers beyond this machine that instances can ask: they speak IPv4.
     pub name_servers: Vec<Ipv4Addr>,
+    /// Name servers of this machine that instances cannot ask, as they are written: IPv6, a stub on loopback.
+    pub other_name_servers: Vec<String>,
     /// Programs that manage links, and would manage new ones too: "NetworkManager", "systemd-networkd".
     pub managers: Vec<&'static str>,
     /// Whether packets are dropped whose sender would be answered by another link (`rp_filter` = 1).
@@ -81,11 +86,19 @@ pub struct NetworkRoute {
 }
 
 impl Network {
-    /// The link with the default route, and its first IPv4 address.
+    /// The link by which this machine reaches the world, and its address there as the kernel chooses it: the one that the
+    /// default route names, else one in the router's network, else the first that is not link-local (the kernel's
+    /// `inet_select_addr`). Without a default route, the first link of a device that has an address.
     pub fn uplink(&self) -> Option<(&Nic, Ipv4Addr)> {
-        let route = self.default_route.as_ref()?;
+        let Some(route) = &self.default_route else {
+            let mut cards = self.nics.iter().filter(|nic| nic.driver.is_some() || nic.kind.is_none());
+            return cards.find_map(|nic| Some((nic, nic.address_towards(None)?)));
+        };
+        if let Some(named) = route.source.and_then(ipv4).and_then(|source| Some((self.owner(source)?.0, source))) {
+            return Some(named);
+        }
         let nic = self.nics.iter().find(|nic| nic.name == route.interface)?;
-        nic.ipv4().next().map(|address| (nic, address))
+        nic.address_towards(route.gateway).map(|address| (nic, address))
     }
 
     /// The link that has `address`.
@@ -98,15 +111,31 @@ impl Network {
 impl Nic {
     /// Its IPv4 addresses.
     pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.addresses.iter().filter_map(|a| if let IpAddr::V4(v4) = a.address { Some(v4) } else { None })
+        self.addresses.iter().filter_map(|a| ipv4(a.address))
     }
+
+    /// The IPv4 address with which it speaks to a router.
+    fn address_towards(&self, router: Option<IpAddr>) -> Option<Ipv4Addr> {
+        let net = |a: &NicAddress| Some((ipv4(a.address)?, Ipv4Net::new(ipv4(a.address)?, a.prefix_len).ok()?));
+        let own: Vec<(Ipv4Addr, Ipv4Net)> = self.addresses.iter().filter_map(net).collect();
+        let beside = router.and_then(ipv4).and_then(|router| own.iter().find(|(_, net)| net.contains(&router)));
+        let chosen = beside.or_else(|| own.iter().find(|(address, _)| !address.is_link_local())).or(own.first());
+        chosen.map(|(address, _)| *address)
+    }
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    if let IpAddr::V4(v4) = address { Some(v4) } else { None }
 }
 
 /// Asks the kernel by netlink (unknown for a captured tree), and reads whose settings there are.
 pub fn probe(host: &Host) -> Result<Network> {
+    let NameServers { beyond, mut others } = resolver::name_servers(host)?;
+    others.extend(beyond.iter().filter(|server| server.is_ipv6()).map(ToString::to_string));
     let known = Network {
         settings: settings(host)?,
-        name_servers: name_servers(host)?,
+        name_servers: beyond.into_iter().filter_map(ipv4).collect(),
+        other_name_servers: others,
         managers: managers(host),
         ..Network::default()
     };
@@ -116,8 +145,9 @@ pub fn probe(host: &Host) -> Result<Network> {
     let (links, addresses, routes) = (links::links()?, links::addresses()?, links::routes()?);
     let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
     let nics = links.iter().filter(|link| link.name != "lo").map(|link| nic(host, link, &links, &addresses)).collect();
-    let default_route = links::default_of(&routes)
-        .and_then(|route| Some(DefaultRoute { interface: name(route.link)?, gateway: route.gateway }));
+    let default_route = links::default_of(&routes).and_then(|route| {
+        Some(DefaultRoute { interface: name(route.link)?, gateway: route.gateway, source: route.source })
+    });
     let nets = routes.iter().filter_map(|route| match route.destination? {
         IpNet::V4(net) => Some(NetworkRoute { net, interface: name(route.link)? }),
         IpNet::V6(_) => None,
@@ -136,27 +166,6 @@ pub fn probe(host: &Host) -> Result<Network> {
 
 fn parameter(host: &Host, key: &str) -> Result<String> {
     Ok(sysctl::read(host, key)?.unwrap_or_default())
-}
-
-/// The text of `resolv.conf` whose servers others can ask too: a stub on loopback (systemd-resolved's 127.0.0.53)
-/// answers this machine alone, and writes down which it asks itself.
-pub fn resolv_conf(host: &Host) -> Result<Option<String>> {
-    let known = files::read_text(host, "/etc/resolv.conf")?;
-    if known.as_deref().is_some_and(|text| !servers_in(text).is_empty()) {
-        return Ok(known);
-    }
-    let behind = files::read_text(host, "/run/systemd/resolve/resolv.conf")?;
-    Ok(behind.filter(|text| !servers_in(text).is_empty()).or(known))
-}
-
-fn servers_in(text: &str) -> Vec<IpAddr> {
-    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).map(str::trim);
-    servers.filter_map(|server| server.parse::<IpAddr>().ok()).filter(|server| !server.is_loopback()).collect()
-}
-
-fn name_servers(host: &Host) -> Result<Vec<Ipv4Addr>> {
-    let servers = servers_in(&resolv_conf(host)?.unwrap_or_default());
-    Ok(servers.into_iter().filter_map(|server| if let IpAddr::V4(v4) = server { Some(v4) } else { None }).collect())
 }
 
 fn managers(host: &Host) -> Vec<&'static str> {
@@ -226,16 +235,44 @@ mod tests {
         assert!(filters.dropping.iter().all(|filter| filter.owner == "ufw"));
     }
 
+    fn nic(name: &str, addresses: &[(&str, u8)]) -> Nic {
+        let own = addresses.iter().map(|(address, prefix_len)| NicAddress {
+            address: address.parse().unwrap(),
+            prefix_len: *prefix_len,
+            dynamic: false,
+        });
+        Nic { name: name.into(), addresses: own.collect(), ..Nic::default() }
+    }
+
+    fn uplink(nics: Vec<Nic>, gateway: Option<&str>, source: Option<&str>) -> Option<(String, String)> {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (gateway, source) = (gateway.map(parse), source.map(parse));
+        let default_route = Some(DefaultRoute { interface: "eno1".into(), gateway, source });
+        let network = Network { nics, default_route, ..Network::default() };
+        network.uplink().map(|(nic, address)| (nic.name.clone(), address.to_string()))
+    }
+
     #[test]
-    fn a_stub_on_loopback_is_not_taken_along() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let put = |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
-        put("/etc/resolv.conf", "# stub\nnameserver 127.0.0.53\noptions edns0\n");
-        put("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n");
-        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.53\n"));
-        assert_eq!(name_servers(&host).unwrap(), [Ipv4Addr::new(192, 0, 2, 53)]);
-        put("/etc/resolv.conf", "nameserver 192.0.2.1\n");
-        assert_eq!(resolv_conf(&host).unwrap().as_deref(), Some("nameserver 192.0.2.1\n"));
+    fn of_several_addresses_the_kernels_own_choice_is_taken() {
+        let is = |chosen: &str| Some(("eno1".to_owned(), chosen.to_owned()));
+        let vip = || nic("eno1", &[("203.0.113.77", 32), ("203.0.113.2", 32), ("2001:db8::2", 64)]);
+        assert_eq!(uplink(vec![vip()], Some("203.0.113.1"), Some("203.0.113.2")), is("203.0.113.2"));
+        let two = || nic("eno1", &[("169.254.3.4", 16), ("10.0.0.5", 24), ("192.0.2.5", 24)]);
+        assert_eq!(uplink(vec![two()], Some("192.0.2.1"), None), is("192.0.2.5"));
+        assert_eq!(uplink(vec![two()], Some("198.51.100.1"), None), is("10.0.0.5"));
+        assert_eq!(uplink(vec![two()], Some("fe80::1"), None), is("10.0.0.5"));
+        assert_eq!(uplink(vec![nic("eno1", &[("2001:db8::2", 64)])], None, None), None);
+    }
+
+    #[test]
+    fn an_address_that_another_link_has_is_found_there() {
+        let nics = vec![nic("eno1", &[]), nic("dummy0", &[("192.0.2.9", 32)])];
+        assert_eq!(uplink(nics, Some("fe80::1"), Some("192.0.2.9")), Some(("dummy0".into(), "192.0.2.9".into())));
+    }
+
+    #[test]
+    fn without_a_default_route_the_first_card_with_an_address_is_taken() {
+        let network = Network { nics: vec![nic("eno1", &[]), nic("eno2", &[("10.1.2.3", 24)])], ..Network::default() };
+        assert_eq!(network.uplink().map(|(nic, _)| nic.name.as_str()), Some("eno2"));
     }
 }

@@ -1,9 +1,9 @@
 //! Distribution, kernel and name of the machine.
 
+use super::assignments;
 use crate::host::ovs::Datapath;
 use crate::host::{Host, Result, files};
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// Distribution, kernel, name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,8 +47,8 @@ impl Os {
 
 /// Reads them.
 pub fn read(host: &Host) -> Result<Os> {
-    let release = files::read_text(host, "/etc/os-release")?.unwrap_or_default();
-    let release = parse(&release);
+    let release = release(host)?;
+    let release = assignments::read(&release);
     let field = |name: &str| release.get(name).cloned().unwrap_or_default();
     let text =
         |path: &str| -> Result<String> { Ok(files::read_text(host, path)?.unwrap_or_default().trim().to_owned()) };
@@ -67,6 +67,14 @@ pub fn read(host: &Host) -> Result<Os> {
     })
 }
 
+/// The administrator's file, else the distribution's (os-release(5)).
+fn release(host: &Host) -> Result<String> {
+    match files::read_text(host, "/etc/os-release")? {
+        Some(text) => Ok(text),
+        None => Ok(files::read_text(host, "/usr/lib/os-release")?.unwrap_or_default()),
+    }
+}
+
 /// Loaded, or there to be loaded; a container cannot load one.
 fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Result<bool> {
     if files::exists(host, format!("/sys/module/{module}")) {
@@ -74,24 +82,4 @@ fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Resul
     }
     let list = if container { None } else { files::read_text(host, format!("/lib/modules/{kernel}/modules.dep"))? };
     Ok(list.is_some_and(|list| list.lines().any(|line| line.contains(&format!("/{module}.ko")))))
-}
-
-/// `KEY=value` or `KEY="value"` lines, as os-release(5) has them.
-fn parse(text: &str) -> HashMap<String, String> {
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn os_release_is_read_with_and_without_quotes() {
-        let fields = parse("ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='x y'\n");
-        assert_eq!(
-            (fields["ID"].as_str(), fields["VERSION_ID"].as_str(), fields["PRETTY_NAME"].as_str()),
-            ("debian", "12", "x y")
-        );
-    }
 }

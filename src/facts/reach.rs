@@ -1,13 +1,13 @@
-//! Whether what will be downloaded can be: names resolve, servers answer, the clock is right.
+//! Whether what will be downloaded can be: names resolve, servers answer, the clock is right, files are there.
 //!
-//! Which servers those are is read from the machine's own settings (apt sources, pip's index); none is named here.
+//! Which servers those are is read from the machine's own settings (apt's sources, pip's index) and from the answers;
+//! none is named here.
 
-use crate::host::command::Command;
+use super::apt;
 use crate::host::{Host, Result, files, http};
 use crate::ini;
 use serde::Serialize;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -31,6 +31,31 @@ pub const DOWNLOAD_VARIABLES: [&str; 9] = [
 /// Those of them that name a proxy.
 pub const PROXY_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"];
 
+/// Something that the answers want downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToDownload {
+    /// What for: "image ubuntu-24.04".
+    pub purpose: String,
+    /// Its address.
+    pub url: String,
+    /// Whether that is a file, and not the address below which things are.
+    pub is_file: bool,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By itself.
+    Direct,
+    /// By a proxy.
+    Proxy {
+        /// Its address.
+        url: String,
+        /// Who says so.
+        by: &'static str,
+    },
+}
+
 /// A server that downloads come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Server {
@@ -44,6 +69,8 @@ pub struct Server {
     pub problem: Option<Problem>,
     /// By how many seconds its clock is ahead of ours, where it said so.
     pub clock_ahead: Option<i64>,
+    /// Bytes of the file that is wanted of it, where it said so.
+    pub size: Option<u64>,
 }
 
 /// Why a server cannot be reached.
@@ -56,18 +83,24 @@ pub enum Problem {
     Unreachable(String),
     /// It answers, but nothing on this machine vouches for it: TLS is intercepted, or the clock is wrong.
     Untrusted(String),
+    /// It answers that the file is not there, or not for us.
+    Missing(String),
 }
 
 /// A server to be tried.
 struct Target {
-    purpose: &'static str,
+    purpose: String,
     url: String,
+    /// Whether `url` is a file that must be there.
+    is_file: bool,
+    way: Way,
     trusted: RootCerts,
 }
 
-/// Tries every server of the machine's settings, all at once. Behind a proxy, it is the proxy that is tried.
-pub fn probe(host: &Host) -> Result<Vec<Server>> {
-    let targets = targets(host)?;
+/// Tries every server of the machine's settings, and those that have what is `wanted`, all at once. Where one is reached
+/// by a proxy, it is the proxy that is tried.
+pub fn probe(host: &Host, wanted: &[ToDownload]) -> Result<Vec<Server>> {
+    let targets = targets(host, wanted)?;
     Ok(std::thread::scope(|scope| {
         let tries: Vec<_> = targets.iter().map(|target| scope.spawn(|| attempt(target))).collect();
         tries.into_iter().filter_map(|thread| thread.join().ok()).collect()
@@ -75,18 +108,26 @@ pub fn probe(host: &Host) -> Result<Vec<Server>> {
 }
 
 fn attempt(target: &Target) -> Server {
-    let Some((host, port)) = host_and_port(&target.url) else {
-        let problem = Some(Problem::Unresolved("it is no address of a server".into()));
-        let (purpose, host) = (target.purpose.to_owned(), target.url.clone());
-        return Server { purpose, host, port: 0, problem, clock_ahead: None };
+    let (purpose, address) = match &target.way {
+        Way::Direct => (target.purpose.clone(), &target.url),
+        Way::Proxy { url, by } => (format!("{}, by the proxy of {by}", target.purpose), url),
+    };
+    let known = Server { purpose, host: address.clone(), port: 0, problem: None, clock_ahead: None, size: None };
+    let Some((host, port)) = host_and_port(address) else {
+        return Server { problem: Some(Problem::Unresolved("it is no address of a server".into())), ..known };
     };
     let problem = match (host.as_str(), port).to_socket_addrs() {
         Err(error) => Some(Problem::Unresolved(error.to_string())),
         Ok(addresses) => connect(addresses.collect()),
     };
-    let said = if problem.is_none() { greet(target) } else { Ok(None) };
-    let (clock_ahead, untrusted) = said.map_or_else(|problem| (None, Some(problem)), |ahead| (ahead, None));
-    Server { purpose: target.purpose.to_owned(), host, port, problem: problem.or(untrusted), clock_ahead }
+    let known = Server { host, port, problem, ..known };
+    if known.problem.is_some() {
+        return known;
+    }
+    match greet(target) {
+        Ok(Said { clock_ahead, size }) => Server { clock_ahead, size, ..known },
+        Err(problem) => Server { problem: Some(problem), ..known },
+    }
 }
 
 fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
@@ -100,16 +141,36 @@ fn connect(addresses: Vec<std::net::SocketAddr>) -> Option<Problem> {
     Some(Problem::Unreachable(last))
 }
 
-/// By how much its clock is ahead: any answer of an HTTP server has its date (RFC 9110, 6.6.1).
-fn greet(target: &Target) -> std::result::Result<Option<i64>, Problem> {
+/// What a server said.
+#[derive(Default)]
+struct Said {
+    clock_ahead: Option<i64>,
+    size: Option<u64>,
+}
+
+/// By how much its clock is ahead: any answer of an HTTP server has its date (RFC 9110, 6.6.1). Of a file, whether it is
+/// there.
+fn greet(target: &Target) -> std::result::Result<Said, Problem> {
     let tls = TlsConfig::builder().root_certs(target.trusted.clone()).build();
     let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false);
-    let agent = ureq::Agent::from(config.proxy(None).tls_config(tls).build());
-    match agent.head(&target.url).call() {
-        Ok(answer) => Ok(answer.headers().get("date").and_then(|date| seconds_ahead(date.to_str().ok()?))),
+    let (config, asked) = match &target.way {
+        Way::Proxy { .. } if target.is_file => (config, &target.url),
+        Way::Proxy { url, .. } => (config.proxy(None), url),
+        Way::Direct => (config.proxy(None), &target.url),
+    };
+    let agent = ureq::Agent::from(config.tls_config(tls).build());
+    let number = |value: &ureq::http::HeaderValue| value.to_str().ok()?.parse().ok();
+    match agent.head(asked).call() {
+        Ok(answer) if target.is_file && matches!(answer.status().as_u16(), 401 | 403 | 404 | 410) => {
+            Err(Problem::Missing(format!("{asked}: {}", answer.status())))
+        }
+        Ok(answer) => Ok(Said {
+            clock_ahead: answer.headers().get("date").and_then(|date| seconds_ahead(date.to_str().ok()?)),
+            size: answer.headers().get("content-length").filter(|_| target.is_file).and_then(number),
+        }),
         Err(error) if error.to_string().contains("certificate") => Err(Problem::Untrusted(error.to_string())),
         // It does not like to be asked for this: the download will show.
-        Err(_) => Ok(None),
+        Err(_) => Ok(Said::default()),
     }
 }
 
@@ -118,84 +179,67 @@ fn seconds_ahead(date: &str) -> Option<i64> {
     Some(date.timestamp().as_second() - jiff::Timestamp::now().as_second())
 }
 
-fn targets(host: &Host) -> Result<Vec<Target>> {
+fn targets(host: &Host, wanted: &[ToDownload]) -> Result<Vec<Target>> {
     let trusted = http::trusted(host)?;
-    if let Some(url) = proxy(host) {
-        return Ok(vec![Target { purpose: "everything (a proxy)", url, trusted }]);
-    }
-    let mut found: Vec<(&'static str, String)> = match apt_proxy(host)? {
-        Some(url) => vec![("packages of the distribution (apt's proxy)", url)],
-        None => apt_urls(host)?.into_iter().map(|url| ("packages of the distribution", url)).collect(),
+    let proxies = apt::Proxies::read(host)?;
+    let new = |purpose: &str, url: String, is_file: bool, way: Way| Target {
+        purpose: purpose.to_owned(),
+        url,
+        is_file,
+        way,
+        trusted: trusted.clone(),
     };
-    found.extend(pip_index(host)?.map(|url| ("OpenStack's packages", url)));
-    found.sort();
-    found.dedup_by_key(|(purpose, url)| (*purpose, host_and_port(url).ok_or(url.clone())));
-    Ok(found.into_iter().map(|(purpose, url)| Target { purpose, url, trusted: trusted.clone() }).collect())
-}
-
-/// The proxy of the environment, in whichever case it is written.
-fn proxy(host: &Host) -> Option<String> {
-    let names = PROXY_VARIABLES.iter().filter(|_| host.is_live());
-    names.filter_map(|name| std::env::var(name).ok()).find(|url| !url.is_empty())
-}
-
-/// The proxy in apt's own settings, as apt understands them: they nest, and have comments of three kinds (apt.conf(5)).
-fn apt_proxy(host: &Host) -> Result<Option<String>> {
-    if !host.is_live() {
-        return Ok(None);
-    }
-    let dump = Command::new("apt-config").args(["dump", "--format=%f=%v%n", "Acquire"]).quiet().read(host)?;
-    Ok(proxy_in(&dump))
-}
-
-/// "DIRECT" is none; one for a single server (`Acquire::http::Proxy::HOST`) is not apt's.
-fn proxy_in(dump: &str) -> Option<String> {
-    let value = |name: &str| dump.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let proxies = ["Acquire::https::Proxy", "Acquire::http::Proxy"].into_iter().filter_map(value);
-    proxies.filter(|url| url.contains("://")).map(str::to_owned).next()
-}
-
-/// Those of apt's settings that name a proxy, with their text.
-pub fn apt_proxy_files(host: &Host) -> Result<Vec<(PathBuf, String)>> {
-    let dir = Path::new("/etc/apt/apt.conf.d");
-    let mut paths = vec![PathBuf::from("/etc/apt/apt.conf")];
-    paths.extend(files::list(host, dir)?.into_iter().map(|name| dir.join(name)));
+    let by_environment = |url: &str| url.parse().map_or(Way::Direct, |uri| way_of_environment(host, &uri));
     let mut found = Vec::new();
-    for path in paths {
-        let text = files::read_text(host, &path)?.filter(|text| text.contains("Proxy"));
-        found.extend(text.map(|text| (path, text)));
+    for url in apt::urls(host)? {
+        let way = proxies.way(host, &url);
+        found.push(new("packages of the distribution", url, false, way));
     }
-    Ok(found)
+    found.extend(pip_index(host)?.map(|url| new("OpenStack's packages", url.clone(), false, by_environment(&url))));
+    found.extend(wanted.iter().map(|w| new(&w.purpose, w.url.clone(), w.is_file, by_environment(&w.url))));
+    Ok(once_each(found))
 }
 
-/// Addresses in one-line and deb822 sources.
-pub fn apt_urls(host: &Host) -> Result<Vec<String>> {
-    let dir = Path::new("/etc/apt/sources.list.d");
-    let mut paths = vec![Path::new("/etc/apt/sources.list").to_owned()];
-    paths.extend(files::list(host, dir)?.into_iter().map(|name| dir.join(name)));
-    let mut urls = Vec::new();
-    for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "list" || e == "sources")) {
-        urls.extend(urls_in(&files::read_text(host, path)?.unwrap_or_default()));
-    }
-    Ok(urls)
+/// A server that has many repositories, or a proxy before many servers, is tried once.
+fn once_each(mut found: Vec<Target>) -> Vec<Target> {
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|target| {
+        let address = if let Way::Proxy { url, .. } = &target.way { url } else { &target.url };
+        target.is_file || seen.insert((target.purpose.clone(), host_and_port(address), address.contains("://")))
+    });
+    found
 }
 
-fn urls_in(text: &str) -> Vec<String> {
-    // A stanza of the newer form can be switched off as a whole (sources.list(5), "Enabled").
-    let off = |stanza: &&str| !stanza.lines().any(|line| line.to_lowercase().replace(' ', "") == "enabled:no");
-    let lines = text.split("\n\n").filter(off).flat_map(str::lines).map(str::trim);
-    let words =
-        lines.filter(|line| line.starts_with("deb ") || line.starts_with("URIs:")).flat_map(str::split_whitespace);
-    words.filter(|word| word.starts_with("http://") || word.starts_with("https://")).map(str::to_owned).collect()
+/// The way to a server by the variables of the environment, in whichever case they are written; `no_proxy` names those
+/// that are reached by themselves.
+pub(super) fn way_of_environment(host: &Host, uri: &Uri) -> Way {
+    let names: &[&str] = if uri.scheme_str() == Some("https") { &PROXY_VARIABLES[..2] } else { &PROXY_VARIABLES[2..] };
+    let all = ["all_proxy", "ALL_PROXY"];
+    let set = names.iter().chain(&all).filter(|_| host.is_live()).filter_map(|name| std::env::var(name).ok());
+    let excepted = ureq::Proxy::try_from_env().is_some_and(|proxy| proxy.is_no_proxy(uri));
+    match set.into_iter().find(|url| !url.is_empty()) {
+        Some(url) if !excepted => Way::Proxy { url, by: "the environment" },
+        _ => Way::Direct,
+    }
 }
+
+/// Where root's pip has its settings, the strongest first (pip's user guide, "Configuration files").
+const PIP_SETTINGS: [&str; 4] =
+    ["/root/.config/pip/pip.conf", "/root/.pip/pip.conf", "/etc/pip.conf", "/etc/xdg/pip/pip.conf"];
 
 /// pip's configured index; without one pip knows its own.
 pub fn pip_index(host: &Host) -> Result<Option<String>> {
     if let Some(url) = std::env::var("PIP_INDEX_URL").ok().filter(|_| host.is_live()) {
         return Ok(Some(url));
     }
-    let text = files::read_text(host, "/etc/pip.conf")?.unwrap_or_default();
-    Ok(ini::values(&text, "global", "index-url").first().map(|url| (*url).to_owned()))
+    for path in PIP_SETTINGS {
+        let text = files::read_text(host, path)?.unwrap_or_default();
+        let named = ["index-url", "index_url"].into_iter().flat_map(|name| ini::values(&text, "global", name));
+        if let Some(url) = named.last() {
+            return Ok(Some(url.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Of a URL, or of a proxy without a scheme ("proxy.example:3128").
@@ -210,32 +254,11 @@ fn host_and_port(url: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
-    #[test]
-    fn servers_come_from_both_kinds_of_source_files() {
-        let text = "Types: deb\nURIs: http://mirror.example/debian\n# deb http://old.example/x y main\ndeb [signed-by=/k] https://other.example/x y main\n";
-        assert_eq!(urls_in(text), ["http://mirror.example/debian", "https://other.example/x"]);
-    }
-
-    #[test]
-    fn a_source_that_is_switched_off_is_not_tried() {
-        let text = "Enabled: no\nURIs: http://old.example/debian\n\nURIs: http://new.example/debian\n";
-        assert_eq!(urls_in(text), ["http://new.example/debian"]);
-    }
-
-    #[test]
-    fn ubuntus_sources_are_read_without_those_switched_off() {
-        let host = Host::at(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ubuntu-24.04"));
-        assert_eq!(apt_urls(&host).unwrap(), ["http://archive.ubuntu.example/ubuntu/"]);
-    }
-
-    #[test]
-    fn apts_own_proxy_is_the_one_for_all_servers() {
-        let proxy = |dump: &str| proxy_in(dump);
-        let one = "Acquire::http=\nAcquire::http::Proxy=http://proxy.example:3128\n";
-        assert_eq!(proxy(one).as_deref(), Some("http://proxy.example:3128"));
-        assert_eq!(proxy("Acquire::http::Proxy::mirror.example=http://other.example:1\n"), None);
-        assert_eq!(proxy("Acquire::http::Proxy=DIRECT\n"), None);
+    fn direct(purpose: &str) -> Target {
+        let (purpose, url) = (purpose.to_owned(), String::new());
+        Target { purpose, url, is_file: false, way: Way::Direct, trusted: RootCerts::WebPki }
     }
 
     #[test]
@@ -260,7 +283,7 @@ mod tests {
                 );
             }
         });
-        let server = attempt(&Target { purpose: "x", url, trusted: RootCerts::WebPki });
+        let server = attempt(&Target { url, ..direct("x") });
         assert!(server.problem.is_none() && server.clock_ahead.unwrap() > 365 * 24 * 3600, "{server:?}");
     }
 
@@ -275,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_name_without_an_address_is_told_from_a_server_that_is_silent() {
-        let target = |url: &str| Target { purpose: "x", url: url.into(), trusted: RootCerts::WebPki };
+        let target = |url: &str| Target { url: url.into(), ..direct("x") };
         let problem = |url: &str| attempt(&target(url)).problem;
         assert!(matches!(problem("http://no-such-name.invalid/"), Some(Problem::Unresolved(_))));
         assert!(matches!(problem("http://127.0.0.1:1/"), Some(Problem::Unreachable(_))));

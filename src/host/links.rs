@@ -117,6 +117,8 @@ pub struct Route {
     pub link: u32,
     /// Lowest wins; 0 where none is given.
     pub metric: u32,
+    /// The sender's address that it asks for (`RTA_PREFSRC`).
+    pub source: Option<IpAddr>,
     /// Who made it.
     pub protocol: Protocol,
 }

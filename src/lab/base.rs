@@ -3,7 +3,7 @@
 use super::{DIRECTORY, System};
 use crate::action::originals::Original;
 use crate::action::{ActionId, Checked, Undo, task::Task};
-use crate::facts::reach;
+use crate::facts::apt;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files};
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ fn make(host: &Host, system: System) -> Result<()> {
 fn sources(host: &Host, system: System) -> Result<Vec<String>> {
     let code = system.codename();
     let (mut main, mut security) = (None, None);
-    for url in reach::apt_urls(host)? {
+    for url in apt::urls(host)? {
         let path = url.trim_end_matches('/');
         if path.ends_with("/debian") {
             main.get_or_insert(url);

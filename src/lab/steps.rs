@@ -10,7 +10,7 @@ use crate::action::task::Task;
 use crate::action::undo::Leaves;
 use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
-use crate::facts::{Facts, reach};
+use crate::facts::{Facts, apt};
 use crate::host::command::Command;
 use crate::host::overlay::{self, Overlay};
 use crate::host::{Host, files, nft, nspawn, systemd};
@@ -148,8 +148,8 @@ fn list_settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<V
 }
 
 fn taken_along(host: &Host) -> crate::host::Result<Vec<(PathBuf, String)>> {
-    let mut taken = reach::apt_proxy_files(host)?;
-    taken.extend(crate::facts::network::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".into(), text)));
+    let mut taken = apt::proxy_files(host)?;
+    taken.extend(crate::facts::resolver::resolv_conf(host)?.map(|text| ("/etc/resolv.conf".into(), text)));
     for path in TAKEN_ALONG {
         taken.extend(files::read_text(host, path)?.map(|text| (path.into(), text)));
     }

@@ -2,7 +2,10 @@
 //! come from.
 
 use super::fetch::Download;
+use crate::config::resources::ImageAnswer;
+use crate::facts::reach::ToDownload;
 use crate::failure::Failure;
+use crate::host::Host;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -79,6 +82,18 @@ pub fn source(name: &str, from: &str) -> Result<Source, Failure> {
             PUBLISHED.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ")
         ),
     ))
+}
+
+/// What of these images has to be downloaded, and is not here yet.
+pub fn downloads(host: &Host, images: &[ImageAnswer]) -> Vec<ToDownload> {
+    let sources = images.iter().filter_map(|image| Some((&image.name, source(image.name.as_str(), &image.from).ok()?)));
+    let missing = sources.filter_map(|(name, source)| match source {
+        Source::File { download: Some(download), .. } if !download.is_done(host) => Some((name, download)),
+        _ => None,
+    });
+    missing
+        .map(|(name, download)| ToDownload { purpose: format!("image {name}"), url: download.url, is_file: true })
+        .collect()
 }
 
 fn downloaded(download: Download, properties: BTreeMap<String, String>) -> Source {

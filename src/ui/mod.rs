@@ -8,6 +8,7 @@ pub mod text;
 
 use crate::cli::{Global, Progress};
 use crate::failure::Failure;
+use crate::finding::Finding;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -45,6 +46,13 @@ impl Ui {
     /// Prose: standard output, or standard error beside a document.
     pub fn say(&self, text: impl AsRef<str>) {
         if self.json { line(std::io::stderr(), text.as_ref()) } else { line(std::io::stdout(), text.as_ref()) }
+    }
+
+    /// What a person should know and no program reads: always on standard error.
+    pub fn notes(&self, notes: &[Finding]) {
+        if !notes.is_empty() {
+            line(std::io::stderr(), &text::findings(notes));
+        }
     }
 
     /// The document of `command`, with `fields` behind its head.

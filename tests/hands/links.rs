@@ -116,6 +116,7 @@ pub fn routes_are_read() {
             gateway: gateway.map(parsed),
             link: left,
             metric,
+            source: None,
             protocol,
         };
         let dhcp = expected(None, Some("192.0.2.254"), 100, Protocol::Dhcp);
@@ -124,7 +125,7 @@ pub fn routes_are_read() {
         for wanted in [
             dhcp.clone(),
             expected(None, Some("192.0.2.250"), 300, Protocol::Boot),
-            expected(Some("192.0.2.0/24"), None, 0, Protocol::Kernel),
+            Route { source: Some(parsed("192.0.2.2")), ..expected(Some("192.0.2.0/24"), None, 0, Protocol::Kernel) },
             expected(Some("198.51.100.0/24"), Some("192.0.2.3"), 0, Protocol::Static),
         ] {
             assert!(four.contains(&wanted), "{wanted:?} not in {four:?}");

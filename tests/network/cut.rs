@@ -60,7 +60,8 @@ impl Guarded {
 
     /// As an unattended `apply` would, with no name server, and nobody logged in.
     fn bring_about(&self, desired: &NetworkState) -> Result<Vec<Change>> {
-        let default_route = Some(DefaultRoute { interface: "up0".into(), gateway: Some(self.world.lan_address()) });
+        let default_route =
+            Some(DefaultRoute { interface: "up0".into(), gateway: Some(self.world.lan_address()), source: None });
         let network = Network { default_route, ..Network::default() };
         let (guard, owned, desired) = (self.guard(), self.world.ownership(), desired.clone());
         self.world.inside("host", move || guard.bring_about(&desired, &owned, &network, Confirmation::Witnesses))

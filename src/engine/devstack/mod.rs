@@ -41,6 +41,7 @@ use crate::config::secrets::Secrets;
 use crate::content::Content;
 use crate::engine::devstack::unstack::SWITCH_UNIT;
 use crate::facts::Facts;
+use crate::facts::reach::ToDownload;
 use crate::failure::Failure;
 use crate::finding::{Described, Finding};
 use crate::host::Host;
@@ -134,6 +135,15 @@ impl Engine for Devstack {
     /// As stack.sh writes clouds.yaml; all its users have one password.
     fn entrance(&self) -> Entrance {
         Entrance { admin: "devstack-admin", user: "devstack", user_secret: "admin", stands: stack::has_completed }
+    }
+
+    /// The repositories; git itself tells of what is missing there.
+    fn downloads(&self, config: &Config) -> Vec<ToDownload> {
+        let base = &config.cloud.git_base;
+        let is_asked = base.url().starts_with("http");
+        let wanted =
+            ToDownload { purpose: "repositories (cloud.git_base)".into(), url: base.url().to_owned(), is_file: false };
+        if is_asked { vec![wanted] } else { Vec::new() }
     }
 
     fn has_volumes(&self, config: &Config) -> bool {

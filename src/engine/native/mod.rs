@@ -36,6 +36,7 @@ use crate::cloud::session::{Login, SharedSession};
 use crate::config::secrets::Secrets;
 use crate::config::{Config, Virt};
 use crate::content::Content;
+use crate::facts::reach::ToDownload;
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::finding::{Described, Finding};
@@ -133,6 +134,10 @@ impl Engine for Native {
 
     fn entrance(&self) -> Entrance {
         Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo", stands: |_| true }
+    }
+
+    fn downloads(&self, _: &Config) -> Vec<ToDownload> {
+        Vec::new()
     }
 
     fn has_volumes(&self, _config: &Config) -> bool {

@@ -131,6 +131,7 @@ fn route(message: &RouteMessage) -> Route {
         gateway: message.attributes.iter().find_map(gateway),
         link: 0,
         metric: 0,
+        source: None,
         protocol: protocol(message.header.protocol),
     };
     for attribute in &message.attributes {
@@ -146,6 +147,7 @@ fn fill_route(route: &mut Route, attribute: &RouteAttribute, prefix_len: u8) {
         }
         RouteAttribute::Oif(index) => route.link = *index,
         RouteAttribute::Priority(metric) => route.metric = *metric,
+        RouteAttribute::PrefSource(address) => route.source = ip(address),
         _ => {}
     }
 }
