@@ -92,7 +92,7 @@ pub enum Error {
         path: PathBuf,
         /// The link.
         #[source]
-        link: LinkInTheWay,
+        link: Box<LinkInTheWay>,
     },
     /// Something in a home is done as its user, who may not.
     #[error("cannot {doing} {path}: it is done as {user}, who may not")]

@@ -315,7 +315,7 @@ fn first_link(directory: &File, path: &Path) -> Result<Option<LinkInTheWay>> {
 /// An error of an operation on `path`, in words: a link that was in the way, or what the kernel says.
 pub(super) fn failed(doing: &'static str, path: &Path, source: IoError) -> Error {
     match source.downcast::<LinkInTheWay>() {
-        Ok(link) => Error::Link { doing, path: path.to_owned(), link },
+        Ok(link) => Error::Link { doing, path: path.to_owned(), link: Box::new(link) },
         Err(source) => Error::Io { doing, path: path.to_owned(), source },
     }
 }
