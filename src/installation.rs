@@ -165,6 +165,7 @@ impl Installation {
 
     fn order(&self) -> EngineInput<'_> {
         EngineInput {
+            host: &self.host,
             config: &self.config,
             facts: &self.facts,
             secrets: &self.secrets,
@@ -212,6 +213,11 @@ impl Installation {
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
         Ok(findings)
+    }
+
+    /// What the checks of these ids say, and no others are asked.
+    pub fn findings_of(&self, ids: &[&str]) -> Vec<Finding> {
+        checks::of(&self.subject(&[], &Seen::default()), ids)
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.

@@ -218,6 +218,11 @@ pub fn of_the_wire(subject: &Subject) -> Vec<Finding> {
     findings(subject, |check| check.needs == Wire)
 }
 
+/// Asks those of these ids.
+pub fn of(subject: &Subject, ids: &[&str]) -> Vec<Finding> {
+    findings(subject, |check| ids.contains(&check.described.id))
+}
+
 /// Asks those that the network's answers decide.
 pub fn of_network(subject: &Subject) -> Vec<Finding> {
     findings(subject, |check| check.of_network)

@@ -1,20 +1,13 @@
 //! Addresses, names and what must be reached.
 
 use super::{Outcome, Subject, bytes};
+use crate::config::EngineName;
 use crate::facts::reach::{Problem, Server};
 use crate::finding::Finding;
 
 pub(super) fn address(s: &Subject) -> Vec<Finding> {
     let address = s.config.host.address;
-    let Some((nic, found)) = s.facts.network.owner(address) else {
-        let have: Vec<String> = s.facts.network.nics.iter().flat_map(|nic| nic.ipv4()).map(|a| a.to_string()).collect();
-        let finding = Finding::stop(
-            "address",
-            format!("host.address {address} is not an address of this machine"),
-            "correct it in gpucloud.toml",
-        );
-        return vec![finding.seen(format!("this machine has {}", have.join(", ")))];
-    };
+    let Some((nic, found)) = s.facts.network.owner(address) else { return vec![address_is_gone(s)] };
     if nic.name != s.config.host.interface.as_str() {
         let what = format!("{address} belongs to {}, not to {}", nic.name, s.config.host.interface);
         return vec![Finding::stop("address", what, "correct host.interface in gpucloud.toml")];
@@ -28,19 +21,44 @@ pub(super) fn address(s: &Subject) -> Vec<Finding> {
     vec![Finding::pass("address", format!("{address} on {} is fixed", nic.name))]
 }
 
+/// Nobody here has the address of the answers.
+fn address_is_gone(s: &Subject) -> Finding {
+    let (address, network) = (s.config.host.address, &s.facts.network);
+    let have = network.nics.iter().flat_map(|nic| nic.ipv4().map(move |own| format!("{own} on {}", nic.name)));
+    let have: Vec<String> = have.collect();
+    let seen =
+        if have.is_empty() { "no link has an IPv4 address".to_owned() } else { format!("it has {}", have.join(", ")) };
+    if !s.is_begun() {
+        let what = format!("host.address {address} is not an address of this machine");
+        return Finding::stop("address", what, "correct it in gpucloud.toml").seen(seen);
+    }
+    let link = &s.config.host.interface;
+    let place = network.settings.as_ref().map(|path| format!(", and in {}", path.display())).unwrap_or_default();
+    let back = format!("give it back (ip addr add {address}/PREFIX dev {link}{place})");
+    let next = match (network.uplink(), s.config.engine) {
+        (Some((nic, own)), EngineName::Native) => format!(
+            "{back}; or move the cloud: host.address = \"{own}\" and host.interface = \"{}\" in gpucloud.toml, then: \
+             gpucloud-install apply",
+            nic.name
+        ),
+        _ => back,
+    };
+    Finding::stop("address", format!("the cloud's address {address} is gone"), next).seen(seen)
+}
+
+/// The cloud keeps the name that it knows, whatever the machine is called (`engine/hypervisor.rs`).
 pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
     let (now, wanted) = (s.facts.os.short_host_name(), s.config.host.name.as_str());
-    if now == wanted {
-        return Vec::new();
+    let what = format!("this machine is called {now}; the cloud knows it as {wanted}, and keeps that");
+    if now == "localhost" && !s.is_begun() {
+        let next = "hostnamectl set-hostname NAME, and host.name in gpucloud.toml: it stays as long as the cloud";
+        return vec![Finding::warn(
+            "host-name",
+            "this machine is called localhost, as every machine calls itself",
+            next,
+        )];
     }
-    let what = format!(
-        "this machine is called {now}, but host.name says {wanted}: RabbitMQ and Nova would take it for another"
-    );
-    let next = match s.is_begun() {
-        true => format!("give the name back: hostnamectl set-hostname {wanted}"),
-        false => format!("hostnamectl set-hostname {wanted}, or correct host.name"),
-    };
-    vec![Finding::stop("host-name", what, next)]
+    if now == wanted { Vec::new() } else { vec![Finding::pass("host-name", what)] }
 }
 
 /// More than this, and certificates and package indexes are refused sooner or later.

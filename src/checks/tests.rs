@@ -118,7 +118,8 @@ fn each_fault_is_found_with_its_level() {
     assert_eq!(level("address", |_, c| c.host.address = "192.0.2.99".parse().unwrap()), Stop);
     assert_eq!(level("address", |_, c| c.host.interface = "eth9".parse().unwrap()), Stop);
     assert_eq!(level("address", |f, _| f.network.nics[0].addresses[0].dynamic = true), Warn);
-    assert_eq!(level("host-name", |_, c| c.host.name = "other".parse().unwrap()), Stop);
+    assert_eq!(level("host-name", |_, c| c.host.name = "other".parse().unwrap()), Level::Pass);
+    assert_eq!(level("host-name", |f, _| f.os.host_name = "localhost.localdomain".into()), Warn);
     assert_eq!(
         level("other-cloud", |f, _| f.software.clouds.push(("DevStack".into(), "/opt/stack/devstack".into()))),
         Stop

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::finding::{Described, Level};
 use crate::host::files;
 use crate::installation::{Installation, require_root};
-use crate::recovery::damage;
+use crate::recovery::{cause, damage};
 use crate::ui::text;
 use serde_json::json;
 
@@ -27,9 +27,16 @@ pub(super) fn run(invocation: &Invocation, options: &Doctor) -> Result<Ending, F
     };
     let journal = installation.journal()?;
     let mut findings = installation.findings(&journal)?;
-    findings.extend(installation.wire_findings());
-    if applied {
-        findings.extend(damage::findings(&installation)?);
+    match cause::of_all(&installation).filter(|_| applied) {
+        // It comes first, and nothing is asked that would only tell its consequences.
+        Some(cause) => {
+            findings.retain(|finding| *finding != cause);
+            findings.insert(0, cause);
+        }
+        None => {
+            findings.extend(installation.wire_findings());
+            findings.extend(if applied { damage::findings(&installation)? } else { Vec::new() });
+        }
     }
     let worst = checks::worst(&findings);
     invocation.ui.document("doctor", json!({"findings": findings}));

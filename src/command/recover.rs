@@ -4,10 +4,11 @@
 use super::Invocation;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::finding::Finding;
 use crate::installation::{Installation, require_root};
 use crate::plan::Plan;
 use crate::plan::journal::{DIRECTORY, Journal};
-use crate::recovery::{health, steps};
+use crate::recovery::{cause, health, steps};
 use crate::ui::text;
 use serde_json::json;
 
@@ -23,6 +24,9 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         let next = "gpucloud-install installs one, or goes on where an installation stopped";
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
+    if let Some(Finding { what, evidence, next, .. }) = cause::of_all(&installation) {
+        return Err(Failure::new(what, evidence, next));
+    }
     let plan = |journal: &Journal| -> Result<Plan, Failure> {
         Ok(Plan::make(steps::steps(&installation), &installation.host, journal)?)
     };

@@ -4,7 +4,7 @@ use super::Invocation;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::installation::Installation;
-use crate::recovery::health;
+use crate::recovery::{cause, health};
 use crate::run;
 use crate::ui::text;
 use serde_json::json;
@@ -19,6 +19,12 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         };
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
+    if let Some(cause) = cause::of_all(&installation) {
+        let ports = installation.open_ports();
+        invocation.ui.document("status", json!({"healthy": false, "cause": cause, "layers": [], "ports": ports}));
+        invocation.ui.say(text::finding(&cause));
+        return Ok(Ending::Failed);
+    }
     let layers = health::layers(&installation);
     let ports = installation.open_ports();
     let healthy = layers.iter().all(|layer| layer.healthy);

@@ -37,13 +37,13 @@ pub const ANSWERS: &[Answer] = &[
     },
     Answer {
         key: "host.address",
-        meaning: "IPv4 address of this machine; APIs and dashboard answer here. It must not change: no DHCP lease",
-        on_change: OnChange::Fixed("every endpoint, and the hypervisor's tunnels, name the old address"),
+        meaning: "IPv4 address of this machine; APIs and dashboard answer here. It should not change: no DHCP lease",
+        on_change: OnChange::Restart,
     },
     Answer { key: "host.interface", meaning: "The link that has this address", on_change: OnChange::Live },
     Answer {
         key: "host.name",
-        meaning: "Name of this machine in the cloud; must stay what `hostname` says",
+        meaning: "Name of this machine in the cloud; the machine itself may be renamed later",
         on_change: OnChange::Fixed("instances and ports are bound to the old name"),
     },
     Answer {
@@ -190,7 +190,7 @@ pub const ANSWERS: &[Answer] = &[
 ];
 
 /// What stack.sh reads once: with DevStack these are fixed too.
-const ONLY_STACK_SH_READS: [&str; 3] = ["cloud.dashboard", "cloud.workers", "compute.virt"];
+const ONLY_STACK_SH_READS: [&str; 4] = ["host.address", "cloud.dashboard", "cloud.workers", "compute.virt"];
 const ANEW: &str = "stack.sh would have to run anew, and drops every database";
 
 impl Answer {

@@ -78,7 +78,7 @@ fn name(machine: &str) -> (HostName, Option<Finding>) {
     let kept: String = machine.chars().map(known).take(63).collect();
     let name = kept.trim_matches('-').parse().or_else(|_| "gpubox".parse()).unwrap_or_else(|_| HostName::fallback());
     let what = format!("this machine is called `{machine}`, which is no host name: host.name is `{name}`");
-    let next = format!("hostnamectl set-hostname {name}; or another name, there and in host.name");
+    let next = "another one: host.name in the answers; the cloud keeps it, and the machine may be called what you like";
     (name, Some(Finding::warn("host-name", what, next)))
 }
 

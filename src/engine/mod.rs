@@ -9,6 +9,7 @@ pub mod base;
 pub mod devstack;
 mod error;
 pub mod holdings;
+pub mod hypervisor;
 pub mod native;
 pub mod openvswitch;
 pub mod packages;
@@ -82,6 +83,8 @@ pub struct Entrance {
 
 /// What an engine works from.
 pub struct EngineInput<'a> {
+    /// Its hands.
+    pub host: &'a Host,
     /// The answers.
     pub config: &'a Config,
     /// The machine.

@@ -133,6 +133,8 @@ fn beside_triggered(host: &Host, unit: &str, work: impl FnOnce() -> Result<()>) 
         .filter_map(|(service, status)| status.is_active().then_some(*service))
         .collect();
     running.iter().try_for_each(|service| stop(host, service))?;
+    // A drop-in of the service alone makes its socket no older.
+    daemon_reload(host)?;
     work()?;
     running.iter().try_for_each(|service| start(host, service))
 }

@@ -3,11 +3,13 @@
 //! which a step here calls; the bridge and its settings are `engine/openvswitch.rs`'s.
 //!
 //! ```text
+//! cause    what is looked at first: where that is wrong, all else is a consequence
 //! health   the state of each layer, by what answers
 //! damage   what is wrong with a cloud that was applied: for doctor
 //! steps    bringing back what is down, layer by layer
 //! ```
 
+pub mod cause;
 pub mod damage;
 pub mod health;
 pub mod steps;

@@ -71,8 +71,7 @@ pub fn machines(lab: &str) -> Verdict {
     let good = read(lab, ANSWERS);
     write(lab, ANSWERS, &good.replace("10.78.", "10.79."));
     refused(lab, "somebody else's address", apply(), 3, &["is not an address of this machine"]);
-    write(lab, ANSWERS, &good.replace(&format!("name = \"{lab}\""), "name = \"other\""));
-    refused(lab, "another host name", apply(), 3, &["hostnamectl set-hostname other"]);
+
     write(lab, ANSWERS, &good);
 
     let release = "ID=ubuntu\nVERSION_ID=\"18.04\"\nPRETTY_NAME=\"Ubuntu 18.04 LTS\"\n";

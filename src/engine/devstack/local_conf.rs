@@ -1,6 +1,7 @@
 //! Lines for the services' configuration (`engine/settings.rs`) as DevStack takes them. They land twice: in local.conf,
 //! for stack.sh, and key by key in the files of a cloud that stands, without stack.sh.
 
+use crate::engine::EngineInput;
 use crate::engine::settings::{Conf, Setting, keys_of};
 use crate::ini::Key;
 use std::path::PathBuf;
@@ -26,14 +27,27 @@ pub(super) fn paths(conf: Conf) -> Vec<PathBuf> {
 const FILTERS: &str = "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter,ServerGroupAntiAffinityFilter,\
                        ServerGroupAffinityFilter,PciPassthroughFilter";
 
-/// What DevStack's own defaults leave to be said, and what the `rooms` ask for.
-pub(super) fn settings(rooms: &[Setting]) -> Vec<Setting> {
-    let mut all = vec![
+/// What DevStack's own defaults leave to be said, and what the rooms ask for.
+pub(super) fn settings(order: &EngineInput) -> Vec<Setting> {
+    let mut all = of_devstack();
+    all.extend(host_key(order));
+    all.extend(order.settings.iter().cloned());
+    all
+}
+
+/// Nova's name of this machine, which else is the kernel's of today. A cloud that stands without it may have been made
+/// under another spelling: it is given the name only where both are one.
+fn host_key(order: &EngineInput) -> Option<Setting> {
+    let name = order.config.host.name.as_str();
+    let is_new = !order.facts.software.ours.applied;
+    (is_new || order.facts.os.host_name == name).then(|| Setting::new(Conf::Nova, Key::new("DEFAULT", "host", name)))
+}
+
+fn of_devstack() -> Vec<Setting> {
+    vec![
         Setting::new(Conf::Nova, Key::new("DEFAULT", "resume_guests_state_on_host_boot", "True")),
         Setting::new(Conf::Nova, Key::new("filter_scheduler", "enabled_filters", FILTERS)),
-    ];
-    all.extend(rooms.iter().cloned());
-    all
+    ]
 }
 
 /// As sections of local.conf.
@@ -85,7 +99,7 @@ mod tests {
     #[test]
     fn what_a_room_asks_for_stands_in_its_own_section() {
         let dns = Setting::new(Conf::Ml2, Key::new("ovn", "dns_servers", "192.0.2.53"));
-        let text = sections(&settings(&[dns]));
+        let text = sections(&[of_devstack(), vec![dns]].concat());
         assert!(Conf::ALL.iter().all(|conf| text.matches(header(*conf)).count() == 1), "{text}");
     }
 }

@@ -40,6 +40,7 @@ use crate::config::devstack::Extra;
 use crate::config::secrets::Secrets;
 use crate::content::Content;
 use crate::engine::devstack::unstack::SWITCH_UNIT;
+use crate::engine::hypervisor;
 use crate::facts::Facts;
 use crate::facts::reach::ToDownload;
 use crate::failure::Failure;
@@ -79,6 +80,7 @@ pub struct Devstack;
 
 /// What the rooms of the engine make their steps from.
 struct Recipe<'a> {
+    host: &'a Host,
     config: &'a Config,
     facts: &'a Facts,
     services: Vec<Service>,
@@ -191,14 +193,16 @@ impl<'a> Recipe<'a> {
     fn new(order: &EngineInput<'a>) -> Result<Self, Failure> {
         let config = order.config;
         Ok(Self {
+            host: order.host,
             config,
             facts: order.facts,
             services: services::table(config),
-            settings: local_conf::settings(order.settings),
+            settings: local_conf::settings(order),
             prober: Arc::new(Devstack.prober(order)),
             templates: Templates::new(order.secrets)?,
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),
+                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config)?)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),
@@ -222,7 +226,7 @@ impl<'a> Recipe<'a> {
 
     fn stack(&self, order: &EngineInput) -> Result<Step, Failure> {
         let mut after: Vec<String> = repositories::names(self).into_iter().map(repositories::step_name).collect();
-        after.extend([prepare::LAST, "originals", "order", "account"].map(str::to_owned));
+        after.extend([prepare::LAST, prepare::NAMES, "originals", "order", "account"].map(str::to_owned));
         after.extend((self.datapath() == Datapath::Netdev).then(|| "switch".to_owned()));
         let after: Vec<&str> = after.iter().map(String::as_str).collect();
         let run = stack::StackRun {

@@ -14,6 +14,7 @@ use crate::action::{ActionId, Checked};
 use crate::engine::base::ADMIN_GROUP;
 use crate::engine::devstack::saved::{LeftBehind, Saved};
 use crate::engine::devstack::unstack::{ACCOUNT, HOME, SWITCH_UNIT};
+use crate::engine::hypervisor;
 use crate::engine::openvswitch;
 use crate::engine::packages::NETWORK;
 use crate::engine::service::unit_of;
@@ -52,7 +53,7 @@ const EDITED: &[&str] = &[
 ];
 
 pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
-    let mut steps = vec![tools(recipe), account(recipe)?, remember(), order(recipe)?];
+    let mut steps = vec![tools(recipe), account(recipe)?, remember(), order(recipe)?, names(recipe)?];
     if recipe.datapath() == Datapath::Netdev {
         steps.push(userspace_switch());
     }
@@ -104,6 +105,9 @@ fn remember() -> Step {
     let step = Step::new("originals", "Remember what stack.sh changes").after(&["tools"]);
     saved.fold(step, Step::with)
 }
+
+/// The step behind which no service takes the host's name.
+pub(super) const NAMES: &str = "names";
 
 /// The step in which what stack.sh left open is closed.
 pub(super) const CLOSED: &str = "closed";
@@ -158,6 +162,23 @@ fn order(recipe: &Recipe) -> Result<Step, Failure> {
         let values = [("after", json!(after)), ("children_die", json!(children_die(service)))];
         let text = recipe.render_with("etc/systemd/system/devstack@SERVICE.service.d/gpucloud.conf", &values)?;
         step = step.with(File::new(super::drop_in(service), text));
+    }
+    Ok(step)
+}
+
+/// Where RabbitMQ's node has its name from.
+const QUEUE_NODE: &str = "/etc/rabbitmq/rabbitmq-env.conf";
+
+/// What else would follow the host's name: libvirt's, and that of RabbitMQ's node, without which its accounts are gone.
+/// A node that has another name already keeps it.
+fn names(recipe: &Recipe) -> Result<Step, Failure> {
+    let mut step = Step::new(NAMES, "Let the services keep their names whatever the host is called")
+        .after(&[crate::engine::base::STEP])
+        .with(recipe.file(hypervisor::DROP_IN)?);
+    let node = recipe.file(QUEUE_NODE)?;
+    let is_new = !recipe.facts.software.ours.applied;
+    if is_new || files::read_text(recipe.host, QUEUE_NODE)?.is_some_and(|text| text.contains("rabbit@localhost")) {
+        step = step.with(node);
     }
     Ok(step)
 }

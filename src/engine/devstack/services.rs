@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use crate::config::devstack::Extra;
+use crate::engine::hypervisor;
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Listen, Scope, Service};
 use crate::plan::Role;
@@ -168,6 +169,7 @@ fn theirs() -> Vec<Service> {
 /// What a service reads at its start of what we set.
 fn inputs(id: &str) -> Vec<PathBuf> {
     match id {
+        "libvirt" => vec![hypervisor::DROP_IN.into()],
         "nova-compute" => vec!["/etc/nova/nova-cpu.conf".into()],
         id if id.starts_with("nova-") => vec!["/etc/nova/nova.conf".into()],
         "neutron-api" | "neutron-rpc" | "neutron-periodic" | "neutron-ovn-maintenance" => {

@@ -4,6 +4,7 @@ use super::Recipe;
 use super::python::{packages_stamp, program, site_packages};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
+use crate::engine::hypervisor;
 use crate::failure::Failure;
 use crate::host::sql::{self, Identifier};
 use crate::host::{Host, Result, files};
@@ -21,6 +22,7 @@ pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> 
         Step::new("virtualization", "Start libvirt")
             .after(&["install-compute", "python-packages"])
             .on_compute()
+            .with(recipe.public_file(hypervisor::DROP_IN)?)
             .with_all(recipe.start("libvirt")?)
             .with(libvirt_module()),
         Step::new("start-compute", "Start the hypervisor")
@@ -82,7 +84,7 @@ fn is_mapped(name: &str, database: &str, table: &str) -> Result<Checked> {
     if !sql.table_exists(&database, &table)? {
         return Ok(Checked::Later("when Nova has its tables".into()));
     }
-    // A host name holds letters, digits and `-` only.
+    // A host name holds letters, digits, `-` and `_` only.
     let condition = format!("host = '{name}'");
     Ok(Checked::done_if(sql.count(&database, &table, &condition)? > 0, "map"))
 }

@@ -36,6 +36,7 @@ use crate::cloud::session::{Login, SharedSession};
 use crate::config::secrets::Secrets;
 use crate::config::{Config, Virt};
 use crate::content::Content;
+use crate::engine::hypervisor;
 use crate::facts::reach::ToDownload;
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
@@ -212,6 +213,7 @@ impl<'a> Recipe<'a> {
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),
                 ("host_name".into(), json!(config.host.name)),
+                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config)?)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),

@@ -7,6 +7,7 @@
 
 use super::VENV;
 use crate::config::Config;
+use crate::engine::hypervisor;
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Listen, Scope, Service, UnitFile};
 use crate::plan::Role;
@@ -297,7 +298,10 @@ fn hypervisor() -> Vec<Service> {
         after: &["mariadb", "memcached"],
     };
     vec![
-        theirs("libvirt", "libvirtd.socket", Layer::Compute, Role::Compute, Probe::Active),
+        Service {
+            inputs: paths(&[hypervisor::DROP_IN]),
+            ..theirs("libvirt", "libvirtd.socket", Layer::Compute, Role::Compute, Probe::Active)
+        },
         as_root(worker(&compute), Probe::Compute),
         as_root(worker(&agent), Probe::NetworkAgents),
         Service {
