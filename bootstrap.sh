@@ -100,7 +100,20 @@ install_program() {
         rm -f -- "$new"
         die $FAILED "$INSTALLED cannot be written" "make room or mount it writable, then: $again"
     fi
+    install_help "$INSTALLED" /usr/local/share || say "without completions and manual pages: /usr/local/share cannot be written"
     say "installed $INSTALLED"
+}
+
+# install_help PROGRAM SHARE: what shells complete, and the manual.
+install_help() {
+    local shell place zsh=vendor-completions
+    if [[ $2 == /usr/local/* ]]; then zsh=site-functions; fi
+    for shell in bash:bash-completion/completions/gpucloud-install "zsh:zsh/$zsh/_gpucloud-install" \
+        fish:fish/vendor_completions.d/gpucloud-install.fish; do
+        place=$2/${shell#*:}
+        mkdir -p -- "${place%/*}" && "$1" completions "${shell%%:*}" >"$place" || return
+    done
+    "$1" man --output "$2/man/man1"
 }
 
 # A binary package of what was built; it depends on what dpkg-shlibdeps(1) finds in the program.
@@ -113,6 +126,8 @@ make_package() {
     rm -rf -- "$tree"
     install -D --mode=755 -- "$BUILT" "$tree/usr/bin/gpucloud-install"
     install -D --mode=644 -t "$tree/usr/share/doc/gpucloud-install" -- "$HERE"/{README.md,LICENSE-MIT,LICENSE-APACHE}
+    install_help "$BUILT" "$tree/usr/share" || die $FAILED "completions and manual pages cannot be made" "see above, then: $again"
+    gzip --best --no-name -- "$tree"/usr/share/man/man1/*.1
     mkdir -p -- "$tree/debian" "$tree/DEBIAN"
     : >"$tree/debian/control"
     depends=$(cd "$tree" && dpkg-shlibdeps -O usr/bin/gpucloud-install 2>/dev/null | sed -n 's/^shlibs:Depends=//p')

@@ -19,7 +19,21 @@ Examples:
   sudo gpucloud-install             asks, shows the plan, installs
   gpucloud-install lab up --yes     a healthy cloud in a throw-away host
   sudo gpucloud-install plan        what apply would change, and nothing done
+  sudo gpucloud-install status      what is up, layer by layer";
+
+/// What `--help` adds to the short page of `-h`.
+const MORE: &str = "\
+Examples:
+  sudo gpucloud-install             asks, shows the plan, installs
+  gpucloud-install lab up --yes     a healthy cloud in a throw-away host
+  sudo gpucloud-install plan        what apply would change, and nothing done
   sudo gpucloud-install status      what is up, layer by layer
+
+Files:
+  /etc/gpucloud/gpucloud.toml       the answers; edit, then: plan, apply
+  /etc/gpucloud/secrets.toml        the passwords, for root alone
+  /var/lib/gpucloud/journal.jsonl   every change, and how it is taken back
+  /var/log/gpucloud                 what each run did
 
 Exit status:
   0 done   1 failed   2 wrong usage   3 stopped by a check   4 stopped midway
@@ -28,7 +42,7 @@ Exit status:
 /// Install a private GPU cloud on this machine: planned, resumable, undoable.
 #[derive(Debug, Parser)]
 #[command(name = "gpucloud-install", bin_name = "gpucloud-install", version = version(), max_term_width = 80)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, after_long_help = MORE)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -58,16 +72,16 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
     /// How a run shows its progress, on standard error
-    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
     /// Ask nothing
     #[arg(long, short = 'y', global = true)]
     pub yes: bool,
     /// Read the machine's facts from a captured tree; nothing can be applied
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR")]
     pub sysroot: Option<PathBuf>,
     /// How many steps run at a time (1: in plan order)
-    #[arg(long, global = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, global = true, hide_short_help = true, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     /// Show the output of programs too
     #[arg(long, short, global = true)]
@@ -128,6 +142,10 @@ pub enum Command {
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),
+    /// Print what bash, zsh or fish complete
+    Completions(Completions),
+    /// Print the manual page, or write one for each command
+    Man(Man),
 }
 
 /// Options of `init`.
@@ -190,6 +208,27 @@ pub struct Uninstall {
     /// Destroy what users have in the cloud
     #[arg(long)]
     pub and_lose_all_instances: bool,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  gpucloud-install completions bash \\\n    > ~/.local/share/bash-completion/completions/gpucloud-install"
+)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  gpucloud-install man | man -l -\n  sudo gpucloud-install man --output /usr/local/share/man/man1"
+)]
+pub struct Man {
+    /// A folder for the pages of all commands
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 #[cfg(test)]

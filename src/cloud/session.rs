@@ -190,6 +190,11 @@ impl SharedSession {
         &self.login
     }
 
+    /// Logs in anew before the next question: the catalog changed, which came with the login.
+    pub fn renew(&self) {
+        self.open.forget(|_| true);
+    }
+
     /// Asks something; where that may be the session's fault, once more with a new one.
     pub fn ask<T>(&self, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
         self.ask_where(Duration::ZERO, ask)

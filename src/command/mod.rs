@@ -4,6 +4,7 @@
 //! [`exit`]; what it prints goes through `ui/`.
 
 mod apply;
+mod completions;
 mod doctor;
 pub mod exit;
 mod flavor;
@@ -81,6 +82,8 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Image(options)) => ("image", image::run(invocation, &options)),
         Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
+        Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),
+        Some(Command::Man(options)) => ("man", completions::man(invocation, &options)),
         Some(Command::Lab(options)) => ("lab", lab::run(invocation, options)),
     }
 }
