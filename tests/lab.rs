@@ -18,7 +18,7 @@ use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
-    network, package, removal, silent, standing, strangers, terminal, together, upgrade,
+    moved, network, package, removal, silent, standing, strangers, terminal, together, upgrade,
 };
 
 /// Which groups are wanted, if not all.
@@ -112,6 +112,15 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("a_change_that_cuts_the_machine_off_is_taken_back", network::never_locked_out),
                 trial("a_second_card_becomes_a_port_of_the_bridge", network::bridged),
                 trial("other_firewalls_are_named_and_lived_with", network::beside_firewalls),
+            ],
+        },
+        Group {
+            name: "moved",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("a_renamed_host_keeps_its_cloud", moved::renamed),
+                trial("a_cloud_moves_with_its_host_s_address", moved::moved),
             ],
         },
         Group {

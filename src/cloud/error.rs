@@ -176,6 +176,11 @@ impl ApiError {
         matches!(self, ApiError::Refused { status: 401, .. })
     }
 
+    /// Whether nobody listens where the catalog says that the service is.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, ApiError::Unreachable { service, .. } if service != "identity")
+    }
+
     /// Whether another login may help: the token is no longer taken (it expired, or Keystone's keys changed), or its
     /// catalog is older than the service that was asked for.
     pub(super) fn may_be_an_old_session(&self) -> bool {

@@ -113,7 +113,6 @@ impl Action for Catalogued {
 
     fn apply(&self, _host: &Host, _history: &History) -> Result<Applied> {
         self.session.ask(|session| identity::ensure_service(session, &self.service))?;
-        self.session.renew();
         Ok(Applied::Done)
     }
 }

@@ -49,6 +49,7 @@ pub struct Session {
     who: String,
     limit: Duration,
     answers: Option<Arc<Answers>>,
+    since: Instant,
 }
 
 impl std::fmt::Debug for Session {
@@ -76,7 +77,7 @@ impl Session {
         let catalog = catalog(&answer.body, &login.region).ok_or_else(|| unexpected("no catalog in the answer"))?;
         let who = format!("{}@{}", login.user, login.project);
         let auth_url = login.auth_url.clone();
-        Ok(Self { agent, token, auth_url, catalog, who, limit: CALL_LIMIT, answers: None })
+        Ok(Self { agent, token, auth_url, catalog, who, limit: CALL_LIMIT, answers: None, since: Instant::now() })
     }
 
     /// The same session, where each call may take `limit`.
@@ -190,11 +191,6 @@ impl SharedSession {
         &self.login
     }
 
-    /// Logs in anew before the next question: the catalog changed, which came with the login.
-    pub fn renew(&self) {
-        self.open.forget(|_| true);
-    }
-
     /// Asks something; where that may be the session's fault, once more with a new one.
     pub fn ask<T>(&self, ask: impl Fn(&Session) -> Result<T, ApiError>) -> Result<T, ApiError> {
         self.ask_where(Duration::ZERO, ask)
@@ -219,8 +215,10 @@ impl SharedSession {
     ) -> Result<T, ApiError> {
         let login = || self.open.get(failure_counts, || Session::login(&self.login, self.login_limit).map(Arc::new));
         let session = login()?;
+        // Where nobody listens any more the service may be elsewhere by now, which a new login says.
+        let is_old = |error: &ApiError| error.is_unreachable() && session.since.elapsed() > FAILURE_COUNTS;
         match ask(&session) {
-            Err(error) if error.may_be_an_old_session() => {
+            Err(error) if error.may_be_an_old_session() || is_old(&error) => {
                 // Somebody else may have renewed it already.
                 self.open.forget(|open| Arc::ptr_eq(open, &session));
                 ask(login()?.as_ref())
