@@ -26,3 +26,19 @@ pub enum Ending {
     /// A program that was run for the person at the terminal ended with this status (`lab exec`).
     Passed(u8),
 }
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Ending::Done => "done",
+            Ending::Failed => "failed",
+            Ending::Usage => "wrong usage",
+            Ending::Refused => "refused",
+            Ending::Midway => "stopped midway",
+            Ending::RebootNeeded => "a reboot is needed",
+            Ending::UndoIncomplete => "undo incomplete",
+            Ending::Interrupted => "interrupted",
+            Ending::Passed(_) => "passed on",
+        })
+    }
+}

@@ -68,7 +68,7 @@ impl std::fmt::Display for Failure {
 impl From<host::Error> for Failure {
     fn from(error: host::Error) -> Self {
         let evidence = error.evidence().unwrap_or_default();
-        let next = error.next().unwrap_or_else(|| hint(&format!("{error}\n{evidence}")));
+        let next = error.next().or_else(|| hint(&format!("{error}\n{evidence}"))).unwrap_or_default();
         let ending = if matches!(error, host::Error::Stopped) { Ending::Midway } else { Ending::Failed };
         Self::new(error.to_string(), evidence, next).with(ending)
     }
@@ -136,12 +136,35 @@ const HINTS: &[(&str, &str)] = &[
     ("stopped on request", "gpucloud-install apply goes on where it stopped"),
 ];
 
-/// What to do about an error whose text is `text`.
-pub fn hint(text: &str) -> String {
-    let known = HINTS.iter().find(|(cause, _)| text.contains(cause));
-    known
-        .map_or("gpucloud-install apply tries again; gpucloud-install doctor looks for the cause", |(_, next)| next)
-        .to_owned()
+/// What to do about an error whose text is `text`, where that tells it.
+fn hint(text: &str) -> Option<String> {
+    HINTS.iter().find(|(cause, _)| text.contains(cause)).map(|(_, next)| (*next).to_owned())
+}
+
+/// What can change something after a failure of `command` whose cause nothing told: another try of what may be tried
+/// again, else where more is said.
+fn next_after(command: &str) -> &'static str {
+    match command {
+        "install" | "apply" => "gpucloud-install apply tries again; what the programs said is in /var/log/gpucloud",
+        "recover" => "gpucloud-install doctor looks for more; what the programs said is in /var/log/gpucloud",
+        "uninstall" => "gpucloud-install uninstall goes on: what was taken back stays so",
+        "instance" | "image" | "flavor" | "quota" => "gpucloud-install status says whether the cloud answers",
+        "lab" => "gpucloud-install lab list shows what there is; lab down NAME takes one away",
+        "network" => "gpucloud-install network probe goes the way hop by hop",
+        "plan" | "status" | "doctor" => "what the system itself complains of: journalctl --boot --priority=err",
+        _ => "the same with --verbose shows what the programs say",
+    }
+}
+
+impl Failure {
+    /// With something to do, where the failure itself told nothing.
+    pub fn or_next(self, command: &str) -> Self {
+        // A program that was run for the person said itself what to do.
+        if !self.next.is_empty() || self.what.is_empty() {
+            return self;
+        }
+        Self { next: next_after(command).to_owned(), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +173,29 @@ mod tests {
 
     #[test]
     fn causes_are_named_with_what_to_do() {
-        assert!(hint("cannot write /x: No space left on device (os error 28)").contains("df -h /var"));
-        assert!(hint("cannot read /x: Function not implemented (os error 38)").contains("uname -r"));
+        let of = |text: &str| hint(text).unwrap();
+        assert!(of("cannot write /x: No space left on device (os error 28)").contains("df -h /var"));
+        assert!(of("cannot read /x: Function not implemented (os error 38)").contains("uname -r"));
+    }
+
+    #[test]
+    fn each_hint_is_reached_and_names_something_to_type_or_to_look_at() {
+        for (cause, next) in HINTS {
+            assert_eq!(hint(cause).as_deref(), Some(*next), "{cause} is hidden by an earlier row");
+            let names_a_thing = ["gpucloud-install", "`", "/", "upgrade"].iter().any(|sign| next.contains(sign));
+            assert!(names_a_thing, "{cause}: {next}");
+        }
+    }
+
+    #[test]
+    fn a_failure_without_a_known_cause_leads_to_no_command_that_failed_the_same_way() {
+        let unknown = || Failure::from(host::Error::protocol("ask", "nothing"));
+        for command in ["apply", "recover", "uninstall", "instance", "lab", "network", "plan", "doctor", "init"] {
+            let next = unknown().or_next(command).next;
+            assert!(!next.is_empty());
+            let itself = format!("gpucloud-install {command} ");
+            assert!(["apply", "uninstall", "network", "lab"].contains(&command) || !next.contains(&itself), "{next}");
+        }
+        assert_eq!(Failure::passed_on(3).or_next("lab").next, "");
     }
 }

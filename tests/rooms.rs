@@ -77,3 +77,18 @@ fn names_are_found_alone_in_braces_and_not_in_comments() {
     assert!(["one", "two", "four"].iter().all(|name| named.contains(*name)), "{named:?}");
     assert!(["three", "five"].iter().all(|name| !named.contains(*name)), "{named:?}");
 }
+
+/// What a person reads is words: `{:?}` prints types and quotes. (A hash may be of anything.)
+#[test]
+fn nothing_for_people_is_printed_as_rust_prints_it_for_us() {
+    let mut found = Vec::new();
+    for room in order() {
+        for file in files_of(&room).iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let printed = code.lines().filter(|line| line.contains(":?}") && !line.contains("files::hash("));
+            found.extend(printed.map(|line| format!("{}: {}", file.display(), line.trim())));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

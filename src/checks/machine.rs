@@ -147,10 +147,10 @@ pub(super) fn virtualization(s: &Subject) -> Vec<Finding> {
         }
         (Kvm::Works, _) => Finding::pass(id, "instances run on KVM: a small machine was run on it"),
         (other, Virt::Kvm) => {
-            Finding::stop(id, "compute.virt says \"kvm\", but KVM does not work", firmware).seen(format!("{other:?}"))
+            Finding::stop(id, "compute.virt says \"kvm\", but KVM does not work", firmware).seen(other.to_string())
         }
         (other, _) => Finding::warn(id, "KVM does not work: instances are emulated, ten times slower", firmware)
-            .seen(format!("{other:?}")),
+            .seen(other.to_string()),
     }]
 }
 

@@ -57,7 +57,7 @@ pub fn run(cli: Cli) -> u8 {
         invocation.global.config = absolute(&invocation.global.config);
     }
     let (name, result) = dispatch(&invocation, cli.command);
-    exit::status(result.unwrap_or_else(|failure| {
+    exit::status(result.map_err(|failure| failure.or_next(name)).unwrap_or_else(|failure| {
         if !failure.what.is_empty() {
             invocation.ui.failure(name, &failure);
         }

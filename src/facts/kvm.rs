@@ -35,6 +35,17 @@ pub enum Kvm {
     Broken(String),
 }
 
+impl std::fmt::Display for Kvm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kvm::Works => f.write_str("a small machine was run on it"),
+            Kvm::NoDevice => f.write_str("there is no /dev/kvm"),
+            Kvm::NoPermission => f.write_str("/dev/kvm may not be opened"),
+            Kvm::Broken(why) => write!(f, "/dev/kvm is there: {why}"),
+        }
+    }
+}
+
 /// The verdict on this machine; a guest is run when it is read first, and only then.
 #[derive(Debug, Clone, Default)]
 pub struct OnDemand(OnceLock<Kvm>);
@@ -165,7 +176,7 @@ fn expect(cpu: &mut VcpuFd, what: &str, is_right: impl Fn(&VcpuExit) -> bool) ->
     loop {
         match cpu.run() {
             Ok(exit) if is_right(&exit) => return Ok(()),
-            Ok(exit) => return Err(format!("the guest did not {what}: {exit:?}")),
+            Ok(_) => return Err(format!("the guest did not {what}")),
             // A signal, such as a debugger's, is no exit of the guest.
             Err(error) if error.errno() == Errno::EINTR as i32 => {}
             Err(error) => return Err(failed("KVM_RUN", error)),

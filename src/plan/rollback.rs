@@ -152,7 +152,7 @@ fn one(
 
 fn failed(id: &ActionId, error: crate::host::Error, sink: &dyn Sink, report: &mut UndoReport) {
     let failure = Failure::from(error);
-    let failure = Failure { what: format!("cannot take back {id}: {}", failure.what), ..failure };
+    let failure = Failure { what: format!("cannot take back {id}: {}", failure.what), ..failure }.or_next("uninstall");
     let Failure { what, evidence, next, .. } = failure.clone();
     sink.event(&Event::StepFailed { step: step(), what, evidence, next });
     report.failed.push(failure);

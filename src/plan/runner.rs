@@ -71,6 +71,12 @@ enum StepEnd {
     Reboot(String),
 }
 
+impl StepEnd {
+    fn or_next(self, what: &str) -> Self {
+        if let StepEnd::Failed(failure) = self { StepEnd::Failed(failure.or_next(what)) } else { self }
+    }
+}
+
 impl From<host::Error> for StepEnd {
     fn from(error: host::Error) -> Self {
         StepEnd::Failed(error.into())
@@ -99,7 +105,7 @@ impl Runner<'_> {
         let orphans: Vec<ActionId> = plan.orphans.iter().filter(|o| o.undo.is_some()).map(|o| o.id.clone()).collect();
         let orphaned = rollback::some(host, &mut journal, take_back, &orphans, sink.as_ref());
         failures.extend(orphaned.failed);
-        let execution = Execution::new(host, journal, sink.clone(), steps);
+        let execution = Execution::new(host, journal, sink.clone(), steps, what);
         execution.work(jobs);
         let (shared, mut journal) = execution.end();
         failures.extend(shared.failures);
@@ -168,10 +174,11 @@ struct Execution<'a> {
     steps: Vec<PlannedStep>,
     shared: Mutex<Shared>,
     moved: Condvar,
+    what: String,
 }
 
 impl<'a> Execution<'a> {
-    fn new(host: &'a Host, journal: Journal, sink: Arc<dyn Sink>, steps: Vec<PlannedStep>) -> Self {
+    fn new(host: &'a Host, journal: Journal, sink: Arc<dyn Sink>, steps: Vec<PlannedStep>, what: String) -> Self {
         let shared = Shared {
             progress: vec![Progress::Waiting; steps.len()],
             held: Vec::new(),
@@ -180,7 +187,8 @@ impl<'a> Execution<'a> {
             changed: 0,
             steps: Vec::new(),
         };
-        Self { host, journal: Mutex::new(journal), sink, steps, shared: Mutex::new(shared), moved: Condvar::new() }
+        let (journal, shared) = (Mutex::new(journal), Mutex::new(shared));
+        Self { host, journal, sink, steps, shared, moved: Condvar::new(), what }
     }
 
     fn work(&self, jobs: usize) {
@@ -239,6 +247,7 @@ impl<'a> Execution<'a> {
         self.sink.event(&Event::StepStarted { step: step.id.clone() });
         let (changed, end) = self.do_actions_or_die(&self.steps[i]);
         let seconds = started.elapsed().as_secs_f64();
+        let end = end.map(|end| end.or_next(&self.what));
         self.tell_end(&step.id, seconds, changed, &end);
         let mut shared = locked(&self.shared);
         shared.held.retain(|hold| !step.holds.contains(hold));

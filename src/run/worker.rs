@@ -140,7 +140,7 @@ fn log_line(event: &Event) -> Option<String> {
         }
         Event::RebootNeeded { step, why } => format!("[{step}] needs a reboot: {why}"),
         Event::RunFinished { ending, changed, seconds } => {
-            format!("ends {ending:?}: {changed} changes in {seconds:.1} s")
+            format!("ends ({}): {changed} changes in {seconds:.1} s", ending)
         }
         Event::Progress { .. } | Event::ActionDone { .. } | Event::Unknown => return None,
     };

@@ -79,11 +79,7 @@ impl Execution<'_> {
         match patient_check(host, action, &history)? {
             Checked::Done => self.note_finished(host, action).map(|()| false),
             Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
-            Checked::Later(why) => Err(StepEnd::Failed(Failure::new(
-                format!("{}: {why}", action.describe()),
-                "",
-                "gpucloud-install apply tries again; gpucloud-install doctor looks for the cause",
-            ))),
+            Checked::Later(why) => Err(StepEnd::Failed(Failure::new(format!("{}: {why}", action.describe()), "", ""))),
             Checked::Blocked(finding) => {
                 Err(StepEnd::Failed(Failure::new(finding.what.clone(), finding.evidence.clone(), finding.next.clone())))
             }
@@ -178,7 +174,7 @@ impl Execution<'_> {
 fn see_effect(host: &Host, action: &dyn Action, history: &History) -> Result<(), StepEnd> {
     let failed = |how: &str, evidence: String| {
         let what = format!("{} {how}", action.describe());
-        Err(StepEnd::Failed(Failure::new(what, evidence, crate::failure::hint(""))))
+        Err(StepEnd::Failed(Failure::new(what, evidence, "")))
     };
     match patient_check(host, action, history)? {
         Checked::Done => Ok(()),
