@@ -24,7 +24,13 @@ pub fn name(host: &Host, config: &Config) -> Result<String> {
     let given = files::read_text(host, Path::new(DROP_IN))?;
     let given = given.as_deref().and_then(name_in).map(str::to_owned);
     let known = || if host.is_live() { known_to_nova(config.host.name.as_str()) } else { None };
-    Ok(given.or_else(known).unwrap_or_else(|| format!("{}.internal", config.host.name)))
+    Ok(given.or_else(known).unwrap_or_else(|| new_name(config.host.name.as_str())))
+}
+
+/// One that hostname(1) sets: no underscore, no hyphen before a dot, at most 64 bytes.
+fn new_name(host_name: &str) -> String {
+    let label = host_name.replace('_', "-");
+    format!("{}.internal", label[..label.len().min(50)].trim_end_matches('-'))
 }
 
 fn name_in(text: &str) -> Option<&str> {
@@ -57,5 +63,11 @@ mod tests {
         let mut renamed = sample();
         renamed.host.name = "other".parse().unwrap();
         assert_eq!(name(&host, &renamed).unwrap(), "old.example");
+    }
+
+    #[test]
+    fn a_new_name_is_one_that_hostname_sets() {
+        assert_eq!(new_name("gpu_box_"), "gpu-box.internal");
+        assert!(new_name(&"a".repeat(64)).len() <= 64);
     }
 }
