@@ -1,6 +1,7 @@
 //! Why a call failed: the service's own words and request id, and what to do where the cause is known (`explain.rs`).
 
 use super::explain;
+use super::public_key::NoKeyFile;
 use crate::host;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -132,6 +133,9 @@ pub enum ApiError {
         /// Its name.
         name: String,
     },
+    /// A file that was named as a public key has none.
+    #[error(transparent)]
+    NoKey(#[from] NoKeyFile),
     /// A file that belongs to a resource cannot be had.
     #[error("{0}")]
     File(#[source] Arc<host::Error>),
@@ -209,6 +213,7 @@ impl host::RoomError for ApiError {
             Self::VolumeFailed { .. } => {
                 "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into()
             }
+            Self::NoKey(problem) => return problem.next(),
             Self::File(error) => {
                 error.next().unwrap_or_else(|| "put the file there, then: gpucloud-install apply".into())
             }

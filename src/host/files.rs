@@ -53,6 +53,14 @@ pub fn read(host: &Host, path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
+/// The first `limit` bytes of a file, or `None` where there is none.
+pub fn read_at_most(host: &Host, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let Some(file) = open(host, path)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content).map_err(io("read", path))?;
+    Ok(Some(content))
+}
+
 /// The content of a text file (invalid UTF-8 replaced), or `None` where there is none.
 pub fn read_text(host: &Host, path: impl AsRef<Path>) -> Result<Option<String>> {
     let bytes = read(host, path.as_ref())?;

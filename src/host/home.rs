@@ -43,11 +43,19 @@ impl Home {
         }
     }
 
-    /// The text of a file that the home's owner may read, or `None` where there is none.
-    pub fn read(&self, host: &Host, path: &Path) -> Result<Option<String>> {
-        match files::read_text(host, path) {
+    /// The first `limit` bytes of a file that the home's owner may read, or `None` where there is none.
+    ///
+    /// # Errors
+    /// It is a directory, or neither root nor the owner may read it.
+    pub fn read(&self, host: &Host, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        match files::read_at_most(host, path, limit) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::IsADirectory => {
+                Err(Error::Io { doing: "read", path: path.to_owned(), source })
+            }
             Err(_) if self.owner.is_some() && host.is_live() => match self.has(host, path)? {
-                true => self.program("cat").args(["--", &text(path)]).quiet().read(host).map(Some),
+                true => {
+                    self.program("head").args(["-c", &limit.to_string(), "--", &text(path)]).read_bytes(host).map(Some)
+                }
                 false => Ok(None),
             },
             found => found,

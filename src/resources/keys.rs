@@ -150,7 +150,8 @@ mod tests {
                 assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, USER.uid, USER.gid), "{name}");
             }
             assert_eq!(fs::read_dir(self.at(folder)).unwrap().count(), 2, "something else was left");
-            let public = self.home.read(&Host::live(), &public_of(&self.private)).unwrap().unwrap();
+            let public = self.home.read(&Host::live(), &public_of(&self.private), 4096).unwrap().unwrap();
+            let public = String::from_utf8(public).unwrap();
             assert!(public.starts_with("ssh-") && public.ends_with(" gpucloud\n"), "{public}");
             assert!(self.home.has(&Host::live(), &self.private).unwrap());
         }
@@ -201,7 +202,7 @@ mod tests {
         let public = public_of(&trial.private);
         assert!(trial.home.has(&Host::live(), &trial.private).unwrap(), "it counts as there, and is not written over");
         assert!(derive(&Host::live(), &trial.home, &trial.private, &public).is_err());
-        let read = trial.home.read(&Host::live(), &public);
+        let read = trial.home.read(&Host::live(), &public, 4096);
         assert!(!matches!(read, Ok(Some(_))), "{read:?}");
         let shadow = fs::metadata(trial.at("shadow")).unwrap();
         assert_eq!((shadow.uid(), shadow.len()), (0, 6));
