@@ -76,6 +76,21 @@ pub fn open(host: &Host, path: impl AsRef<Path>) -> Result<Option<File>> {
     missing_is_none(Place::behind(host, path).and_then(|place| place.open_file())).map_err(io("read", path))
 }
 
+/// An empty file without a name, to be written and read: it goes with the last program that has it open.
+///
+/// # Errors
+/// The directory is not there, or cannot be written to.
+pub fn unnamed(host: &Host, directory: &Path) -> Result<File> {
+    let path = directory.join(format!("unnamed-{}{TEMPORARY_SUFFIX}", std::process::id()));
+    let made = Place::of(host, &path).and_then(|place| {
+        let _ = place.unlink();
+        let file = place.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
+        place.unlink()?;
+        Ok(file)
+    });
+    made.map_err(io("make", &path))
+}
+
 /// A file that is open for writing behind its end, made with these permissions where it is missing.
 pub fn open_to_append(host: &Host, path: &Path, mode: u32) -> Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;

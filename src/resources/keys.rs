@@ -24,9 +24,15 @@ pub fn own_private(host: &Host, name: &str) -> Option<PathBuf> {
     paths.find(|(path, home)| home.has(host, path).unwrap_or(false)).map(|(path, _)| path)
 }
 
-/// The file with the public part of a declared pair.
-pub fn public_path(key: &KeyPairAnswer, home: &Home) -> PathBuf {
-    key.public_key.clone().unwrap_or_else(|| public_of(&private_path(home, key.name.as_str())))
+/// The file with the public part of a declared pair, and by whose hands it is read; `~` is `home`.
+///
+/// # Errors
+/// `~NAME` is the home of nobody.
+pub fn public_path(key: &KeyPairAnswer, home: &Home) -> Result<(PathBuf, Home)> {
+    match &key.public_key {
+        Some(path) => home.expand(path),
+        None => Ok((public_of(&private_path(home, key.name.as_str())), home.clone())),
+    }
 }
 
 fn public_of(private: &Path) -> PathBuf {
@@ -37,6 +43,12 @@ fn public_of(private: &Path) -> PathBuf {
 pub fn home(administrators: &[UserName]) -> Home {
     let first = administrators.first().and_then(|user| users::find_user(user.as_str()).ok().flatten());
     first.map_or_else(|| Home::own("/root"), |user| Home::of(&user))
+}
+
+/// The home of the one who typed a command: by sudo, or logged in.
+pub fn own_home() -> Home {
+    let sudo = users::invoking_user().and_then(|user| users::find_user(&user).ok()?);
+    sudo.map_or_else(|| Home::own(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())), |user| Home::of(&user))
 }
 
 /// Makes both parts of a pair where they are not there; one that is there is taken, never written over. Nothing where
