@@ -73,6 +73,7 @@ fn trial() -> Trial {
     let dir = tempfile::tempdir().unwrap();
     let mut image: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     // A partition table with one partition.
+    image[446..510].fill(0);
     image[446..462].copy_from_slice(&[0x80, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0]);
     image[510..512].copy_from_slice(&[0x55, 0xaa]);
     let sum: String = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -148,7 +149,7 @@ fn what_is_no_image_is_not_kept() {
     let image = std::mem::replace(&mut trial.site.lock().unwrap().image, page);
     let download = Download { sums: None, ..trial.download.clone() };
     let error = download.run(&trial.host).unwrap_err();
-    assert!(error.to_string().contains("/x.img sends is a web page"), "{error}");
+    assert!(error.to_string().contains("/x.img is a web page"), "{error}");
     assert!(error.next().unwrap().contains("browser"), "{error:?}");
     assert!(files::list(&trial.host, Path::new("/var/lib/gpucloud/images")).unwrap().is_empty());
     trial.site.lock().unwrap().image = image;

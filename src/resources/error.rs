@@ -22,7 +22,7 @@ pub enum ResourceError {
         list: String,
     },
     /// What a server sends is no image.
-    #[error("what {url} sends {problem}")]
+    #[error("what comes from {url} {problem}")]
     NoImage {
         /// What was downloaded.
         url: String,
