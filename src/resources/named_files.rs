@@ -56,8 +56,8 @@ fn wrong_key(host: &Host, key: &KeyPairAnswer, home: &Home) -> Option<WrongFile>
         }
     };
     match public_key::read(host, &home, &path) {
-        // It will be made.
-        Err(NoKeyFile { problem: NoKey::Missing, .. }) if key.public_key.is_none() => None,
+        // It will be made, or whoever makes it says why not.
+        Err(NoKeyFile { problem: NoKey::Missing | NoKey::Unreadable { .. }, .. }) if key.public_key.is_none() => None,
         read => read.err().map(wrong),
     }
 }

@@ -155,6 +155,8 @@ pub(super) fn unpack(
         host.go_on().map_err(NotUnpacked::Machine)?;
         let count = content.read(&mut buffer).map_err(bad)?;
         if count == 0 {
+            let end = (done >> 20).max(1);
+            host.progress(end, end, "MiB unpacked");
             return Ok(());
         }
         done += count as u64;

@@ -205,12 +205,22 @@ fn packed_disks_are_looked_into() {
 }
 
 /// Content, a part of what is said, a part of what comes next.
-fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
-    let text = |text: &str| text.as_bytes().to_vec();
+type Case = (Vec<u8>, &'static str, &'static str);
+
+fn cut(bytes: Vec<u8>, at: usize) -> Vec<u8> {
+    bytes[..at].to_vec()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn tar(name: &[u8]) -> Vec<u8> {
+    file(2048, &[(0, name), (257, b"ustar")])
+}
+
+fn qemus_and_nothing() -> Vec<Case> {
     let convert = "qemu-img convert -O qcow2 /i/x.img /i/x.qcow2";
-    let cut = |bytes: Vec<u8>, at: usize| bytes[..at].to_vec();
-    let tar = |name: &[u8]| file(2048, &[(0, name), (257, b"ustar")]);
-    let in_gzip = |bytes: &[u8]| gzip(bytes);
     vec![
         (vec![], "is empty", "get it again"),
         (vec![0; 2 * MIB], "nothing but zeros", "--format raw"),
@@ -231,6 +241,12 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (cut(qcow2(&[]), 3 * 65536 + 4), "cut off", "get it again"),
         (cut(qcow2(&[]), 60), "cut off", "get it again"),
         (qcow2(&[(4 * 65536, be(1 << 62 | 3 << 54 | 393_000, 8))]), "cut off", "get it again"),
+    ]
+}
+
+fn of_other_hypervisors() -> Vec<Case> {
+    let convert = "qemu-img convert -O qcow2 /i/x.img /i/x.qcow2";
+    vec![
         (vdi(1, 3), "cut off", "get it again"),
         (vdi(4, 1), "difference to another disk", "VBoxManage"),
         (cut(vdi(1, 1), 60), "cut off", "get it again"),
@@ -252,6 +268,11 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (vhdx(true, 3), "difference", "Convert-VHD"),
         (vhdx(false, 4), "cut off", "get it again"),
         (cut(vhdx(false, 3), 2 * MIB), "cut off", "get it again"),
+    ]
+}
+
+fn without_a_table_and_foreign() -> Vec<Case> {
+    vec![
         (file(4096, &[(0, b"QED\0")]), "QED", "qemu-img convert -f qed"),
         (file(4096, &[(0, b"LUKS\xba\xbe")]), "LUKS", "not encrypted"),
         (cd(4000), "cut off", "get it again"),
@@ -267,6 +288,11 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         ),
         (disk(MIB, &[partition(0, 0xee, 2, 9)]), "is odd", "qemu-img convert -f raw"),
         (file(MIB, &[(3, b"NTFS    "), (510, &[0x55, 0xaa])]), "NTFS", "qemu-img convert -f raw"),
+    ]
+}
+
+fn texts_and_archives() -> Vec<Case> {
+    vec![
         (text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n"), "Git LFS", "cd /i; git lfs pull"),
         (text("/annex/objects/SHA256E-s1--ab.img\n"), "git-annex", "git annex get"),
         (text("<!DOCTYPE html><title>Log in</title>"), "web page", "browser"),
@@ -286,13 +312,13 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (file(4096, &[(0, b"\x7fELF")]), "a program", "head -c 300"),
         (file(4096, &[(0, b"MZ"), (0x202, b"HdrS"), (510, &[0x55, 0xaa])]), "Linux kernel", "head -c 300"),
         (
-            in_gzip(&tar(b"box.img")),
+            gzip(&tar(b"box.img")),
             "is a gzip file, and what is in it is a tar archive",
             "gunzip -c /i/x.img > /i/x; tar xf /i/x",
         ),
-        (in_gzip(b"<html>"), "what is in it is a web page", "browser"),
-        (in_gzip(&gzip(&small_disk())), "packed once more", "gunzip -c"),
-        (in_gzip(b""), "what is in it is empty", "get it again"),
+        (gzip(b"<html>"), "what is in it is a web page", "browser"),
+        (gzip(&gzip(&small_disk())), "packed once more", "gunzip -c"),
+        (gzip(b""), "what is in it is empty", "get it again"),
         (cut(gzip(&small_disk()), 60), "gzip file that is damaged or cut off", "get it again"),
         (cut(xz(), 40), "xz file that is damaged or cut off", "get it again"),
         (b"\x1f\x8b\x08junk".to_vec(), "damaged", "get it again"),
@@ -301,7 +327,9 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
 
 #[test]
 fn what_is_no_image_is_named_with_what_to_do() {
-    for (bytes, what, next) in refused() {
+    let all =
+        [qemus_and_nothing(), of_other_hypervisors(), without_a_table_and_foreign(), texts_and_archives()].concat();
+    for (bytes, what, next) in all {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
         let problem = judged(&bytes).expect_err(&format!("{what}: {shown}"));
         assert!(problem.to_string().contains(what), "{what}: {problem}");

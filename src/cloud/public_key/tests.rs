@@ -94,25 +94,40 @@ fn what_puttygen_saves_is_converted() {
 }
 
 /// Content, a part of what is said, a part of what comes next.
-fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
-    let (_, blob) = ED25519.split_once(' ').unwrap();
-    let pem = |label: &str| format!("-----BEGIN {label}-----\nMIIBAAAA\n-----END {label}-----\n");
-    let keygen = "ssh-keygen -y -f /k/x > /k/x.pub";
-    let mut all: Vec<(String, &str, &str)> = ["OPENSSH ", "RSA ", "EC ", "DSA ", "ENCRYPTED ", "", "ED25519 "]
-        .map(|form| (pem(&format!("{form}PRIVATE KEY")), "holds a private key", keygen))
-        .into();
-    let cert = blob_of(&[b"ssh-ed25519-cert-v01@openssh.com", b"x"]);
-    let halves = blob.split_at(40);
-    all.extend([
-        (format!("{ED25519} ada\n{}", pem("OPENSSH PRIVATE KEY")), "holds a private key", keygen),
-        ("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nxx\n".into(), "inside of a private key", keygen),
-        ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n".into(), "holds a private key", keygen),
+type Case = (Vec<u8>, &'static str, &'static str);
+
+const KEYGEN: &str = "ssh-keygen -y -f /k/x > /k/x.pub";
+
+fn pem(label: &str) -> String {
+    format!("-----BEGIN {label}-----\nMIIBAAAA\n-----END {label}-----\n")
+}
+
+fn bytes_of(cases: Vec<(String, &'static str, &'static str)>) -> Vec<Case> {
+    cases.into_iter().map(|(text, what, next)| (text.into_bytes(), what, next)).collect()
+}
+
+fn private_keys() -> Vec<Case> {
+    let forms = ["OPENSSH ", "RSA ", "EC ", "DSA ", "ENCRYPTED ", "", "ED25519 "];
+    let in_pem = forms.map(|form| (pem(&format!("{form}PRIVATE KEY")), "holds a private key", KEYGEN));
+    let mut all = bytes_of(in_pem.into());
+    all.extend(bytes_of(vec![
+        (format!("{ED25519} ada\n{}", pem("OPENSSH PRIVATE KEY")), "holds a private key", KEYGEN),
+        ("b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\nxx\n".into(), "inside of a private key", KEYGEN),
+        ("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n".into(), "holds a private key", KEYGEN),
         ("SSH PRIVATE KEY FILE FORMAT 1.1\n\0\0".into(), "SSH 1", "-t ed25519"),
         (
             "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n".into(),
             ".ppk",
             "puttygen /k/x -O public-openssh -o /k/x.pub",
         ),
+    ]));
+    all.push((wide(&pem("OPENSSH PRIVATE KEY"), true, u16::to_le_bytes), "holds a private key", KEYGEN));
+    all.push((b"openssh-key-v1\0\0\0\0\x04none".to_vec(), "inside of a private key", KEYGEN));
+    all
+}
+
+fn other_forms() -> Vec<Case> {
+    bytes_of(vec![
         (pem("PUBLIC KEY"), "in PEM", "ssh-keygen -i -m PKCS8 -f /k/x > /k/x.pub"),
         (pem("RSA PUBLIC KEY"), "in PEM", "ssh-keygen -i -m PEM -f /k/x > /k/x.pub"),
         (pem("CERTIFICATE"), "X.509 certificate", "openssl x509"),
@@ -121,6 +136,12 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (pem("DH PARAMETERS"), "PEM file (DH PARAMETERS)", ".pub file"),
         (pem("PGP PUBLIC KEY BLOCK"), "public key of PGP", "gpg --export-ssh-key"),
         (pem("PGP PRIVATE KEY BLOCK"), "private key of PGP", "gpg --export-ssh-key"),
+    ])
+}
+
+fn other_lines() -> Vec<Case> {
+    let cert = blob_of(&[b"ssh-ed25519-cert-v01@openssh.com", b"x"]);
+    bytes_of(vec![
         (format!("from=\"192.0.2.0/24\",no-pty {ED25519} ada"), "options before the key in line 1 (from=", "grep -oE"),
         (format!("# x\ncommand=\"echo hi there\" {ED25519}"), "options before the key in line 2", "grep -oE"),
         (format!("Restrict,pty {ED25519}"), "options", "grep -oE"),
@@ -135,6 +156,13 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (format!("ssh-ed25519-cert-v01@openssh.com {cert} ada"), "certificate", "without -cert"),
         ("ssh-dss AAAAB3NzaC1kc3M= ada".into(), "DSA", "-t ed25519"),
         ("ssh-xmss@openssh.com AAAA x".into(), "type ssh-xmss@openssh.com", ".pub file"),
+    ])
+}
+
+fn broken_lines_and_others() -> Vec<Case> {
+    let (_, blob) = ED25519.split_once(' ').unwrap();
+    let halves = blob.split_at(40);
+    let mut all = bytes_of(vec![
         (format!("1024 35 {} ada", "13576".repeat(30)), "SSH 1", "-t ed25519"),
         ("256 SHA256:zcIeoK+6SSUY0xD7mu5QP2rdzQ6EDk8L ada (ED25519)".into(), "fingerprint", ".pub file"),
         (format!("ssh-ed25519 {}\n{} ada\n", halves.0, halves.1), "broken into several lines", "tr -d"),
@@ -157,16 +185,14 @@ fn refused() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         ("#!/bin/sh\nssh-keygen -t ed25519\n".into(), "no key in line 2", ".pub file"),
         ("PK\u{3}\u{4}\0\0".into(), "binary", ".pub file"),
     ]);
-    let mut all: Vec<_> = all.into_iter().map(|(text, what, next)| (text.into_bytes(), what, next)).collect();
-    all.push((wide(&pem("OPENSSH PRIVATE KEY"), true, u16::to_le_bytes), "holds a private key", keygen));
-    all.push((b"openssh-key-v1\0\0\0\0\x04none".to_vec(), "inside of a private key", keygen));
     all.push((vec![0x30, 0x82, 1, 0x0a, 0, 0xff], "binary", ".pub file"));
     all
 }
 
 #[test]
 fn what_is_no_key_is_named_with_the_command_that_makes_one_of_it() {
-    for (bytes, what, next) in refused() {
+    let all = [private_keys(), other_forms(), other_lines(), broken_lines_and_others()].concat();
+    for (bytes, what, next) in all {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         let problem = keys_in(&bytes).expect_err(&shown);
         assert!(problem.to_string().contains(what), "{shown}\n{problem}");
@@ -176,7 +202,7 @@ fn what_is_no_key_is_named_with_the_command_that_makes_one_of_it() {
 
 #[test]
 fn nothing_of_a_private_key_is_said() {
-    for (bytes, ..) in refused() {
+    for (bytes, ..) in private_keys() {
         if let Err(problem @ NoKey::Private { .. }) = keys_in(&bytes) {
             let said = format!("{problem} {}", problem.next(Path::new("/k/x")));
             assert!(!said.contains("MII") && !said.contains("b3Bl") && !said.contains("BEGIN"), "{said}");
