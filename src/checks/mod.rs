@@ -23,6 +23,9 @@ use std::net::Ipv4Addr;
 /// Id of the finding that tells how instances run: on KVM, or emulated.
 pub const VIRTUALIZATION: &str = "virtualization";
 
+/// Id of the findings about files that the answers name.
+pub const FILES: &str = "files";
+
 /// What checks draw from.
 pub struct Subject<'a> {
     /// The machine.
@@ -175,7 +178,7 @@ pub const CHECKS: &[Check] = &[
     check("secrets", "a cloud that stands has its passwords", Files, |s| Ok(software::lost_secrets(s))),
     check("journal", "a cloud that stands has its journal", Files, |s| Ok(software::lost_journal(s))),
     check("volumes", "declared volumes have a service that makes them", Files, |s| Ok(software::volumes(s))),
-    check("files", "files that the answers name are what they should be", RunningSystem, |s| Ok(software::files(s))),
+    check(FILES, "files that the answers name are what they should be", RunningSystem, |s| Ok(software::files(s))),
     check("systemd", "systemd is the first process", RunningSystem, |s| Ok(machine::systemd(s))),
     check("storage", "there is room on the disk", RunningSystem, |s| Ok(machine::storage(s))),
     check(VIRTUALIZATION, "instances run on KVM: a small machine is run to see it", RunningSystem, |s| {

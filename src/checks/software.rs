@@ -96,7 +96,7 @@ pub(super) fn volumes(s: &Subject) -> Vec<Finding> {
 /// Before anything is changed: a private key goes nowhere, and a file that is no image spoils no run.
 pub(super) fn files(s: &Subject) -> Vec<Finding> {
     let finding = |file: &crate::resources::named_files::WrongFile| {
-        Finding::stop("files", format!("{}: {}", file.answer, file.problem), file.next.clone())
+        Finding::stop(super::FILES, format!("{}: {}", file.answer, file.problem), file.next.clone())
     };
     s.seen.wrong_files.iter().map(finding).collect()
 }

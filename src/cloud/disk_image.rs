@@ -104,13 +104,16 @@ const HEAD: u64 = 1 << 20;
 /// No disk image, or one that Nova does not take.
 pub fn judge(file: &mut (impl Read + Seek)) -> Result<Disk, NoDisk> {
     let length = file.seek(SeekFrom::End(0))?;
-    let disk = disk_of(&mut Source { file, length: Some(length) })?;
+    let disk = disk_of(&mut Source::new(file, Some(length)))?;
     if let Disk::Packed(packing) = disk {
         file.seek(SeekFrom::Start(0))?;
         packed::judge_head(file, packing)?;
     }
     Ok(disk)
 }
+
+/// What reads a header: the file, and its beginning.
+type Judge<R> = fn(&mut Source<R>, &[u8]) -> Result<Format, NoDisk>;
 
 /// What is read from `source` is; packed ones are not looked into.
 fn disk_of<R: Read + Seek>(source: &mut Source<R>) -> Result<Disk, NoDisk> {
@@ -119,18 +122,21 @@ fn disk_of<R: Read + Seek>(source: &mut Source<R>) -> Result<Disk, NoDisk> {
     if let Some(packing) = Packing::of(&head) {
         return Ok(Disk::Packed(packing));
     }
-    let format = match head.as_slice() {
-        [] => Err(NoDisk::Empty),
-        [b'Q', b'F', b'I', 0xfb, ..] => qcow2::judge(source, &head),
-        [b'K', b'D', b'M', b'V', ..] => vmdk::judge(source, &head),
-        [b'v', b'h', b'd', b'x', b'f', b'i', b'l', b'e', ..] => others::vhdx(source),
-        [b'c', b'o', b'n', b'e', b'c', b't', b'i', b'x', ..] => others::vhd(source, &head),
-        _ if bytes(0x40..0x44) == 0xbeda_107f_u32.to_le_bytes() => others::vdi(source, &head),
+    let (what, judge): (_, Judge<R>) = match head.as_slice() {
+        [] => return Err(NoDisk::Empty),
+        [b'Q', b'F', b'I', 0xfb, ..] => ("a qcow2", qcow2::judge),
+        [b'K', b'D', b'M', b'V', ..] => ("a VMDK", vmdk::judge),
+        [b'v', b'h', b'd', b'x', b'f', b'i', b'l', b'e', ..] => ("a VHDX", others::vhdx),
+        [b'c', b'o', b'n', b'e', b'c', b't', b'i', b'x', ..] => ("a VHD", others::vhd),
+        // Its header is perhaps not whole.
+        [b'<', b'<', b'<', b' ', ..] if head.len() < 512 => ("a VDI", others::vdi),
+        _ if bytes(0x40..0x44) == 0xbeda_107f_u32.to_le_bytes() => ("a VDI", others::vdi),
         // ECMA-119, 8.4; ECMA-167, 3/9.1: the first descriptors are in sector 16.
-        _ if [&b"CD001"[..], b"NSR02", b"NSR03"].contains(&bytes(0x8001..0x8006)) => others::iso(source, &head),
-        _ => known::refuse(source, &head).and_then(|()| raw::judge(source, &head)),
+        _ if [&b"CD001"[..], b"NSR02", b"NSR03"].contains(&bytes(0x8001..0x8006)) => ("a CD", others::iso),
+        _ => (refusal::RAW, |source, head| known::refuse(head).and_then(|()| raw::judge(source, head))),
     };
-    format.map(Disk::Plain)
+    source.what = what;
+    judge(source, &head).map(Disk::Plain)
 }
 
 /// What the file at `path` is, so far as can be said without unpacking all of it.
@@ -208,6 +214,7 @@ fn open(host: &Host, path: &Path) -> Result<File, NoDisk> {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(NoDisk::Missing),
         Err(host::Error::Io { source, .. }) if source.kind() == IsADirectory => Err(NoDisk::Directory),
+        Err(host::Error::Io { source, .. }) => Err(NoDisk::Unreadable { why: source.to_string() }),
         Err(error) => Err(NoDisk::Unreadable { why: error.to_string() }),
     }
 }

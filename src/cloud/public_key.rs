@@ -54,6 +54,7 @@ pub fn read(host: &Host, home: &Home, path: &Path) -> Result<Vec<PublicKey>, NoK
         Err(host::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::IsADirectory => {
             Err(NoKey::Directory)
         }
+        Err(host::Error::Io { source, .. }) => Err(NoKey::Unreadable { why: source.to_string() }),
         Err(error) => Err(NoKey::Unreadable { why: error.to_string() }),
     };
     found.map_err(|problem| NoKeyFile { path: path.to_owned(), problem })

@@ -25,6 +25,7 @@ pub mod install;
 pub mod keys;
 pub mod last;
 pub mod long;
+pub mod named_files;
 pub mod network;
 pub mod package;
 pub mod removal;

@@ -55,7 +55,7 @@ impl Cloud {
     }
 
     /// What the stock client says, as the project's user or the administrator.
-    fn openstack(&self, who: &str, args: &[&str]) -> String {
+    pub fn openstack(&self, who: &str, args: &[&str]) -> String {
         let mut all = vec![self.client, "--os-cloud", who];
         all.extend(args);
         self.inside(&all).expect(0).out

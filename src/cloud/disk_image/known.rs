@@ -1,8 +1,6 @@
 //! What is no disk, by how it begins. A new kind is a row of [`OTHERS`].
 
-use super::source::Source;
 use super::{NoDisk, vmdk};
-use std::io::{Read, Seek};
 
 /// What to do with a file of a kind.
 #[derive(Debug, Clone, Copy)]
@@ -58,13 +56,9 @@ const OTHERS: [(usize, &[u8], &str, Then); 35] = [
 
 /// # Errors
 /// It is something else than a disk byte by byte.
-pub(super) fn refuse<R: Read + Seek>(source: &Source<R>, head: &[u8]) -> Result<(), NoDisk> {
+pub(super) fn refuse(head: &[u8]) -> Result<(), NoDisk> {
     if head.starts_with(b"LUKS\xba\xbe") {
         return Err(NoDisk::Encrypted { how: "a disk that LUKS encrypted" });
-    }
-    // How a VDI begins, whose header is not whole.
-    if head.starts_with(b"<<< ") && head.len() < 512 {
-        source.reaches(512)?;
     }
     let has = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
     if has(257, b"ustar") && name_of_first(head).ends_with(".ovf") {

@@ -25,7 +25,7 @@ pub(super) fn vhd<R: Read + Seek>(source: &mut Source<R>, head: &[u8]) -> Result
     }
     match big(head, 60, 4) {
         4 => Err(NoDisk::Difference { what: "VHD", merge: "Convert-VHD (Hyper-V)" }),
-        _ => Err(NoDisk::OtherDisk { what: "a VHD, which QEMU calls vpc, and Nova therefore refuses", qemu: "vpc" }),
+        _ => Err(NoDisk::OtherDisk { what: "a VHD", qemu: "vpc" }),
     }
 }
 
@@ -39,7 +39,7 @@ const TABLE: u64 = 64 << 10;
 /// Of a block table, in bytes: that of 64 TiB, the largest disk, in blocks of 1 MiB.
 const LONGEST_BLOCKS: u64 = 1 << 30;
 
-pub(super) fn vhdx<R: Read + Seek>(source: &mut Source<R>) -> Result<Format, NoDisk> {
+pub(super) fn vhdx<R: Read + Seek>(source: &mut Source<R>, _head: &[u8]) -> Result<Format, NoDisk> {
     let table = source.at(REGIONS, TABLE)?;
     if !table.starts_with(b"regi") {
         return Err(NoDisk::Damaged { what: "VHDX" });

@@ -4,6 +4,7 @@ use super::source::Source;
 use super::{Disk, HEAD, NoDisk, NoDiskFile, disk_of};
 use crate::cloud::ApiError;
 use crate::host::{self, Host};
+use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::Path;
@@ -56,11 +57,33 @@ impl Packing {
     /// What is inside: all members or frames, one behind the other.
     fn reader<'a>(self, packed: impl BufRead + 'a) -> Box<dyn Read + 'a> {
         match self {
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Self::Gzip => Box::new(Members { member: Some(GzDecoder::new(packed)) }),
             Self::Xz => Box::new(lzma_rust2::XzReader::new(packed, true)),
             Self::Zstd => Box::new(Frames { packed: Some(packed), frame: None }),
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
         }
+    }
+}
+
+/// Members of a gzip file. What lies behind the last one and is none, is passed over, as gzip(1) does: OpenWrt signs its
+/// images there.
+struct Members<R: BufRead> {
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(mut packed) = self.member.take().map(GzDecoder::into_inner) else { break };
+            if matches!(packed.fill_buf()?, [0x1f, ..]) {
+                self.member = Some(GzDecoder::new(packed));
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -112,7 +135,7 @@ pub(super) fn judge_head(packed: &mut impl Read, packing: Packing) -> Result<(),
     packing.reader(BufReader::new(packed)).take(HEAD).read_to_end(&mut head).map_err(bad)?;
     let length = Some(head.len() as u64).filter(|length| *length < HEAD);
     let inside = |problem| Err(NoDisk::Inside { packing, problem: Box::new(problem) });
-    match disk_of(&mut Source { file: &mut Cursor::new(head), length }) {
+    match disk_of(&mut Source::new(&mut Cursor::new(head), length)) {
         Ok(Disk::Plain(_)) => Ok(()),
         Ok(Disk::Packed(_)) => inside(NoDisk::PackedTwice),
         Err(problem) => inside(problem),

@@ -40,7 +40,7 @@ fn refuse_others_data(head: &[u8]) -> Result<(), NoDisk> {
         bits if bits & 1 << 2 != 0 => Err(NoDisk::ExternalData),
         bits if bits & 1 << 1 != 0 => Err(NoDisk::Corrupt),
         bits if bits >> 4 != 0 => Err(NoDisk::NewFeatures),
-        _ if big(head, 32, 4) != 0 => Err(NoDisk::Encrypted { how: "qcow2 with encryption" }),
+        _ if big(head, 32, 4) != 0 => Err(NoDisk::Encrypted { how: "an encrypted qcow2" }),
         _ => Ok(()),
     }
 }

@@ -20,13 +20,18 @@ const FILE_SYSTEMS: [(usize, &[u8]); 9] = [
 ];
 
 pub(super) fn judge<R: Read + Seek>(source: &mut Source<R>, head: &[u8]) -> Result<Format, NoDisk> {
-    let has = |(at, magic): &(usize, &[u8])| head.get(*at..at + magic.len()) == Some(magic);
-    if source.tail(SECTOR)?.starts_with(b"conectix") {
-        return Err(NoDisk::OtherDisk { what: "a VHD of fixed size", qemu: "vpc" });
-    }
-    if source.tail(SECTOR)?.starts_with(b"koly") {
+    let end = source.tail(SECTOR)?;
+    if end.starts_with(b"koly") {
         return Err(NoDisk::OtherDisk { what: "a disk image of macOS (DMG)", qemu: "dmg" });
     }
+    let judged = without_end(source, head);
+    // QEMU, and so Nova, sees a raw disk in a VHD of fixed size: a footer is all that it has beside.
+    let is_vhd = end.starts_with(b"conectix") && judged.is_err();
+    if is_vhd { Err(NoDisk::OtherDisk { what: "a VHD of fixed size", qemu: "vpc" }) } else { judged }
+}
+
+fn without_end<R: Read + Seek>(source: &Source<R>, head: &[u8]) -> Result<Format, NoDisk> {
+    let has = |(at, magic): &(usize, &[u8])| head.get(*at..at + magic.len()) == Some(magic);
     if head.get(510..512) == Some(&[0x55, 0xaa]) && !is_fat(head) {
         partitions_pass(head)?;
         partitions_are_here(source, head)?;

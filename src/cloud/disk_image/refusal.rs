@@ -28,8 +28,10 @@ pub enum NoDisk {
     #[error("begins with nothing but zeros: no partition table, no file system")]
     Zeros,
     /// Something is missing.
-    #[error("is cut off: it has {has} bytes and needs more than {}", needed.saturating_sub(1))]
+    #[error("is {what} that was cut off: it has {has} bytes and needs {needed} at least")]
     CutOff {
+        /// "a qcow2".
+        what: &'static str,
         /// Bytes that it must have at least.
         needed: u64,
         /// Bytes that it has.
@@ -178,6 +180,9 @@ pub enum NoDisk {
     },
 }
 
+/// What a disk byte by byte is called where something of it is missing.
+pub(super) const RAW: &str = "a raw disk";
+
 /// How somebody insists.
 const INSIST: &str = "where it is a raw disk all the same: --format raw, or format = \"raw\" in resources.images";
 
@@ -186,7 +191,8 @@ impl NoDisk {
     pub fn may_be_raw(&self) -> bool {
         match self {
             Self::Inside { problem, .. } => problem.may_be_raw(),
-            Self::Zeros | Self::NoTable | Self::CutOff { .. } => true,
+            Self::CutOff { what, .. } => *what == RAW,
+            Self::Zeros | Self::NoTable => true,
             Self::Other { .. } | Self::Text { .. } => true,
             _ => false,
         }
@@ -194,7 +200,8 @@ impl NoDisk {
 
     /// The command that makes an image of `file`, or what else to do.
     pub fn next(&self, file: &Path) -> String {
-        let (name, new) = (quoted(&file.to_string_lossy()), quoted(&renamed(file, "qcow2").to_string_lossy()));
+        let (name, new) =
+            (quoted(&file.to_string_lossy()), quoted(&beside(file, "-converted.qcow2").to_string_lossy()));
         let convert = |options: &str| format!("qemu-img convert {options}-O qcow2 {name} {new}; then name that file");
         let again = "get it again (a download may be compared with its publisher's hash)";
         match self {
@@ -202,6 +209,7 @@ impl NoDisk {
             Self::Directory => format!("ls -l {name}; name a file in it"),
             Self::Unreadable { .. } => format!("ls -l {name}; a copy in /var/lib, made by root, will do"),
             Self::Empty | Self::NoEnd { .. } | Self::BadPacking { .. } => again.into(),
+            Self::CutOff { what, .. } if *what != RAW => again.into(),
             Self::CutOff { .. } | Self::Zeros => format!("{again}; {INSIST}"),
             Self::Damaged { .. } => format!("qemu-img info {name} says more; {again}"),
             Self::Corrupt => format!("qemu-img check -r all {name}; or {again}"),
@@ -232,7 +240,7 @@ impl NoDisk {
             Self::NotRaw { .. } => "leave the format out: the content tells it".into(),
             Self::PackedTwice => format!("file {name}; unpack it until a disk is there, then name that"),
             Self::Inside { packing, problem } => {
-                let unpacked = if file.extension().is_some() { file.with_extension("") } else { renamed(file, "img") };
+                let unpacked = beside(file, "-unpacked.img");
                 let next = problem.next(&unpacked);
                 format!("{} {name} > {}; {next}", packing.program(), quoted(&unpacked.to_string_lossy()))
             }
@@ -245,10 +253,10 @@ fn folder(file: &Path) -> String {
     quoted(&file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_string_lossy())
 }
 
-/// The file with another ending, which it does not have yet.
-fn renamed(file: &Path, ending: &str) -> PathBuf {
-    let new = file.with_extension(ending);
-    if new == file { file.with_extension(format!("new.{ending}")) } else { new }
+/// A name beside the file that is hardly taken: what the commands make must not be written over its own base.
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!("{stem}{ending}"))
 }
 
 impl From<std::io::Error> for NoDisk {

@@ -6,11 +6,18 @@ use std::io::{Read, Seek, SeekFrom};
 /// What is read from.
 pub(super) struct Source<'a, R> {
     pub file: &'a mut R,
+    /// What it is, once that is known: "a qcow2".
+    pub what: &'static str,
     /// Bytes; `None` where only the beginning is here.
     pub length: Option<u64>,
 }
 
-impl<R: Read + Seek> Source<'_, R> {
+impl<'a, R: Read + Seek> Source<'a, R> {
+    /// With so many bytes, where all of it is here.
+    pub fn new(file: &'a mut R, length: Option<u64>) -> Self {
+        Self { file, what: "a file", length }
+    }
+
     /// The first bytes, `limit` at most.
     pub fn head(&mut self, limit: u64) -> Result<Vec<u8>, NoDisk> {
         let mut head = Vec::new();
@@ -50,7 +57,7 @@ impl<R: Read + Seek> Source<'_, R> {
     }
 
     fn cut_off(&self, needed: u64) -> NoDisk {
-        NoDisk::CutOff { needed, has: self.length.unwrap_or_default() }
+        NoDisk::CutOff { what: self.what, needed, has: self.length.unwrap_or_default() }
     }
 }
 

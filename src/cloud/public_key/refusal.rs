@@ -170,7 +170,9 @@ impl NoKey {
             Self::Unreadable { .. } => {
                 return format!("ls -l {name}; a copy of the public key in /etc/gpucloud will do");
             }
-            Self::Private { .. } => format!("ssh-keygen -y -f {name} > {made}"),
+            Self::Private { .. } => {
+                return format!("name {made}; where that is missing: ssh-keygen -y -f {name} > {made}");
+            }
             Self::Putty => format!("puttygen {name} -O public-openssh -o {made} (package putty-tools)"),
             Self::Pem { form } => format!("ssh-keygen -i -m {form} -f {name} > {made}"),
             Self::Certificate => from_openssl("x509 -noout -pubkey", &name, &made),
