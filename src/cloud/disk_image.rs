@@ -214,7 +214,8 @@ fn open(host: &Host, path: &Path) -> Result<File, NoDisk> {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(NoDisk::Missing),
         Err(host::Error::Io { source, .. }) if source.kind() == IsADirectory => Err(NoDisk::Directory),
-        Err(host::Error::Io { source, .. }) => Err(NoDisk::Unreadable { why: source.to_string() }),
+        Err(host::Error::Io { source, .. }) => Err(source.into()),
+        Err(host::Error::Link { link, .. }) => Err(NoDisk::Unreadable { why: link.to_string() }),
         Err(error) => Err(NoDisk::Unreadable { why: error.to_string() }),
     }
 }

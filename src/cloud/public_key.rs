@@ -54,10 +54,19 @@ pub fn read(host: &Host, home: &Home, path: &Path) -> Result<Vec<PublicKey>, NoK
         Err(host::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::IsADirectory => {
             Err(NoKey::Directory)
         }
-        Err(host::Error::Io { source, .. }) => Err(NoKey::Unreadable { why: source.to_string() }),
-        Err(error) => Err(NoKey::Unreadable { why: error.to_string() }),
+        Err(error) => Err(NoKey::Unreadable { why: why(home.explain("read", path, error)) }),
     };
     found.map_err(|problem| NoKeyFile { path: path.to_owned(), problem })
+}
+
+/// Why a file cannot be read, without its name.
+fn why(error: host::Error) -> String {
+    match error {
+        host::Error::Io { source, .. } => source.to_string(),
+        host::Error::Link { link, .. } => link.to_string(),
+        host::Error::Forbidden { user, said, .. } => format!("as {user}: {said}"),
+        error => error.to_string(),
+    }
 }
 
 /// The keys in the content of a file, at least one.

@@ -48,7 +48,7 @@ fn every_type_of_openssh_is_taken() {
         format!("sk-ssh-ed25519@openssh.com {sk}"),
         format!("sk-ecdsa-sha2-nistp256@openssh.com {sk_ecdsa}"),
     ] {
-        assert_eq!(lines(line.as_bytes()), [line.clone()]);
+        assert_eq!(lines(line.as_bytes()), std::slice::from_ref(&line));
         assert_eq!(lines(format!("{line} ada@lab\n").as_bytes()), [format!("{line} ada@lab")]);
     }
 }
@@ -67,11 +67,11 @@ fn lines_are_taken_however_they_were_written() {
         wide(&format!("{line}\r\n"), true, u16::to_be_bytes),
         wide(&format!("{line}\r\n"), false, u16::to_le_bytes),
     ] {
-        assert_eq!(lines(&bytes), [line.clone()], "{bytes:?}");
+        assert_eq!(lines(&bytes), std::slice::from_ref(&line), "{bytes:?}");
     }
     assert_eq!(lines(format!("{line}\n# the other\n{ECDSA} eva\n").as_bytes()), [line, format!("{ECDSA} eva")]);
     let german = format!("{ED25519} Jürgen Müller");
-    assert_eq!(lines(german.as_bytes()), [german.clone()]);
+    assert_eq!(lines(german.as_bytes()), std::slice::from_ref(&german));
     let latin_1: Vec<u8> = german.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     assert_eq!(lines(&latin_1), [german]);
     assert_eq!(lines(format!("{ED25519} 爱达").as_bytes()), [format!("{ED25519} 爱达")]);
