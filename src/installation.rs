@@ -6,7 +6,7 @@
 
 use crate::action::Undo;
 use crate::checks::{self, Asked, CloudPort, Seen, Subject};
-use crate::cloud::SharedSession;
+use crate::cloud::{SharedSession, resource_action};
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
@@ -26,9 +26,9 @@ use crate::network::consent::Confirmation;
 use crate::network::live::Ownership;
 use crate::network::{self, state::NetworkState};
 use crate::paths;
-use crate::plan::journal::{self, Journal};
+use crate::plan::journal::{self, ActionState, Journal};
 use crate::plan::{Plan, Step};
-use crate::resources::{self, known_images};
+use crate::resources::{self, known_images, named_files};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -197,7 +197,8 @@ impl Installation {
 
     /// What the answers want downloaded, and is not here yet.
     fn downloads(&self) -> Vec<ToDownload> {
-        let mut wanted = known_images::downloads(&self.host, &self.config.resources.images);
+        let home = resources::keys::home(&self.config.host.administrators);
+        let mut wanted = known_images::downloads(&self.host, &self.config.resources.images, &home);
         wanted.extend(self.engine.downloads(&self.config));
         wanted
     }
@@ -209,6 +210,12 @@ impl Installation {
         if journal.is_empty() && !self.facts.software.ours.applied {
             let ports = seen.ports.iter().map(|port| port.port).collect();
             seen.on_cloud_ports = self.listeners(&ports);
+        }
+        let made = |kind, name: &str| {
+            journal.entry(&resource_action::id(kind, name)).is_some_and(|entry| entry.state == ActionState::Done)
+        };
+        if self.host.is_live() {
+            seen.wrong_files = named_files::wrong(&self.host, &self.config, made);
         }
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));

@@ -71,7 +71,11 @@ struct Trial {
 
 fn trial() -> Trial {
     let dir = tempfile::tempdir().unwrap();
-    let image: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    let mut image: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    // A partition table with one partition.
+    image[446..510].fill(0);
+    image[446..462].copy_from_slice(&[0x80, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0]);
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
     let sum: String = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
     let sums = format!("{sum} *x.img\n{} *other.img\n", "0".repeat(64));
     let site = Arc::new(Mutex::new(Site { image, sums, ..Site::default() }));
@@ -136,4 +140,19 @@ fn without_a_list_the_first_download_pins_the_hash() {
     trial.site.lock().unwrap().image[7] ^= 1;
     let error = download.run(&trial.host).unwrap_err().to_string();
     assert!(error.contains(&pinned), "{error}");
+}
+
+#[test]
+fn what_is_no_image_is_not_kept() {
+    let trial = trial();
+    let page = b"<!DOCTYPE html><title>Log in to the campus network</title>".to_vec();
+    let image = std::mem::replace(&mut trial.site.lock().unwrap().image, page);
+    let download = Download { sums: None, ..trial.download.clone() };
+    let error = download.run(&trial.host).unwrap_err();
+    assert!(error.to_string().contains("/x.img is a web page"), "{error}");
+    assert!(error.next().unwrap().contains("browser"), "{error:?}");
+    assert!(files::list(&trial.host, Path::new("/var/lib/gpucloud/images")).unwrap().is_empty());
+    trial.site.lock().unwrap().image = image;
+    download.run(&trial.host).unwrap();
+    assert!(trial.has_all());
 }

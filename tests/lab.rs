@@ -18,7 +18,7 @@ use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
-    moved, network, package, removal, silent, standing, strangers, terminal, together, upgrade,
+    moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, upgrade,
 };
 
 /// Which groups are wanted, if not all.
@@ -85,6 +85,10 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
                 trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
                 trial("links_in_an_administrator_s_home_lead_nowhere", || keys::links_in_a_home(LAB)),
+                trial("a_private_key_stays_here_and_other_forms_of_public_ones_are_taken", || {
+                    named_files::keys(&NATIVE)
+                }),
+                trial("disks_of_other_hypervisors_are_taken_or_named", || named_files::disks(&NATIVE)),
                 trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
                 trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
             ],

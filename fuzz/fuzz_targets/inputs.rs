@@ -1,15 +1,17 @@
-//! Whatever stands in the answers, the secrets, the journal or a captured tree: an error or a value, never a panic.
+//! Whatever stands in the answers, the secrets, the journal, a captured tree or a file that answers name: an error or a value, never a panic.
 //!
 //! The first byte chooses what the rest is.
 
 #![no_main]
 
+use gpucloud::cloud::{disk_image, public_key};
 use gpucloud::config::Config;
 use gpucloud::config::secrets::Secrets;
 use gpucloud::facts::Facts;
 use gpucloud::host::{Host, files};
 use gpucloud::plan::journal::{DIRECTORY, Journal};
 use libfuzzer_sys::fuzz_target;
+use std::io::Cursor;
 use std::path::Path;
 
 /// Files of a captured tree that facts are read from.
@@ -30,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let host = Host::at(dir.path());
     let put = |path: &str| files::write(&host, Path::new(path), rest, 0o644, None).expect("a file");
-    match choice % 4 {
+    match choice % 6 {
         0 => drop(Config::parse(&String::from_utf8_lossy(rest), Path::new("fuzz"))),
         1 => {
             put("/etc/gpucloud/secrets.toml");
@@ -42,8 +44,10 @@ fuzz_target!(|bytes: &[u8]| {
                 journal.entries().for_each(|(_, entry)| drop(entry.describe_undo()));
             }
         }
+        3 => drop(public_key::keys_in(rest)),
+        4 => drop(disk_image::judge(&mut Cursor::new(rest))),
         _ => {
-            put(CAPTURED[usize::from(choice / 4) % CAPTURED.len()]);
+            put(CAPTURED[usize::from(choice / 6) % CAPTURED.len()]);
             drop(Facts::gather(&host));
         }
     }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::facts::listeners::Listener;
 use crate::facts::{Facts, reach::Server};
 use crate::finding::{Described, Finding, Level, Unasked};
+use crate::resources::named_files::WrongFile;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -26,6 +27,9 @@ const VIRTUALIZATION: &str = "virtualization";
 const DOWNLOADS: &str = "downloads";
 /// Findings that are told even where all is well.
 pub const ALWAYS_TOLD: [&str; 2] = [VIRTUALIZATION, DOWNLOADS];
+
+/// Id of the findings about files that the answers name.
+pub const FILES: &str = "files";
 
 /// What checks draw from.
 pub struct Subject<'a> {
@@ -50,6 +54,8 @@ pub struct Seen {
     pub on_cloud_ports: Asked<Vec<Listener>>,
     /// Who listens on ports that are mapped to instances.
     pub on_mapped_ports: Asked<Vec<Listener>>,
+    /// Files that the answers name, and that are not what they should be.
+    pub wrong_files: Vec<WrongFile>,
     /// The servers of downloads.
     pub servers: Asked<Vec<Server>>,
     /// Addresses of the pool that somebody on the LAN has, by hardware address.
@@ -179,6 +185,7 @@ pub const CHECKS: &[Check] = &[
     check("secrets", "a cloud that stands has its passwords", Files, |s| Ok(software::lost_secrets(s))),
     check("journal", "a cloud that stands has its journal", Files, |s| Ok(software::lost_journal(s))),
     check("volumes", "declared volumes have a service that makes them", Files, |s| Ok(software::volumes(s))),
+    check(FILES, "files that the answers name are what they should be", RunningSystem, |s| Ok(software::files(s))),
     check("systemd", "systemd is the first process", RunningSystem, |s| Ok(machine::systemd(s))),
     check("storage", "there is room on the disk", RunningSystem, |s| Ok(machine::storage(s))),
     check(VIRTUALIZATION, "instances run on KVM: a small machine is run to see it", RunningSystem, |s| {

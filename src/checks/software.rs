@@ -92,3 +92,11 @@ pub(super) fn volumes(s: &Subject) -> Vec<Finding> {
     let what = format!("this cloud has no volume service: {count} declared volumes are skipped");
     vec![Finding::warn("volumes", what, "engine devstack with devstack.services = [\"cinder\"] has one")]
 }
+
+/// Before anything is changed: a private key goes nowhere, and a file that is no image spoils no run.
+pub(super) fn files(s: &Subject) -> Vec<Finding> {
+    let finding = |file: &crate::resources::named_files::WrongFile| {
+        Finding::stop(super::FILES, format!("{}: {}", file.answer, file.problem), file.next.clone())
+    };
+    s.seen.wrong_files.iter().map(finding).collect()
+}

@@ -311,3 +311,21 @@ fn findings_have_the_id_of_their_check() {
         assert!(check.findings(&subject).iter().all(|finding| finding.id == check.described.id));
     }
 }
+
+#[test]
+fn files_that_are_not_what_they_should_be_stop_all() {
+    let (facts, config) = (facts(), sample());
+    let wrong = crate::resources::named_files::WrongFile {
+        answer: "resources.key_pairs: k".into(),
+        problem: "/root/k holds a private key".into(),
+        next: "ssh-keygen -y -f /root/k > /root/k.pub".into(),
+    };
+    let seen = Seen { wrong_files: vec![wrong.clone()], ..Seen::default() };
+    let found = run(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen });
+    let stops: Vec<&Finding> = found.iter().filter(|finding| finding.level == Level::Stop).collect();
+    assert_eq!(stops.len(), 1, "{stops:?}");
+    assert_eq!(
+        (stops[0].what.as_str(), &stops[0].next),
+        ("resources.key_pairs: k: /root/k holds a private key", &wrong.next)
+    );
+}

@@ -1,6 +1,6 @@
 //! What of the cloud is worked with every day: instances, images, flavors, quotas.
 
-use crate::config::resources::ResourceName;
+use crate::config::resources::{ImageFormat, ResourceName};
 use clap::{Args, Subcommand};
 
 /// Which cloud is meant.
@@ -155,6 +155,10 @@ pub struct ImageAdd {
     /// A name of the catalogue, a file or an address; by its name unless said
     #[arg(long)]
     pub from: Option<String>,
+    /// Insist that it is a raw disk, where its content has neither a partition
+    /// table nor a known file system
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<ImageFormat>,
     /// A property; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub property: Vec<(String, String)>,

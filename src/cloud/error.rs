@@ -1,6 +1,8 @@
 //! Why a call failed: the service's own words and request id, and what to do where the cause is known (`explain.rs`).
 
+use super::disk_image::NoDiskFile;
 use super::explain;
+use super::public_key::NoKeyFile;
 use crate::host;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -132,6 +134,12 @@ pub enum ApiError {
         /// Its name.
         name: String,
     },
+    /// A file that was named as an image is none.
+    #[error(transparent)]
+    NoDisk(#[from] NoDiskFile),
+    /// A file that was named as a public key has none.
+    #[error(transparent)]
+    NoKey(#[from] NoKeyFile),
     /// A file that belongs to a resource cannot be had.
     #[error("{0}")]
     File(#[source] Arc<host::Error>),
@@ -141,11 +149,6 @@ impl ApiError {
     /// An answer that the API does not document.
     pub fn unexpected(service: &str, cause: impl Into<String>) -> Self {
         ApiError::Unexpected { service: service.to_owned(), cause: cause.into() }
-    }
-
-    /// A file that a resource is made from is not there.
-    pub fn no_file(path: &Path) -> Self {
-        Self::file(path, std::io::ErrorKind::NotFound.into())
     }
 
     /// A file that belongs to a resource cannot be read.
@@ -214,9 +217,9 @@ impl host::RoomError for ApiError {
             Self::VolumeFailed { .. } => {
                 "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into()
             }
-            Self::File(error) => {
-                error.next().unwrap_or_else(|| "put the file there, then: gpucloud-install apply".into())
-            }
+            Self::NoDisk(problem) => return problem.next(),
+            Self::NoKey(problem) => return problem.next(),
+            Self::File(error) => return error.next(),
             _ => return None,
         })
     }

@@ -5,6 +5,8 @@ use super::ApiError;
 use super::resource::flavor::ListedFlavor as Flavor;
 use super::resource::image::ListedImage as Image;
 
+const CONVERT: &str = "qemu-img convert -O qcow2 FILE NEW.qcow2; gpucloud-install image add NEW --from NEW.qcow2";
+
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[
     (
@@ -33,6 +35,15 @@ const CAUSES: &[(&str, &str, &str)] = &[
         "the external network's pool has no free address",
         "give one back: gpucloud-install instance delete NAME; or widen network.pool",
     ),
+    (
+        "Image content does not match disk_format",
+        "its image is registered as another format than it is",
+        "gpucloud-install image add NEW --from FILE registers it as what it is",
+    ),
+    ("Image not in a supported format", "Nova does not take the format of its image", CONVERT),
+    ("Invalid VMDK create-type", "Nova does not take this kind of VMDK", CONVERT),
+    ("Image does not pass safety check", "its image needs other files, or has an odd partition table", CONVERT),
+    ("Image failed safety checks", "the image needs other files, or has an odd partition table", CONVERT),
     ("Invalid key_name", "there is no such key pair", "openstack keypair list; or leave --key out"),
 ];
 

@@ -32,9 +32,14 @@ impl Wanted {
     }
 }
 
+/// What the journal calls the making of a resource.
+pub fn id(kind: Kind, name: &str) -> ActionId {
+    ActionId::new("resource", format!("{}/{name}", kind.as_str()))
+}
+
 impl Action for Wanted {
     fn id(&self) -> ActionId {
-        ActionId::new("resource", format!("{}/{}", self.resource.kind().as_str(), self.resource.name()))
+        id(self.resource.kind(), self.resource.name())
     }
 
     fn describe(&self) -> String {
@@ -78,7 +83,8 @@ impl Action for Wanted {
 
     fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         let go_on = || host.go_on().is_ok();
-        self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host))?;
+        let made = self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.ensure(session, host));
+        made.map_err(|error| host.go_on().err().unwrap_or_else(|| error.into()))?;
         let waited = host.wait_while(&self.kind_and_name(), READY_LIMIT, READY_POLL, || {
             let awaited = self.session.ask_patiently(PATIENCE, go_on, |session| self.resource.awaited(session));
             Ok(awaited.map_err(|error| refusal::explained(host, error))?)

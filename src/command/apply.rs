@@ -99,8 +99,8 @@ pub(super) fn refuse_stops(invocation: &Invocation, findings: &[Finding]) -> Res
     }
     match grave.into_iter().find(|finding| finding.level == Level::Stop) {
         None => Ok(()),
-        Some(Finding { what, next, .. }) => {
-            let what = format!("this machine is not ready: {what}");
+        Some(Finding { id, what, next, .. }) => {
+            let what = if id == checks::FILES { what } else { format!("this machine is not ready: {what}") };
             Err(Failure::new(what, "nothing was changed", next).with(Ending::Refused))
         }
     }

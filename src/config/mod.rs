@@ -124,7 +124,9 @@ impl Config {
                 "sudo gpucloud-install asks for them; gpucloud-install init asks nothing",
             )
         })?;
-        Self::parse(&text, path)
+        let mut config = Self::parse(&text, path)?;
+        config.resources.anchor(host, path.parent().unwrap_or(path));
+        Ok(config)
     }
 
     /// The answers of the last complete apply, if there was one.

@@ -7,10 +7,11 @@
 
 use super::rule::Rule;
 use super::values::{as_text, checked_name};
+use crate::host::{Host, files};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 checked_name! {
     /// Name of a resource. An instance's is its host name too.
@@ -78,9 +79,20 @@ pub struct ImageAnswer {
     pub name: ResourceName,
     /// A name of the catalogue ("ubuntu-24.04", "guest"), a file, or an address.
     pub from: String,
+    /// What the file is, where its content does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<ImageFormat>,
     /// Properties: { hw_machine_type = "q35" }.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+}
+
+/// What somebody can insist on: every other format tells itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageFormat {
+    /// A disk, byte by byte.
+    Raw,
 }
 
 /// A size of instances.
@@ -189,6 +201,18 @@ impl ResourceAnswers {
         self.instances.iter().find(|instance| instance.floating_ip).map(|instance| &instance.name)
     }
 
+    /// Makes paths that are relative those below `folder`, where the answers lie: copies of them lie elsewhere.
+    pub fn anchor(&mut self, host: &Host, folder: &Path) {
+        for path in self.key_pairs.iter_mut().filter_map(|key| key.public_key.as_mut()) {
+            if !path.starts_with("/") && !path.to_string_lossy().starts_with('~') {
+                *path = joined(folder, path);
+            }
+        }
+        for image in &mut self.images {
+            image.from = anchored(host, &image.from, folder);
+        }
+    }
+
     /// Whether anything is declared.
     pub fn is_empty(&self) -> bool {
         let Self { project: _, quota, images, flavors, networks, key_pairs, security_groups, volumes, instances } =
@@ -253,6 +277,22 @@ impl ResourceAnswers {
         }
         Ok(())
     }
+}
+
+/// What an image comes from, where a relative file is one below `folder`: with a slash in it, or there by that name.
+pub fn anchored(host: &Host, from: &str, folder: &Path) -> String {
+    let is_relative = !from.starts_with(['/', '~']) && !from.contains("://") && !from.starts_with("file:");
+    let path = joined(folder, Path::new(from));
+    let is_there = || matches!(files::status(host, &path), Ok(Some(found)) if !found.is_dir);
+    if is_relative && (from.contains('/') || is_there()) {
+        path.to_string_lossy().into_owned()
+    } else {
+        from.to_owned()
+    }
+}
+
+fn joined(folder: &Path, path: &Path) -> PathBuf {
+    folder.join(path.strip_prefix(".").unwrap_or(path))
 }
 
 fn unique<'a>(list: &str, names: impl Iterator<Item = &'a ResourceName>) -> Result<BTreeSet<&'a str>, String> {

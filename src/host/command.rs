@@ -137,9 +137,14 @@ impl Command {
     /// # Errors
     /// As [`Command::run`].
     pub fn read(&self, host: &Host) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.read_bytes(host)?).into_owned())
+    }
+
+    /// The same, where it need not be text.
+    pub fn read_bytes(&self, host: &Host) -> Result<Vec<u8>> {
         let output = self.output(host)?;
         if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            return Ok(output.stdout);
         }
         let all = [output.stdout, output.stderr].concat();
         let tail: Vec<String> = String::from_utf8_lossy(&all).lines().map(str::to_owned).collect();
@@ -310,7 +315,8 @@ fn end_group(handle: &duct::Handle) {
     drop(handle.wait());
 }
 
-fn quoted(word: &str) -> String {
+/// A word as it is typed in a shell.
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -53,6 +53,14 @@ pub fn read(host: &Host, path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
+/// The first `limit` bytes of a file, or `None` where there is none.
+pub fn read_at_most(host: &Host, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let Some(file) = open(host, path)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content).map_err(io("read", path))?;
+    Ok(Some(content))
+}
+
 /// The content of a text file (invalid UTF-8 replaced), or `None` where there is none.
 pub fn read_text(host: &Host, path: impl AsRef<Path>) -> Result<Option<String>> {
     let bytes = read(host, path.as_ref())?;
@@ -66,6 +74,21 @@ pub fn read_text(host: &Host, path: impl AsRef<Path>) -> Result<Option<String>> 
 pub fn open(host: &Host, path: impl AsRef<Path>) -> Result<Option<File>> {
     let path = path.as_ref();
     missing_is_none(Place::behind(host, path).and_then(|place| place.open_file())).map_err(io("read", path))
+}
+
+/// An empty file without a name, to be written and read: it goes with the last program that has it open.
+///
+/// # Errors
+/// The directory is not there, or cannot be written to.
+pub fn unnamed(host: &Host, directory: &Path) -> Result<File> {
+    let path = directory.join(format!("unnamed-{}{TEMPORARY_SUFFIX}", std::process::id()));
+    let made = Place::of(host, &path).and_then(|place| {
+        let _ = place.unlink();
+        let file = place.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;
+        place.unlink()?;
+        Ok(file)
+    });
+    made.map_err(io("make", &path))
 }
 
 /// A file that is open for writing behind its end, made with these permissions where it is missing.

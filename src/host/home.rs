@@ -3,7 +3,7 @@
 
 use super::command::Command;
 use super::files;
-use super::users::Owner;
+use super::users::{self, Owner};
 use super::{Error, Host, Result};
 use nix::unistd::User;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,22 @@ impl Home {
         Self { dir, owner: (owner.uid != 0).then_some(owner) }
     }
 
+    /// The path that a user means by `path`, and by whose hands it is read: `~` is this home, `~NAME` that of the user
+    /// NAME (getpwnam(3)), as in a shell; any other path is itself.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn expand(&self, path: &Path) -> Result<(PathBuf, Self)> {
+        let shown = text(path);
+        let Some(rest) = shown.strip_prefix('~') else { return Ok((path.to_owned(), self.clone())) };
+        let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let home = match name {
+            "" => self.clone(),
+            name => Self::of(&users::known_user(name)?),
+        };
+        Ok((home.dir.join(below), home))
+    }
+
     /// Whether something is there that the home's owner can reach.
     pub fn has(&self, host: &Host, path: &Path) -> Result<bool> {
         match files::status(host, path) {
@@ -43,11 +59,19 @@ impl Home {
         }
     }
 
-    /// The text of a file that the home's owner may read, or `None` where there is none.
-    pub fn read(&self, host: &Host, path: &Path) -> Result<Option<String>> {
-        match files::read_text(host, path) {
+    /// The first `limit` bytes of a file that the home's owner may read, or `None` where there is none.
+    ///
+    /// # Errors
+    /// It is a directory, or neither root nor the owner may read it.
+    pub fn read(&self, host: &Host, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        match files::read_at_most(host, path, limit) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::IsADirectory => {
+                Err(Error::Io { doing: "read", path: path.to_owned(), source })
+            }
             Err(_) if self.owner.is_some() && host.is_live() => match self.has(host, path)? {
-                true => self.program("cat").args(["--", &text(path)]).quiet().read(host).map(Some),
+                true => {
+                    self.program("head").args(["-c", &limit.to_string(), "--", &text(path)]).read_bytes(host).map(Some)
+                }
                 false => Ok(None),
             },
             found => found,
@@ -108,7 +132,7 @@ impl Home {
     /// What failed, in words that name who may not do it.
     pub fn explain(&self, doing: &str, path: &Path, error: Error) -> Error {
         let (Some(owner), Error::Failed { tail, .. }) = (self.owner, &error) else { return error };
-        let (doing, path, user) = (doing.to_owned(), path.to_owned(), super::users::name_of(owner.uid));
+        let (doing, path, user) = (doing.to_owned(), path.to_owned(), users::name_of(owner.uid));
         Error::Forbidden { doing, path, user, said: tail.clone() }
     }
 }
@@ -120,6 +144,17 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tilde_is_a_home() {
+        let home = Home::own("/home/ada");
+        let meant = |path: &str| home.expand(Path::new(path)).map(|(path, _)| path.to_string_lossy().into_owned());
+        assert_eq!(meant("~/.ssh/k.pub").unwrap(), "/home/ada/.ssh/k.pub");
+        assert_eq!(meant("~root/k.pub").unwrap(), "/root/k.pub");
+        assert_eq!(meant("/srv/~x").unwrap(), "/srv/~x");
+        let unknown = meant("~nobody-of-that-name/k").unwrap_err().to_string();
+        assert!(unknown.contains("nobody-of-that-name"), "{unknown}");
+    }
 
     #[test]
     fn root_is_nobody_else() {

@@ -22,7 +22,7 @@ pub struct Owner {
 /// # Errors
 /// When either does not exist (yet).
 pub fn owner(user: &str, group: &str) -> Result<Owner> {
-    let uid = find_user(user)?.ok_or_else(|| unknown("user", user))?.uid.as_raw();
+    let uid = known_user(user)?.uid.as_raw();
     let gid = find_group(group)?.ok_or_else(|| unknown("group", group))?.gid.as_raw();
     Ok(Owner { uid, gid })
 }
@@ -34,6 +34,11 @@ fn unknown(kind: &str, name: &str) -> Error {
 /// The user called `name`.
 pub fn find_user(name: &str) -> Result<Option<User>> {
     User::from_name(name).map_err(|e| Error::protocol(format!("look up user {name}"), e))
+}
+
+/// The same, who must be there.
+pub fn known_user(name: &str) -> Result<User> {
+    find_user(name)?.ok_or_else(|| unknown("user", name))
 }
 
 /// The name of a user for a person to read: its number where it has none.

@@ -1,7 +1,10 @@
 //! What making resources fails with, beside what the API says.
 
 use super::ssh::Reachability;
+use crate::cloud::disk_image::NoDisk;
+use crate::host::command::quoted;
 use crate::host::{self, RoomError};
+use std::path::Path;
 
 /// What making resources fails with.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,14 @@ pub enum ResourceError {
         listed: String,
         /// Where it is listed.
         list: String,
+    },
+    /// What a server sends is no image.
+    #[error("what comes from {url} {problem}")]
+    NoImage {
+        /// What was downloaded.
+        url: String,
+        /// What it is.
+        problem: NoDisk,
     },
     /// A download broke off.
     #[error("the download of {url} broke off after {done} of {total} bytes")]
@@ -51,6 +62,11 @@ impl RoomError for ResourceError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::OtherContent { .. } => "gpucloud-install apply downloads it anew".into(),
+            Self::NoImage { problem: problem @ NoDisk::WebPage, url } => problem.next(Path::new(url)),
+            Self::NoImage { problem, url } => {
+                let name = url.rsplit('/').next().unwrap_or_default();
+                format!("curl -LO {}; {}", quoted(url), problem.next(Path::new(name)))
+            }
             Self::BrokeOff { .. } => "gpucloud-install apply goes on where it stopped".into(),
             Self::Publisher(_) => {
                 "check network and proxy, or name another image in resources.images; then: gpucloud-install apply"

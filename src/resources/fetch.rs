@@ -1,6 +1,7 @@
 //! Downloads of images: resumed, verified against the publisher's list, pinned.
 
 use super::error::ResourceError;
+use crate::cloud::disk_image::{self, NoDiskFile, Told};
 use crate::host::{Error, Host, Result, files, http};
 use crate::paths::IMAGES;
 use sha2::Digest;
@@ -19,6 +20,8 @@ pub struct Download {
     pub sums: Option<String>,
     /// Where it goes.
     pub path: PathBuf,
+    /// How it is known what it is.
+    pub told: Told,
 }
 
 /// A hash as a publisher lists it: its kind is told by its length.
@@ -29,7 +32,7 @@ impl Download {
     /// For the image `name` from `url`. Its file is that of this address: another address is another file.
     pub fn new(name: &str, url: &str, sums: Option<&str>) -> Self {
         let path = Path::new(IMAGES).join(format!("{name}-{}", &files::hash(url.as_bytes())[..8]));
-        Self { url: url.to_owned(), sums: sums.map(str::to_owned), path }
+        Self { url: url.to_owned(), sums: sums.map(str::to_owned), path, told: Told::ByContent }
     }
 
     fn pin(&self) -> PathBuf {
@@ -58,7 +61,7 @@ impl Download {
     /// Downloads what is missing; what was cut off goes on.
     ///
     /// # Errors
-    /// The server does not answer, the disk is full, or the content is not what its publisher lists.
+    /// The server does not answer, the disk is full, or the content is not what its publisher lists, or no image.
     pub fn run(&self, host: &Host) -> Result<()> {
         let expected = match &self.sums {
             Some(list) => Some(self.published(host, list).map_err(not_reached)?),
@@ -68,16 +71,28 @@ impl Download {
         let kind = expected.as_ref().map_or(64, |sum| sum.0.len());
         let found = sum_of(host, &self.part(), kind)?;
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            files::remove(host, &self.part())?;
-            files::remove(host, &self.tag())?;
+            self.forget(host)?;
             let list = self.sums.clone().unwrap_or_default();
             let (url, found, listed) = (self.url.clone(), found.0, expected.0);
             return Err(ResourceError::OtherContent { url, found, listed, list }.into());
         }
+        self.refuse_others(host)?;
         host.line(&format!("{}: hash {}", self.url, found.0));
         files::write(host, &self.pin(), found.0.as_bytes(), 0o644, None)?;
         files::remove(host, &self.tag())?;
         files::rename(host, &self.part(), &self.path)
+    }
+
+    /// What came is an image: it is not kept otherwise, so that another try asks anew.
+    fn refuse_others(&self, host: &Host) -> Result<()> {
+        let Err(NoDiskFile { problem, .. }) = disk_image::look(host, &self.part(), self.told) else { return Ok(()) };
+        self.forget(host)?;
+        Err(ResourceError::NoImage { url: self.url.clone(), problem }.into())
+    }
+
+    fn forget(&self, host: &Host) -> Result<()> {
+        files::remove(host, &self.part())?;
+        files::remove(host, &self.tag())
     }
 
     /// The hash in the publisher's list.

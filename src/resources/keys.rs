@@ -24,9 +24,15 @@ pub fn own_private(host: &Host, name: &str) -> Option<PathBuf> {
     paths.find(|(path, home)| home.has(host, path).unwrap_or(false)).map(|(path, _)| path)
 }
 
-/// The file with the public part of a declared pair.
-pub fn public_path(key: &KeyPairAnswer, home: &Home) -> PathBuf {
-    key.public_key.clone().unwrap_or_else(|| public_of(&private_path(home, key.name.as_str())))
+/// The file with the public part of a declared pair, and by whose hands it is read; `~` is `home`.
+///
+/// # Errors
+/// `~NAME` is the home of nobody.
+pub fn public_path(key: &KeyPairAnswer, home: &Home) -> Result<(PathBuf, Home)> {
+    match &key.public_key {
+        Some(path) => home.expand(path),
+        None => Ok((public_of(&private_path(home, key.name.as_str())), home.clone())),
+    }
 }
 
 fn public_of(private: &Path) -> PathBuf {
@@ -37,6 +43,12 @@ fn public_of(private: &Path) -> PathBuf {
 pub fn home(administrators: &[UserName]) -> Home {
     let first = administrators.first().and_then(|user| users::find_user(user.as_str()).ok().flatten());
     first.map_or_else(|| Home::own("/root"), |user| Home::of(&user))
+}
+
+/// The home of the one who typed a command: by sudo, or logged in.
+pub fn own_home() -> Home {
+    let sudo = users::invoking_user().and_then(|user| users::find_user(&user).ok()?);
+    sudo.map_or_else(|| Home::own(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())), |user| Home::of(&user))
 }
 
 /// Makes both parts of a pair where they are not there; one that is there is taken, never written over. Nothing where
@@ -150,7 +162,8 @@ mod tests {
                 assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, USER.uid, USER.gid), "{name}");
             }
             assert_eq!(fs::read_dir(self.at(folder)).unwrap().count(), 2, "something else was left");
-            let public = self.home.read(&Host::live(), &public_of(&self.private)).unwrap().unwrap();
+            let public = self.home.read(&Host::live(), &public_of(&self.private), 4096).unwrap().unwrap();
+            let public = String::from_utf8(public).unwrap();
             assert!(public.starts_with("ssh-") && public.ends_with(" gpucloud\n"), "{public}");
             assert!(self.home.has(&Host::live(), &self.private).unwrap());
         }
@@ -201,7 +214,7 @@ mod tests {
         let public = public_of(&trial.private);
         assert!(trial.home.has(&Host::live(), &trial.private).unwrap(), "it counts as there, and is not written over");
         assert!(derive(&Host::live(), &trial.home, &trial.private, &public).is_err());
-        let read = trial.home.read(&Host::live(), &public);
+        let read = trial.home.read(&Host::live(), &public, 4096);
         assert!(!matches!(read, Ok(Some(_))), "{read:?}");
         let shadow = fs::metadata(trial.at("shadow")).unwrap();
         assert_eq!((shadow.uid(), shadow.len()), (0, 6));

@@ -6,9 +6,10 @@ use crate::config::resources::ImageAnswer;
 use crate::facts::reach::ToDownload;
 use crate::failure::Failure;
 use crate::host::Host;
+use crate::host::home::Home;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// The image that is built here.
@@ -56,11 +57,11 @@ pub enum Source {
     },
 }
 
-/// What the image called `name` comes from, if `from` is said to be its source.
+/// What the image called `name` comes from, if `from` is said to be its source; `~` in a path is `home`.
 ///
 /// # Errors
-/// It is neither a name of the catalogue, an address nor an absolute path.
-pub fn source(name: &str, from: &str) -> Result<Source, Failure> {
+/// It is neither a name of the catalogue, an address nor a path.
+pub fn source(name: &str, from: &str, home: &Home) -> Result<Source, Failure> {
     if from == GUEST {
         return Ok(Source::Guest);
     }
@@ -68,25 +69,36 @@ pub fn source(name: &str, from: &str) -> Result<Source, Failure> {
         let download = Download::new(&published.name, &published.url, Some(&published.sums));
         return Ok(downloaded(download, published.properties.clone()));
     }
-    if from.starts_with("https://") || from.starts_with("http://") {
+    let path = from.strip_prefix("file://").unwrap_or(from);
+    match path.split_once("://") {
         // Its hash is known to nobody, and pinned at the first download.
-        return Ok(downloaded(Download::new(name, from, None), BTreeMap::new()));
+        Some((scheme, _)) if ["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) => {
+            Ok(downloaded(Download::new(name, from, None), BTreeMap::new()))
+        }
+        Some((scheme, _)) => Err(Failure::usage(
+            format!("image {name}: `{from}`: nothing is downloaded by {scheme} here"),
+            "https or http; or download it yourself, and name the file",
+        )),
+        None if path.starts_with(['/', '~']) => {
+            let (path, _) = home.expand(Path::new(path))?;
+            Ok(Source::File { path, download: None, properties: BTreeMap::new() })
+        }
+        None => Err(unknown(name, from)),
     }
-    if from.starts_with('/') {
-        return Ok(Source::File { path: from.into(), download: None, properties: BTreeMap::new() });
-    }
-    Err(Failure::usage(
-        format!("`{from}` is neither an image of the catalogue, an address nor an absolute path"),
-        format!(
-            "one of: {GUEST}, {}",
-            PUBLISHED.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ")
-        ),
-    ))
+}
+
+fn unknown(name: &str, from: &str) -> Failure {
+    let known = PUBLISHED.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ");
+    Failure::usage(
+        format!("image {name}: `{from}` is neither an image of the catalogue, an address nor a file that is here"),
+        format!("one of: {GUEST}, {known}; a file by its path: /srv/{from}"),
+    )
 }
 
 /// What of these images has to be downloaded, and is not here yet.
-pub fn downloads(host: &Host, images: &[ImageAnswer]) -> Vec<ToDownload> {
-    let sources = images.iter().filter_map(|image| Some((&image.name, source(image.name.as_str(), &image.from).ok()?)));
+pub fn downloads(host: &Host, images: &[ImageAnswer], home: &Home) -> Vec<ToDownload> {
+    let source_of = |image: &ImageAnswer| source(image.name.as_str(), &image.from, home).ok();
+    let sources = images.iter().filter_map(|image| Some((&image.name, source_of(image)?)));
     let missing = sources.filter_map(|(name, source)| match source {
         Source::File { download: Some(download), .. } if !download.is_done(host) => Some((name, download)),
         _ => None,
@@ -113,14 +125,23 @@ mod tests {
     fn the_catalogue_is_complete_and_over_https() {
         assert!(PUBLISHED.len() >= 6);
         assert!(PUBLISHED.iter().all(|image| image.url.starts_with("https://") && image.sums.starts_with("https://")));
-        let known = |from| source("x", from).is_ok();
-        assert!(!known("trusty") && known("guest") && known("/srv/x.qcow2") && known("https://192.0.2.1/x.img"));
+        let known = |from| source("x", from, &Home::own("/root")).is_ok();
+        for from in
+            ["guest", "/srv/x.qcow2", "~/x.img", "file:///srv/x", "https://192.0.2.1/x.img", "HTTP://192.0.2.1/x"]
+        {
+            assert!(known(from), "{from}");
+        }
+        for from in ["trusty", "x.qcow2", "ftp://192.0.2.1/x.img", "~nobody-of-that-name/x", ""] {
+            assert!(!known(from), "{from}");
+        }
     }
 
     #[test]
     fn the_distributions_get_firmware_and_machine_type_for_gpus() {
         for image in PUBLISHED.iter().filter(|image| image.name != "cirros") {
-            let Ok(Source::File { properties, .. }) = source("x", &image.name) else { panic!("{}", image.name) };
+            let Ok(Source::File { properties, .. }) = source("x", &image.name, &Home::own("/root")) else {
+                panic!("{}", image.name)
+            };
             assert_eq!((&*properties["hw_machine_type"], &*properties["hw_firmware_type"]), ("q35", "uefi"));
         }
     }

@@ -4,14 +4,15 @@ use super::error::ResourceError;
 use super::fetch::Download;
 use super::known_images::{self, Source};
 use super::ssh::{Expected, Reachability};
-use super::{file, guest, keys, ssh};
+use super::{file, guest, keys, named_files::told, ssh};
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
 use crate::cloud::Session;
+use crate::cloud::disk_image::{Format, Told};
 use crate::cloud::resource::Resource;
 use crate::cloud::resource::flavor::Flavor;
 use crate::cloud::resource::floating_ip::FloatingIp;
-use crate::cloud::resource::image::{Format, Image};
+use crate::cloud::resource::image::Image;
 use crate::cloud::resource::key_pair::KeyPair;
 use crate::cloud::resource::network::{External, Network};
 use crate::cloud::resource::port::Port;
@@ -29,6 +30,7 @@ use crate::config::secrets::Secret;
 use crate::engine::Entrance;
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::host::home::Home;
 use crate::host::{Error, Host, files};
 use crate::plan::{Hold, Step, StepId};
 use std::collections::BTreeMap;
@@ -58,12 +60,13 @@ struct Maker<'a> {
     answers: &'a ResourceAnswers,
     admin: SharedSession,
     user: SharedSession,
+    home: Home,
 }
 
 /// All steps; none where nothing is declared.
 ///
 /// # Errors
-/// An image's source that means nothing.
+/// An image's source that means nothing; `~NAME` of nobody.
 pub fn steps(order: &ResourceInput) -> Result<Vec<Step>, Failure> {
     let answers = &order.config.resources;
     if answers.is_empty() {
@@ -72,14 +75,15 @@ pub fn steps(order: &ResourceInput) -> Result<Vec<Step>, Failure> {
     let name = answers.project.to_string();
     let user =
         Login { user: name.clone(), project: name, password: order.password.clone(), ..order.admin.login().clone() };
-    let maker = Maker { order, answers, admin: order.admin.clone(), user: SharedSession::new(user) };
+    let home = keys::home(&order.config.host.administrators);
+    let maker = Maker { order, answers, admin: order.admin.clone(), user: SharedSession::new(user), home };
     let mut steps = vec![maker.project()];
     for image in &answers.images {
         steps.extend(maker.image(image)?);
     }
     steps.extend(maker.flavors());
     steps.extend(maker.networks());
-    steps.extend(maker.access());
+    steps.extend(maker.access()?);
     steps.extend(maker.volumes());
     for instance in &answers.instances {
         steps.extend(maker.instance(instance));
@@ -126,13 +130,16 @@ impl Maker<'_> {
 
     fn image(&self, answer: &ImageAnswer) -> Result<Vec<Step>, Failure> {
         let name = answer.name.to_string();
-        let Source::File { path: file, download, mut properties } = known_images::source(&name, &answer.from)? else {
+        let Source::File { path: file, download, mut properties } =
+            known_images::source(&name, &answer.from, &self.home)?
+        else {
             return Ok(self.guest(&name));
         };
         properties.extend(answer.properties.clone());
-        let image = Image { name, file, format: None, properties, parts: Vec::new(), marked: true };
+        let image = Image { name, file, told: told(answer.format), properties, parts: Vec::new(), marked: true };
         let mut step = self.step(self.by_admin(image), &[]);
         if let Some(download) = download {
+            let download = Download { told: told(answer.format), ..download };
             step.actions.insert(0, Box::new(fetch(download)));
         }
         Ok(vec![step])
@@ -144,7 +151,7 @@ impl Maker<'_> {
         let part = |name: &str, format| Image {
             name: name.to_owned(),
             file: file(name),
-            format: Some(format),
+            told: Told::Ours(format),
             properties: BTreeMap::new(),
             parts: Vec::new(),
             marked: true,
@@ -206,22 +213,21 @@ impl Maker<'_> {
     }
 
     /// Security groups and keys.
-    fn access(&self) -> Vec<Step> {
+    fn access(&self) -> Result<Vec<Step>, Failure> {
         let after = [PROJECT.to_owned()];
         let groups = self.answers.security_groups.iter().map(|answer| {
             let group = SecurityGroup { name: answer.name.to_string(), rules: answer.rules.clone() };
             self.step(self.by_user(group), &after)
         });
-        let home = keys::home(&self.order.config.host.administrators);
         let keys = self.answers.key_pairs.iter().map(|answer| {
-            let (name, file) = (answer.name.to_string(), keys::public_path(answer, &home));
-            let pair = KeyPair { name, file, home: home.clone() };
+            let (file, home) = keys::public_path(answer, &self.home)?;
+            let pair = KeyPair { name: answer.name.to_string(), file, home };
             let mut step = self.step(self.by_user(pair), &after);
-            let made = keys::made(self.order.host, answer, &home);
+            let made = keys::made(self.order.host, answer, &self.home);
             step.actions.splice(0..0, made.into_iter().map(|task| Box::new(task) as Box<dyn crate::action::Action>));
-            step
+            Ok(step)
         });
-        groups.chain(keys).collect()
+        groups.map(Ok).chain(keys).collect()
     }
 
     fn volumes(&self) -> Vec<Step> {

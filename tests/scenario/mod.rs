@@ -26,6 +26,7 @@ pub mod keys;
 pub mod last;
 pub mod long;
 pub mod moved;
+pub mod named_files;
 pub mod network;
 pub mod package;
 pub mod removal;

@@ -55,7 +55,7 @@ impl Cloud {
     }
 
     /// What the stock client says, as the project's user or the administrator.
-    fn openstack(&self, who: &str, args: &[&str]) -> String {
+    pub fn openstack(&self, who: &str, args: &[&str]) -> String {
         let mut all = vec![self.client, "--os-cloud", who];
         all.extend(args);
         self.inside(&all).expect(0).out
@@ -248,9 +248,11 @@ pub fn said(cloud: &Cloud) -> Verdict {
                   /var/lib/gpucloud/images && systemd-run --quiet --unit=site python3 -m http.server 8099 -d /srv/site";
     cloud.inside(&["sh", "-c", script]).expect(0);
     std::thread::sleep(Duration::from_secs(1));
-    let add = ["image", "add", "big", "--from", "http://127.0.0.1:8099/big.img"];
+    // Zeros alone are no disk, unless somebody says so.
+    let add = ["image", "add", "big", "--from", "http://127.0.0.1:8099/big.img", "--format", "raw"];
     cloud.fails(&add, "No space left on device");
     cloud.inside(&["umount", "/var/lib/gpucloud/images"]).expect(0);
+    cloud.fails(&add[..5], "big.img begins with nothing but zeros");
     cloud.installer(&add).expect(0);
     cloud.installer(&["image", "delete", "big", "--yes"]).expect(0);
     cloud.inside(&["sh", "-c", "systemctl stop site.service; rm -r /srv/site"]).expect(0);

@@ -4,43 +4,15 @@
 use super::{
     Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, encode, forget, list, made_once, needed, only,
 };
+use crate::cloud::disk_image::{self, Format, Ready, Told};
 use crate::cloud::{ApiError, Session};
-use crate::host::{Host, files};
+use crate::host::Host;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
-
-/// What an image's file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// QEMU's own.
-    Qcow2,
-    /// A disk, byte by byte.
-    Raw,
-    /// A kernel.
-    Aki,
-    /// An initial file system.
-    Ari,
-    /// A CD.
-    Iso,
-}
-
-impl Format {
-    /// Glance's names of the disk format and of the container format.
-    pub fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Format::Qcow2 => ("qcow2", "bare"),
-            Format::Raw => ("raw", "bare"),
-            Format::Aki => ("aki", "aki"),
-            Format::Ari => ("ari", "ari"),
-            Format::Iso => ("iso", "bare"),
-        }
-    }
-}
 
 /// A disk image, as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +21,8 @@ pub struct Image {
     pub name: String,
     /// Where its content lies.
     pub file: PathBuf,
-    /// What that is, if not told by its content.
-    pub format: Option<Format>,
+    /// How it is known what that is.
+    pub told: Told,
     /// Properties: "hw_machine_type" = "q35".
     pub properties: BTreeMap<String, String>,
     /// Properties whose value is the id of another image: "kernel_id" = "guest-kernel".
@@ -140,17 +112,16 @@ impl Resource for Image {
     }
 
     fn ensure(&self, session: &Session, host: &Host) -> Result<(), ApiError> {
-        match find_public(session, &self.name)? {
-            Some(found) if found.was_cut_off() => session.delete("image", &format!("/images/{}", found.id))?,
-            Some(_) => return Ok(()),
-            None => {}
+        let found = find_public(session, &self.name)?;
+        if found.as_ref().is_some_and(|found| !found.was_cut_off()) {
+            return Ok(());
         }
-        let mut file = files::open(host, &self.file)?.ok_or_else(|| ApiError::no_file(&self.file))?;
-        let format = match self.format {
-            Some(format) => format,
-            None => format_of(&mut file).map_err(|e| ApiError::file(&self.file, e))?,
-        };
+        // Before anything of it is there.
+        let Ready { file, format } = disk_image::ready(host, &self.file, self.told)?;
         let body = self.body(session, format)?;
+        if let Some(cut_off) = found {
+            session.delete("image", &format!("/images/{}", cut_off.id))?;
+        }
         let made: ListedImage =
             made_once(|| session.post("image", "/images", &body), || find_public(session, &self.name))?;
         let filled = self.fill(session, host, file, &made.id);
@@ -198,30 +169,6 @@ impl Image {
     }
 }
 
-/// Told by the first bytes, never by the name: Glance takes a qcow2 that is sent as raw, and Nova boots garbage.
-pub fn format_of(file: &mut std::fs::File) -> std::io::Result<Format> {
-    use std::io::{Read, Seek, SeekFrom};
-    let mut head = Vec::new();
-    file.by_ref().take(0x8006).read_to_end(&mut head)?;
-    file.seek(SeekFrom::Start(0))?;
-    let refuse = |what: &str| Err(std::io::Error::other(format!("{what} is no disk image that Nova boots: unpack it")));
-    // qemu's docs/interop/qcow2.txt; gzip RFC 1952; xz 5.x "The .xz File Format"; zip APPNOTE; zstd RFC 8878.
-    match head.as_slice() {
-        [b'Q', b'F', b'I', 0xfb, ..] => Ok(Format::Qcow2),
-        [0x1f, 0x8b, ..] => refuse("a gzip file"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => refuse("an xz file"),
-        [b'P', b'K', 3, 4, ..] => refuse("a zip file"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => refuse("a zstd file"),
-        [b'<', ..] => refuse("a web page"),
-        [] => refuse("an empty file"),
-        // ECMA-119: the first volume descriptor is in sector 16.
-        bytes if bytes.get(0x8001..0x8006) == Some(b"CD001") && bytes.get(510..512) != Some(&[0x55, 0xaa]) => {
-            Ok(Format::Iso)
-        }
-        _ => Ok(Format::Raw),
-    }
-}
-
 impl Listed for ListedImage {
     fn id(&self) -> &Id {
         &self.id
@@ -239,28 +186,4 @@ impl Listed for ListedImage {
 /// Removes the image called `name`, if it is ours.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
     forget(session, "image", "images", find_public(session, name)?.filter(ListedImage::is_ours).map(|found| found.id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    #[test]
-    fn the_content_tells_the_format() {
-        let format = |bytes: &[u8]| {
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(bytes).unwrap();
-            std::io::Seek::rewind(&mut file).unwrap();
-            format_of(&mut file)
-        };
-        assert_eq!(format(b"QFI\xfb\0\0\0\x03").unwrap(), Format::Qcow2);
-        assert_eq!(format(&[0; 4096]).unwrap(), Format::Raw);
-        let mut cd = vec![0; 0x9000];
-        cd[0x8001..0x8006].copy_from_slice(b"CD001");
-        assert_eq!(format(&cd).unwrap(), Format::Iso);
-        for packed in [&b"\x1f\x8b\x08"[..], b"\xfd7zXZ\0", b"PK\x03\x04", b"<!DOCTYPE html>", b""] {
-            assert!(format(packed).is_err(), "{packed:?}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Key pairs: the public part, of the user who is logged in.
 
 use super::{Comparison, Kind, Removed, Resource, encode, list};
+use crate::cloud::public_key::{self, NoKeyFile, PublicKey};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use crate::host::home::Home;
@@ -13,17 +14,23 @@ use std::path::PathBuf;
 pub struct KeyPair {
     /// Its name.
     pub name: String,
-    /// The file with the line "ssh-ed25519 AAAA... comment".
+    /// The file with the key, in any form that `public_key.rs` takes.
     pub file: PathBuf,
     /// The home in which pairs are made: its owner reads the file where root may not.
     pub home: Home,
 }
 
 impl KeyPair {
-    /// The line of the file, or `None` where it is not there.
-    fn own(&self) -> crate::host::Result<Option<String>> {
-        self.home.read(&Host::live(), &self.file)
+    /// The keys of the file.
+    fn own(&self) -> Result<Vec<PublicKey>, NoKeyFile> {
+        public_key::read(&Host::live(), &self.home, &self.file)
     }
+}
+
+/// Whether Nova has these keys. It may hold what was sent before lines were made uniform.
+fn is_of(found: &ListedKeyPair, own: &[PublicKey]) -> bool {
+    let essences = |keys: &[PublicKey]| -> Vec<String> { keys.iter().map(PublicKey::essence).collect() };
+    public_key::keys_in(found.public_key.as_bytes()).is_ok_and(|found| essences(&found) == essences(own))
 }
 
 /// A key pair that is there.
@@ -66,16 +73,14 @@ impl Resource for KeyPair {
     }
 
     fn content(&self) -> Option<String> {
-        Some(essence(&self.own().ok()??).join(" "))
+        self.own().ok()?.first().map(PublicKey::essence)
     }
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
-        let Ok(Some(own)) = self.own() else {
-            return Ok(Comparison::Later(format!("when {} is there", self.file.display())));
-        };
-        let same = essence(&own) == essence(&found.public_key);
-        Ok(if same {
+        // Nova's copy is all that is needed from then on.
+        let Ok(own) = self.own() else { return Ok(Comparison::Same) };
+        Ok(if is_of(&found, &own) {
             Comparison::Same
         } else {
             Comparison::Differs(format!("it is not the key in {}", self.file.display()))
@@ -83,14 +88,18 @@ impl Resource for KeyPair {
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        let own = self.own()?.ok_or_else(|| ApiError::no_file(&self.file))?;
-        if let Some(found) = find(session, &self.name)? {
-            if essence(&own) == essence(&found.public_key) {
-                return Ok(());
-            }
-            return Err(ApiError::OtherKey { name: self.name.clone(), file: self.file.clone() });
+        let found = find(session, &self.name)?;
+        let own = match self.own() {
+            Err(_) if found.is_some() => return Ok(()),
+            own => own?,
+        };
+        match found {
+            Some(found) if is_of(&found, &own) => return Ok(()),
+            Some(_) => return Err(ApiError::OtherKey { name: self.name.clone(), file: self.file.clone() }),
+            None => {}
         }
-        let body = json!({"keypair": {"name": self.name, "type": "ssh", "public_key": own.trim()}});
+        let lines: Vec<String> = own.iter().map(PublicKey::line).collect();
+        let body = json!({"keypair": {"name": self.name, "type": "ssh", "public_key": lines.join("\n")}});
         session.post::<serde_json::Value>("compute", "/os-keypairs", &body).map(drop)
     }
 }
