@@ -97,7 +97,7 @@ fn list(invocation: &Invocation, cloud: &SharedSession) -> Result<Ending, Failur
         let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
         let mut header = vec!["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP", "ID"];
         // Where a name says which one is meant, ids are of no use.
-        if !all.array_windows().any(|[one, next]| one.name == next.name) {
+        if !all.windows(2).any(|pair| pair[0].name == pair[1].name) {
             header.pop();
             rows.iter_mut().for_each(|row| drop(row.pop()));
         }

@@ -1,7 +1,9 @@
 //! Values that cannot hold a character which would corrupt the file they end up in: names go into INI files, unit
 //! names, URLs and shell-sourced files.
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Lets a type stand as text in the answers.
 macro_rules! as_text {
@@ -58,6 +60,43 @@ macro_rules! checked_name {
 }
 
 pub(super) use {as_text, checked_name};
+
+/// An address, which is itself alone, or a network, as it is written ("192.0.2.7/24"); also with a mask
+/// ("192.0.2.0/255.255.255.0").
+///
+/// # Errors
+/// In words, with the word and the right form.
+pub fn address_or_network(word: &str) -> Result<IpNet, String> {
+    if let Ok(address) = word.parse::<IpAddr>() {
+        let everywhere = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        return match address.is_unspecified() {
+            true => Err(format!("`{word}` is no machine's address; everywhere is `{everywhere}`")),
+            false => Ok(IpNet::from(address)),
+        };
+    }
+    let with_mask = || {
+        let (address, mask) = word.split_once('/')?;
+        Ipv4Net::with_netmask(address.parse().ok()?, mask.parse::<Ipv4Addr>().ok()?).ok().map(IpNet::from)
+    };
+    word.parse::<IpNet>().ok().or_else(with_mask).ok_or_else(|| no_network(word))
+}
+
+/// Why `word` is neither an address nor a network.
+fn no_network(word: &str) -> String {
+    let bits = word.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
+    let range = word.split_once(['-', '–']).filter(|(first, _)| first.parse::<IpAddr>().is_ok());
+    match (bits, range) {
+        (Some((address, bits)), _) => {
+            let most = if address.contains(':') { 128 } else { 32 };
+            format!("`{bits}` in `{word}` is no number of bits (0 to {most})")
+        }
+        (_, Some(_)) => format!("`{word}` is a range: write networks, as 192.0.2.0/28"),
+        _ if word.chars().any(|c| c.is_alphabetic()) && !word.contains(':') => {
+            format!("`{word}` is a name: write an address (192.0.2.7) or a network (192.0.2.0/24)")
+        }
+        _ => format!("`{word}` is neither an address (192.0.2.7) nor a network (192.0.2.0/24)"),
+    }
+}
 
 checked_name! {
     /// Name of a machine: one DNS label (RFC 1123). RabbitMQ and Nova both need it stable and resolvable.
