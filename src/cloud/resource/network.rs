@@ -111,9 +111,9 @@ impl Network {
             return Some("it has no subnet".into());
         }
         let cidrs = || subnets.iter().filter_map(|subnet| subnet.cidr);
-        let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr == Some(IpNet::V4(self.subnet))) else {
+        let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr == Some(IpNet::V4(self.subnet.trunc()))) else {
             let have: Vec<String> = cidrs().map(|net| net.to_string()).collect();
-            return Some(format!("its subnet is {} instead of {}", have.join(" and "), self.subnet));
+            return Some(format!("its subnet is {} instead of {}", have.join(" and "), self.subnet.trunc()));
         };
         let wanted = IpAddr::V4(self.external.as_ref()?.gateway);
         let gateway = subnet.gateway_ip.filter(|gateway| *gateway != wanted)?;
