@@ -1,9 +1,9 @@
 //! What the APIs' errors and the faults of instances mean, where the cause is known. A new one is a row of [`CAUSES`].
 //! (Other tables: of programs and files `failure.rs`, of stack.sh `engine/devstack/failures.rs`.)
 
-use super::{ApiError, Id};
 use super::resource::flavor::ListedFlavor as Flavor;
 use super::resource::image::ListedImage as Image;
+use super::{ApiError, Id};
 
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[

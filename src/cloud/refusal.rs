@@ -42,7 +42,10 @@ fn logged(host: &Host, units: &[&str], fault: &Fault) -> Option<String> {
     let created: jiff::Timestamp = fault.created.parse().ok()?;
     let since = format!("--since=@{}", created.as_second());
     let until = format!("--until=@{}", created.as_second() + GIVEN_UP);
-    let journal = Command::new("journalctl").args(units.iter().copied()).args([&since, &until]).args(["--output=cat", "--no-pager"]);
+    let journal = Command::new("journalctl")
+        .args(units.iter().copied())
+        .args([&since, &until])
+        .args(["--output=cat", "--no-pager"]);
     journal.quiet().read(host).ok()
 }
 
@@ -79,6 +82,30 @@ fn said(log: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exception_of_an_instance_is_named() {
+        let line =
+            |id: &str, text: &str| format!("ERROR nova.compute.manager [None req-1 demo demo] [instance: {id}] {text}");
+        let log = [
+            line(
+                "a",
+                "Instance failed network setup after 1 attempt(s): neutronclient.common.exceptions.BadRequest: x",
+            ),
+            line("a", "Traceback (most recent call last):"),
+            line("a", "  File \"/x.py\", line 1, in y"),
+            line(
+                "a",
+                "neutronclient.common.exceptions.BadRequest: Invalid input for dns_name. Reason: 'ä' not a valid",
+            ),
+            line("a", "nova.exception.RescheduledException: Build of instance a was re-scheduled: x"),
+            line("b", "nova.exception.Other: no"),
+        ]
+        .join("\n");
+        let found = failed(&log, "a").unwrap();
+        assert_eq!(found, "nova-compute: BadRequest: Invalid input for dns_name. Reason: 'ä' not a valid");
+        assert_eq!(failed(&log, "c"), None);
+    }
 
     #[test]
     fn the_last_refusal_is_named() {

@@ -47,9 +47,16 @@ fn answer(kind: Kind) -> &'static str {
 
 impl Wanted {
     fn foreign(&self, how: &str) -> Finding {
-        let what = format!("{} is somebody else's and differs from what is declared: {how}; it is left as it is", self.kind_and_name());
+        let what = format!(
+            "{} is somebody else's and differs from what is declared: {how}; it is left as it is",
+            self.kind_and_name()
+        );
         let answer = answer(self.resource.kind());
-        Finding::warn(LEFT_ALONE, what, format!("give the declared one another name ({answer}), or change that one by hand"))
+        Finding::warn(
+            LEFT_ALONE,
+            what,
+            format!("give the declared one another name ({answer}), or change that one by hand"),
+        )
     }
 
     fn fixed(&self, how: &str) -> Finding {

@@ -5,9 +5,9 @@
 use super::{Invocation, network};
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
 use crate::cloud::resource::server::{self, ListedServer};
-use crate::cloud::refusal;
 use crate::cloud::resource::{flavor, floating_ip, image, port};
 use crate::cloud::{ApiError, SharedSession};
+use crate::cloud::{explain, refusal};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host;
@@ -114,11 +114,10 @@ fn show(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Failur
         status => Reachability::Down(status.to_owned()),
     };
     let mut document = document(&found);
-    if let Some(fault) = found.fault().map(|fault| refusal::looked_up(&invocation.host, fault)) {
-        document["cause"] = json!(fault.meaning());
-        document["log"] = json!(fault.log);
-        document["next"] = json!(fault.next());
-    }
+    let fault = found.fault().map(|fault| refusal::looked_up(&invocation.host, fault));
+    document["cause"] = json!(fault.as_ref().map(explain::Fault::meaning));
+    document["log"] = json!(fault.as_ref().and_then(|fault| fault.log.as_deref()));
+    document["next"] = json!(fault.as_ref().map(explain::Fault::next));
     document["ssh"] = json!({"answers": matches!(hop, ssh::Reachability::Answers(_)), "detail": hop.to_string()});
     invocation.ui.document("instance show", document.clone());
     if let (false, Value::Object(fields)) = (invocation.ui.is_json(), &document) {

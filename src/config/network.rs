@@ -346,7 +346,9 @@ pub(crate) mod tests {
             assert!(rendered.contains(was), "{rendered}");
             toml::from_str::<NetworkAnswers>(&rendered.replace(was, typed)).map_err(|error| error.message().to_owned())
         };
-        for (typed, meant) in [("192.0.2.7", "192.0.2.7/32"), ("any", "0.0.0.0/0"), ("10.0.0.0/255.0.0.0", "10.0.0.0/8")] {
+        for (typed, meant) in
+            [("192.0.2.7", "192.0.2.7/32"), ("any", "0.0.0.0/0"), ("10.0.0.0/255.0.0.0", "10.0.0.0/8")]
+        {
             assert_eq!(read("192.0.2.0/24", typed).unwrap().admin_networks[0].to_string(), meant);
         }
         let mut said = Vec::new();

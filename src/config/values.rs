@@ -109,7 +109,9 @@ pub fn ipv4_sources(text: &str) -> Result<Ipv4Net, String> {
 fn ipv4_only(net: IpNet, word: &str) -> Result<Ipv4Net, String> {
     match net {
         IpNet::V4(net) => Ok(net),
-        IpNet::V6(_) => Err(format!("`{word}` is IPv6; networks of the cloud, and those its ports are open to, are IPv4 (192.0.2.0/24)")),
+        IpNet::V6(_) => Err(format!(
+            "`{word}` is IPv6; networks of the cloud, and those its ports are open to, are IPv4 (192.0.2.0/24)"
+        )),
     }
 }
 

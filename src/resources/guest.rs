@@ -270,7 +270,10 @@ mod tests {
         assert_eq!(keys.lines().filter(|line| !line.is_empty()).count(), 3, "{keys}");
         assert!(keys.starts_with("ecdsa-sha2-nistp256 AAAA e\n") && said.is_empty(), "{keys}{said}");
         let (keys, said) = of("ssh-dss AAAA", "ssh-ed25519-cert-v01@openssh.com AAAA");
-        assert!(keys.contains("ssh-dss AAAA") && said.contains("the kind ssh-dss") && said.contains("no key"), "{said}");
+        assert!(
+            keys.contains("ssh-dss AAAA") && said.contains("the kind ssh-dss") && said.contains("no key"),
+            "{said}"
+        );
         let (keys, said) = of("from=\"192.0.2.0/24\",no-pty ssh-rsa AAAA", "ssh-ed25519 AAAA");
         assert!(keys.contains("from=\"192.0.2.0/24\"") && said.contains("with options"), "{said}");
         let (keys, said) = keys_and_words(&[("public-keys", "HTTP/1.1 404 Not Found\n\nno")]);

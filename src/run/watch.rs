@@ -1,8 +1,8 @@
 //! Watches a run: reads its events from the file, as they come, until the end.
 
 use super::{EVENTS, UNIT};
-use crate::ending::Ending;
 use crate::cloud::resource_action::LEFT_ALONE;
+use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::{Host, files, systemd};

@@ -242,7 +242,8 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let text = table(&["NAME", "MTU"], &[vec!["a".into(), "1500".into()], vec!["enp4s0".into(), "9000".into()]]);
         assert_eq!(text, "NAME    MTU\na       1500\nenp4s0  9000");
-        let wide = table(&["NAME", "STATE"], &[vec!["北京".into(), "ACTIVE".into()], vec!["Größe".into(), "ERROR".into()]]);
+        let wide =
+            table(&["NAME", "STATE"], &[vec!["北京".into(), "ACTIVE".into()], vec!["Größe".into(), "ERROR".into()]]);
         assert_eq!(wide, "NAME   STATE\n北京   ACTIVE\nGröße  ERROR");
     }
 }

@@ -2,7 +2,8 @@
 //! anew.
 
 use super::{
-    Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, encode, forget, list, made_once, needed, only, together, with_id,
+    Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, encode, forget, list, made_once, needed,
+    only, together, with_id,
 };
 use crate::cloud::{ApiError, Session};
 use crate::host::{Host, files};

@@ -265,9 +265,11 @@ fn which<T: Listed>(found: &[T], kind: Kind) -> String {
     let can_go = found.iter().rfind(|one| one.is_ours() && !one.is_in_use()).map(Listed::id);
     let word = kind.client_word();
     match (kind, can_go) {
-        (Kind::Server, _) => "say which one by its id, as in: gpucloud-install instance show ID; one too many goes with: \
+        (Kind::Server, _) => {
+            "say which one by its id, as in: gpucloud-install instance show ID; one too many goes with: \
              gpucloud-install instance delete ID"
-            .into(),
+                .into()
+        }
         (Kind::Image | Kind::Flavor, _) => {
             format!("say which one by its id; one too many goes with: gpucloud-install {kind} delete ID")
         }

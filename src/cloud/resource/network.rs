@@ -1,6 +1,8 @@
 //! Networks, each with its subnet.
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, chosen, create, forget, list, named};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, chosen, create, forget, list, named,
+};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use ipnet::{IpNet, Ipv4Net};
@@ -42,7 +44,9 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
 /// # Errors
 /// There is none, or several have the name.
 pub fn get(session: &Session, text: &str) -> Result<Entry, ApiError> {
-    chosen(list(session, "network", "/networks", "networks")?, Kind::Network, text, |network: &Entry| Some(&network.name))
+    chosen(list(session, "network", "/networks", "networks")?, Kind::Network, text, |network: &Entry| {
+        Some(&network.name)
+    })
 }
 
 /// The external network called `name`.

@@ -1,6 +1,8 @@
 //! A project with its user, who has a role in it.
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, encode, list, needed, only, with_id};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, encode, list, needed, only, with_id,
+};
 use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::Host;

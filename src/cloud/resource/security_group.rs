@@ -163,7 +163,9 @@ impl SecurityGroup {
     fn missing(&self, found: &ListedSecurityGroup) -> Vec<&Rule> {
         let mut missing: Vec<&Rule> = Vec::new();
         for rule in &self.rules {
-            if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.as_rule().as_ref() == Some(rule)) {
+            if !missing.contains(&rule)
+                && !found.security_group_rules.iter().any(|have| have.as_rule().as_ref() == Some(rule))
+            {
                 missing.push(rule);
             }
         }
@@ -173,9 +175,10 @@ impl SecurityGroup {
     /// In what somebody else's is another one: rules that it has beyond these let in whom nobody declared.
     fn difference(&self, found: &ListedSecurityGroup) -> Option<String> {
         let misses = self.missing(found).into_iter().map(|rule| format!("it misses the rule \"{rule}\""));
-        let more = found.security_group_rules.iter().filter(|have| {
-            !have.is_neutrons_own() && !have.as_rule().is_some_and(|rule| self.rules.contains(&rule))
-        });
+        let more = found
+            .security_group_rules
+            .iter()
+            .filter(|have| !have.is_neutrons_own() && !have.as_rule().is_some_and(|rule| self.rules.contains(&rule)));
         together(misses.chain(more.map(|have| format!("it has the rule \"{}\"", have.in_words()))).collect())
     }
 }

@@ -1,8 +1,8 @@
 //! Instances: made, looked at, told to do something, removed. What their faults mean: `cloud/explain.rs`.
 
 use super::{
-    Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, flavor, image, chosen, list, made_once, needed,
-    network, only, port, together, with_id,
+    Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, flavor, image, list, made_once,
+    needed, network, only, port, together, with_id,
 };
 use crate::cloud::explain;
 use crate::cloud::id::encode;
@@ -151,7 +151,8 @@ impl Listed for ListedServer {
     }
 
     fn particulars(&self) -> Option<String> {
-        let addresses: Vec<String> = self.addresses.values().flatten().map(|address| address.addr.to_string()).collect();
+        let addresses: Vec<String> =
+            self.addresses.values().flatten().map(|address| address.addr.to_string()).collect();
         Some(format!("made {}, {}, {}", self.created, self.status, addresses.join(" ")))
     }
 }
@@ -357,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_name_that_makes_no_host_name_gets_one() {
-        for (name, host) in [("Größe 1", "grosse-1"), ("北京", "bei-jing"), ("-é-", "e"), ("\u{200b}", "instance")] {
+        for (name, host) in [("Größe 1", "grosse-1"), ("北京", "bei-jing"), ("-é-", "e"), ("\u{200b}", "instance")]
+        {
             assert_eq!(host_name(name).as_deref(), Some(host), "{name}");
         }
         assert_eq!(host_name("node.1 (old)"), None, "Nova makes one of it");
