@@ -5,6 +5,10 @@ use super::resource::flavor::ListedFlavor as Flavor;
 use super::resource::image::ListedImage as Image;
 use super::{ApiError, Id};
 
+/// What to do about a user who may not.
+const NOT_ADMIN: &str =
+    "leave --cloud and OS_CLOUD out, or name the administrator's cloud of /etc/openstack/clouds.yaml";
+
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[
     (
@@ -34,6 +38,10 @@ const CAUSES: &[(&str, &str, &str)] = &[
         "give one back: gpucloud-install instance delete NAME; or widen network.pool",
     ),
     ("Invalid key_name", "there is no such key pair", "openstack keypair list; or leave --key out"),
+    // Oslo's words (Nova, Neutron, Cinder), and Keystone's.
+    ("Policy doesn't allow", "the user who is logged in may not do that", NOT_ADMIN),
+    ("disallowed by policy", "the user who is logged in may not do that", NOT_ADMIN),
+    ("not authorized to perform the requested action", "the user who is logged in may not do that", NOT_ADMIN),
     // Nova keeps Latin-1's letters in the host name that it makes of a name (nova/utils.py, sanitize_hostname), and
     // gives that to Neutron as dns_name, since OVN's router plugin offers dns-integration and cannot be told not to
     // (neutron/common/ovn/extensions.py).

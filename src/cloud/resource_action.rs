@@ -60,9 +60,18 @@ impl Wanted {
     }
 
     fn fixed(&self, how: &str) -> Finding {
-        let what = format!("{} is not what is declared any more: {how}; it is left as it is", self.kind_and_name());
-        let answer = answer(self.resource.kind());
-        Finding::warn(LEFT_ALONE, what, format!("declare it by another name ({answer}), or put the answer back"))
+        let (kind, name) = (self.resource.kind(), self.resource.name());
+        let what = format!("{kind} {name} differs from what is declared: {how}; it is left as it is");
+        let next = match kind {
+            Kind::Image => {
+                format!("put the answer back; or: gpucloud-install image delete {name}, then: gpucloud-install apply")
+            }
+            Kind::Router => format!(
+                "give that network another name (resources.networks), or connect it by hand: openstack router add subnet {name} SUBNET"
+            ),
+            kind => format!("put the answer back, or declare it by another name ({})", answer(kind)),
+        };
+        Finding::warn(LEFT_ALONE, what, next)
     }
 
     fn kind_and_name(&self) -> String {

@@ -343,14 +343,15 @@ fn a_foreign_group_is_told_by_the_rules_that_it_has_not_or_has_besides() {
 fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
     let session = of_others(json!({
         "networks": [{"id": "n", "name": "private"}, {"id": "e", "name": "public"}],
-        "subnets": [{"id": "s", "network_id": "n", "cidr": "10.9.0.0/24"}],
+        "subnets": [{"id": "s", "network_id": "n", "cidr": "10.9.0.0/26"}],
         "routers": [{"id": "r", "name": "router1", "external_gateway_info": {"network_id": "e"}}],
         "images": [{"id": "i", "name": "mine", "status": "active", "disk_format": "qcow2", "hw_firmware_type": "bios"}],
         "servers": [{"id": "s", "name": "demo", "status": "ACTIVE", "flavor": {"original_name": "tiny"},
             "image": {"id": "other"}, "key_name": "demo"}],
     }));
     let told = |wanted: &dyn Resource| difference(&session, wanted).unwrap();
-    assert_eq!(told(&network()), "its subnet is 10.9.0.0/24 instead of 192.0.2.0/24");
+    assert_eq!(told(&network()), "its subnet is 10.9.0.0/26 instead of 192.0.2.0/24");
+    assert_eq!(difference(&session, &Network { subnet: "10.9.0.0/24".parse().unwrap(), ..network() }), None);
     let router = Router { name: "router1".into(), external: "public".into(), networks: vec!["private".into()] };
     assert_eq!(told(&router), "it does not connect private");
     let image = Image {

@@ -99,7 +99,7 @@ pub enum PlanError {
         /// Which action looked.
         id: ActionId,
         /// What went wrong.
-        source: crate::host::Error,
+        source: Box<crate::host::Error>,
     },
 }
 
@@ -107,7 +107,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Check { id, source } => {
-                let inner = Failure::from(source);
+                let inner = Failure::from(*source);
                 Failure { what: format!("cannot look at {id}: {}", inner.what), ..inner }
             }
             other => {
@@ -241,7 +241,7 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
         Ok(Checked::Done) if journal.entry(&id).is_some_and(is_left_over) => {
             Checked::needed("again: a killed run left it")
         }
-        checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source })?,
+        checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source: Box::new(source) })?,
     };
     Ok(PlannedAction { id, description: action.describe(), checked })
 }

@@ -115,9 +115,12 @@ impl Network {
             return Some("it has no subnet".into());
         }
         let cidrs = || subnets.iter().filter_map(|subnet| subnet.cidr);
-        let Some(subnet) = subnets.iter().find(|subnet| subnet.cidr == Some(IpNet::V4(self.subnet.trunc()))) else {
+        // One that is a part of what is declared gives the addresses that were meant: DevStack cuts its own so.
+        let declared = IpNet::V4(self.subnet.trunc());
+        let part = |subnet: &&Subnet| subnet.cidr.is_some_and(|net| declared.contains(&net));
+        let Some(subnet) = subnets.iter().find(part) else {
             let have: Vec<String> = cidrs().map(|net| net.to_string()).collect();
-            return Some(format!("its subnet is {} instead of {}", have.join(" and "), self.subnet.trunc()));
+            return Some(format!("its subnet is {} instead of {}", have.join(" and "), declared));
         };
         let wanted = IpAddr::V4(self.external.as_ref()?.gateway);
         let gateway = subnet.gateway_ip.filter(|gateway| *gateway != wanted)?;

@@ -90,6 +90,9 @@ impl Router {
         // What is to be done comes first: the rest is only told.
         unconnected.sort_by_key(|(_, to_do)| !to_do);
         Ok(match unconnected.first() {
+            Some((name, false)) if found.entry.is_ours() => {
+                Comparison::Fixed(format!("it does not connect {name}, which is somebody else's"))
+            }
             Some((name, to_do)) => Comparison::of(*to_do, Some(format!("it does not connect {name}"))),
             None => Comparison::Same,
         })
