@@ -206,15 +206,23 @@ impl host::RoomError for ApiError {
             Self::Missing { kind, near, .. } => looked_up(*kind, near.as_deref()),
             Self::Refused { message, .. } if let Some((_, next)) = explain::cause(message) => next.into(),
             error if error.is_transient() => DOWN.into(),
+            // Trying again helps nobody: the service said what it does not take.
+            Self::Refused { status: 402..=499 | 400, request: Some(request), .. } => {
+                format!("correct what it names; journalctl --grep {request} shows what the service noted")
+            }
             Self::Exists { name, .. } => format!("choose another name; gpucloud-install instance show {name}"),
+            Self::NoneToChoose { kind: "image" } => {
+                "gpucloud-install image add NAME; image list has the catalogue".into()
+            }
+            Self::NoneToChoose { kind: "flavor" } => "gpucloud-install flavor add NAME --memory-mib 2048".into(),
             Self::NoneToChoose { .. } => "declare it in [resources], then: gpucloud-install apply".into(),
             Self::SeveralToChoose { kind, .. } => format!("--{kind} NAME"),
             Self::Fault(fault) => fault.next(),
             Self::TooSmall { .. } => "choose a flavor with more disk: gpucloud-install flavor list".into(),
             Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
             Self::ForeignUser { .. } => "choose another name for resources.project".into(),
-            Self::VolumeFailed { .. } => {
-                "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into()
+            Self::VolumeFailed { name } => {
+                format!("journalctl -u devstack@c-vol; openstack volume delete {name}; then: gpucloud-install apply")
             }
             Self::File(error) => {
                 error.next().unwrap_or_else(|| "put the file there, then: gpucloud-install apply".into())

@@ -96,7 +96,7 @@ fn read(text: &str) -> Result<Rule, String> {
         (None, _) => None,
         (Some("from" | "to"), Some(place)) => remote(place, &mut family)?,
         (Some(word @ ("from" | "to")), None) => return Err(format!("there is no address behind `{word}`")),
-        (Some(word), _) => return Err(format!("`{word}` is too much")),
+        (Some(word), _) => return Err(format!("`{word}` is neither `from` nor `to`")),
     };
     match words.next() {
         Some(word) => Err(format!("`{word}` is too much")),
