@@ -3,7 +3,7 @@
 
 use crate::config::network::{self, Access};
 use crate::config::profile::{self, PROFILES};
-use crate::config::values::{InterfaceName, UserName};
+use crate::config::values::{InterfaceName, UserName, ipv4_network};
 use crate::config::{Config, Virt};
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
@@ -194,7 +194,7 @@ fn ask_range(i: &mut Interview) -> Result<Answer<()>, Failure> {
 
 /// The answers with another range, and gateway and pool in it; those of the same range stay.
 fn with_range(config: &Config, text: &str) -> Result<Config, String> {
-    let range: Ipv4Net = text.parse().map_err(|_| format!("`{text}` is not a range like 172.24.4.0/24"))?;
+    let range = ipv4_network(text)?;
     let mut config = config.clone();
     if config.network.range != range {
         config.network.range = range;

@@ -57,6 +57,7 @@ fn plan_text(engine: EngineName) -> String {
                 Checked::Needed(_) => "needed",
                 Checked::Later(_) => "later",
                 Checked::Blocked(_) => "blocked",
+                Checked::LeftAlone(_) => "left alone",
             };
             format!("  {} {state}", action.id)
         }));

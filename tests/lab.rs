@@ -84,6 +84,8 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("what_is_wrong_with_a_resource_is_said", || resources::said(&NATIVE)),
                 trial("what_a_user_has_on_our_network_is_kept", || resources::kept_for_users(&NATIVE)),
                 trial("what_is_declared_later_is_made_and_taken_back", || resources::declared_later(&NATIVE)),
+                trial("what_others_have_under_a_declared_name_is_told", || resources::of_others(&NATIVE)),
+                trial("instances_are_called_as_users_like", || resources::named_by_users(&NATIVE)),
                 trial("links_in_an_administrator_s_home_lead_nowhere", || keys::links_in_a_home(LAB)),
                 trial("a_private_key_stays_here_and_other_forms_of_public_ones_are_taken", || {
                     named_files::keys(&NATIVE)

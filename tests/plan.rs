@@ -12,6 +12,7 @@ use gpucloud::action::undo::Leaves;
 use gpucloud::action::{Action, ActionId, Applied, Checked, History, Lifetime, Originals, Undo, WhenOrphaned};
 use gpucloud::content::Content;
 use gpucloud::ending::Ending;
+use gpucloud::finding::Finding;
 use gpucloud::host::{Host, Result, files};
 use gpucloud::plan::event::Event;
 use gpucloud::plan::journal::{DIRECTORY, Journal, Record};
@@ -413,6 +414,22 @@ fn a_panic_fails_its_step_and_the_run_ends() {
     assert_eq!(outcome.ending, Ending::Midway);
     assert!(outcome.failures[0].what.contains("out of cheese"), "{:?}", outcome.failures);
     assert_eq!(text(&host, "/etc/behind"), None);
+}
+
+#[test]
+fn what_is_left_as_it_is_is_nothing_to_do_and_is_told_by_plan_and_run() {
+    let (_dir, host) = host();
+    let left = |_: &Host| Ok(Checked::LeftAlone(Finding::warn("left-alone", "a flavor differs", "another name")));
+    let task = || Task::new(ActionId::new("task", "left"), "Leave it", left, |_: &Host| panic!("it was done"));
+    let alone = || Step::new("alone", "Alone").with(task());
+    let plan = Plan::make(vec![alone()], &host, &Journal::read(&host, DIRECTORY).unwrap()).unwrap();
+    assert_eq!((plan.pending(), plan.left_alone().len()), (0, 1));
+    let kept = Arc::new(Kept::default());
+    let outcome = run(&host, vec![alone(), Step::new("a", "A").with(file("/etc/a", "x"))], kept.clone());
+    assert_eq!((outcome.ending, outcome.changed), (Ending::Done, 1));
+    let events = kept.0.lock().unwrap();
+    let told = |event: &&Event| matches!(event, Event::LeftAlone { what, .. } if what == "a flavor differs");
+    assert_eq!(events.iter().filter(told).count(), 1);
 }
 
 /// Work after which the look says only "later": the API went away meanwhile.

@@ -110,6 +110,8 @@ pub enum Checked {
     Later(String),
     /// It must not be done.
     Blocked(Finding),
+    /// Nothing is done although something differs: what there is stays as it is, and that is said.
+    LeftAlone(Finding),
 }
 
 impl Checked {

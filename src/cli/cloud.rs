@@ -46,21 +46,22 @@ pub enum Instance {
     after_help = "What is not said is the only one that there is.\n\nExamples:\n  gpucloud-install instance launch one\n  gpucloud-install instance launch two --image ubuntu-24.04 --flavor ds2G"
 )]
 pub struct Launch {
-    /// Its name
-    pub name: ResourceName,
-    /// Name of its image
+    /// Its name; where that makes no host name, it gets one near to it
+    #[arg(value_parser = instance_name)]
+    pub name: String,
+    /// Name or id of its image
     #[arg(long)]
     pub image: Option<String>,
-    /// Name of its flavor
+    /// Name or id of its flavor
     #[arg(long)]
     pub flavor: Option<String>,
-    /// Name of its network
+    /// Name or id of its network
     #[arg(long)]
     pub network: Option<String>,
     /// Name of the key pair that may log in
     #[arg(long)]
     pub key: Option<String>,
-    /// Name of a security group; may be repeated
+    /// Name or id of a security group; may be repeated
     #[arg(long = "security-group", value_name = "NAME")]
     pub security_groups: Vec<String>,
     /// Without an address that others can reach
@@ -77,7 +78,7 @@ pub struct Launch {
 /// One instance.
 #[derive(Debug, Args)]
 pub struct OneInstance {
-    /// Its name
+    /// Its name or id
     pub name: String,
     /// Which cloud
     #[command(flatten)]
@@ -90,7 +91,7 @@ pub struct OneInstance {
     after_help = "Examples:\n  gpucloud-install instance ssh demo\n  gpucloud-install instance ssh demo -- uname -a"
 )]
 pub struct Ssh {
-    /// Its name
+    /// Its name or id
     pub name: String,
     /// Who logs in; by its image unless said
     #[arg(long)]
@@ -107,7 +108,7 @@ pub struct Ssh {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gpucloud-install instance console demo --lines 200")]
 pub struct Console {
-    /// Its name
+    /// Its name or id
     pub name: String,
     /// How many lines
     #[arg(long, default_value_t = 40)]
@@ -121,9 +122,9 @@ pub struct Console {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gpucloud-install instance resize demo --flavor m1.large")]
 pub struct Resize {
-    /// Its name
+    /// Its name or id
     pub name: String,
-    /// The new flavor
+    /// Name or id of the new flavor
     #[arg(long)]
     pub flavor: String,
     /// Which cloud
@@ -167,10 +168,10 @@ pub struct ImageAdd {
     pub cloud: Cloud,
 }
 
-/// Something by its name.
+/// Something by its name or id.
 #[derive(Debug, Args)]
 pub struct Named {
-    /// Its name
+    /// Its name or id
     pub name: String,
     /// Which cloud
     #[command(flatten)]
@@ -227,7 +228,7 @@ pub enum Quota {
 /// Options of `quota show`.
 #[derive(Debug, Args)]
 pub struct QuotaShow {
-    /// The project
+    /// Name or id of the project
     #[arg(long, default_value = "demo")]
     pub project: String,
     /// Which cloud
@@ -241,7 +242,7 @@ pub struct QuotaSet {
     /// NAME=LIMIT; -1: none. Names: those of `quota show`
     #[arg(required = true, value_parser = key_and_limit, allow_hyphen_values = true)]
     pub limits: Vec<(String, i64)>,
-    /// The project
+    /// Name or id of the project
     #[arg(long, default_value = "demo")]
     pub project: String,
     /// Which cloud
@@ -258,4 +259,21 @@ fn key_and_limit(text: &str) -> Result<(String, i64), String> {
     let (key, value) = key_and_value(text)?;
     let limit = value.parse::<i64>().ok().filter(|limit| *limit >= -1);
     Ok((key, limit.ok_or_else(|| format!("`{value}` is neither a number nor -1"))?))
+}
+
+/// What Nova takes for a name (nova/api/validation/parameter_types.py), without the blanks at its ends that it cuts off,
+/// and without what would be taken for an option.
+fn instance_name(text: &str) -> Result<String, String> {
+    let wrong = if text.trim() != text || text.is_empty() {
+        "it is empty, or has blanks at its ends"
+    } else if text.chars().count() > 255 {
+        "it is longer than 255"
+    } else if text.chars().any(char::is_control) {
+        "it has control characters"
+    } else if text.starts_with('-') {
+        "it begins with `-`, as options do"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(format!("`{}` is no name of an instance: {wrong}", text.escape_debug()))
 }

@@ -1,8 +1,9 @@
 //! Why a call failed: the service's own words and request id, and what to do where the cause is known (`explain.rs`).
 
 use super::disk_image::NoDiskFile;
-use super::explain;
+use super::explain::{self, Fault};
 use super::public_key::NoKeyFile;
+use super::resource::Kind;
 use crate::host;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -53,22 +54,26 @@ pub enum ApiError {
     /// Several have this name: nobody can say which is meant.
     #[error("{} are called {name}: there must be one {kind} of that name ({})", ids.len(), ids.join(", "))]
     Ambiguous {
-        /// "network".
-        kind: String,
+        /// What.
+        kind: Kind,
         /// Their name.
         name: String,
         /// Their ids.
         ids: Vec<String>,
+        /// The same with what tells one from another.
+        told: Vec<String>,
         /// What to type.
         next: String,
     },
     /// Something that is needed is not there.
     #[error("there is no {kind} called {name}")]
     Missing {
-        /// "network".
-        kind: String,
-        /// Its name.
+        /// What.
+        kind: Kind,
+        /// Its name, or the id that was given.
         name: String,
+        /// The name that was probably meant.
+        near: Option<String>,
     },
     /// There is one of this name already.
     #[error("there is {kind} called {name} already")]
@@ -93,15 +98,8 @@ pub enum ApiError {
         names: Vec<String>,
     },
     /// Nova could not build an instance.
-    #[error("instance {instance}: {} (Nova: {message})", explain::meaning_of_fault(message))]
-    Fault {
-        /// Its name.
-        instance: String,
-        /// Nova's words.
-        message: String,
-        /// Which filter left no host, by the scheduler's log.
-        scheduler: Option<String>,
-    },
+    #[error("instance {}: {} (Nova: {})", .0.name, .0.meaning(), .0.message)]
+    Fault(Box<Fault>),
     /// An image does not fit into a flavor's disk.
     #[error("image {image} needs {needed} GiB of disk, flavor {flavor} has {has}")]
     TooSmall {
@@ -197,6 +195,15 @@ impl From<host::Error> for ApiError {
     }
 }
 
+/// Where the names are that there are.
+fn looked_up(kind: Kind, near: Option<&str>) -> String {
+    let list = match kind {
+        Kind::Server | Kind::Image | Kind::Flavor => format!("gpucloud-install {kind} list"),
+        other => format!("openstack {} list", other.client_word()),
+    };
+    near.map_or_else(|| list.clone(), |near| format!("did you mean {near}? Otherwise: {list}"))
+}
+
 /// What to do where a service is down.
 const DOWN: &str = "gpucloud-install status says what is down, gpucloud-install recover brings it back";
 
@@ -204,18 +211,26 @@ impl host::RoomError for ApiError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::Ambiguous { next, .. } => next.clone(),
-            Self::Missing { .. } => "gpucloud-install plan shows what is declared and missing".into(),
+            Self::Missing { kind, near, .. } => looked_up(*kind, near.as_deref()),
             Self::Refused { message, .. } if let Some((_, next)) = explain::cause(message) => next.into(),
             error if error.is_transient() => DOWN.into(),
+            // Trying again helps nobody: the service said what it does not take.
+            Self::Refused { status: 402..=499 | 400, request: Some(request), .. } => {
+                format!("correct what it names; journalctl --grep {request} shows what the service noted")
+            }
             Self::Exists { name, .. } => format!("choose another name; gpucloud-install instance show {name}"),
+            Self::NoneToChoose { kind: "image" } => {
+                "gpucloud-install image add NAME; image list has the catalogue".into()
+            }
+            Self::NoneToChoose { kind: "flavor" } => "gpucloud-install flavor add NAME --memory-mib 2048".into(),
             Self::NoneToChoose { .. } => "declare it in [resources], then: gpucloud-install apply".into(),
             Self::SeveralToChoose { kind, .. } => format!("--{kind} NAME"),
-            Self::Fault { message, .. } => explain::next_of_fault(message).into(),
+            Self::Fault(fault) => fault.next(),
             Self::TooSmall { .. } => "choose a flavor with more disk: gpucloud-install flavor list".into(),
             Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
             Self::ForeignUser { .. } => "choose another name for resources.project".into(),
-            Self::VolumeFailed { .. } => {
-                "journalctl -u devstack@c-vol; openstack volume delete it; then: gpucloud-install apply".into()
+            Self::VolumeFailed { name } => {
+                format!("journalctl -u devstack@c-vol; openstack volume delete {name}; then: gpucloud-install apply")
             }
             Self::NoDisk(problem) => return problem.next(),
             Self::NoKey(problem) => return problem.next(),
@@ -226,7 +241,8 @@ impl host::RoomError for ApiError {
 
     fn evidence(&self) -> Option<String> {
         match self {
-            Self::Fault { scheduler, .. } => scheduler.clone(),
+            Self::Fault(fault) => fault.log.clone(),
+            Self::Ambiguous { ids, told, .. } if ids != told => Some(told.join("\n")),
             Self::File(error) => error.evidence(),
             _ => None,
         }

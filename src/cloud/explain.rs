@@ -1,9 +1,13 @@
 //! What the APIs' errors and the faults of instances mean, where the cause is known. A new one is a row of [`CAUSES`].
 //! (Other tables: of programs and files `failure.rs`, of stack.sh `engine/devstack/failures.rs`.)
 
-use super::ApiError;
 use super::resource::flavor::ListedFlavor as Flavor;
 use super::resource::image::ListedImage as Image;
+use super::{ApiError, Id};
+
+/// What to do about a user who may not.
+const NOT_ADMIN: &str =
+    "leave --cloud and OS_CLOUD out, or name the administrator's cloud of /etc/openstack/clouds.yaml";
 
 const CONVERT: &str = "qemu-img convert -O qcow2 FILE NEW.qcow2; gpucloud-install image add NEW --from NEW.qcow2";
 
@@ -45,6 +49,19 @@ const CAUSES: &[(&str, &str, &str)] = &[
     ("Image does not pass safety check", "its image needs other files, or has an odd partition table", CONVERT),
     ("Image failed safety checks", "the image needs other files, or has an odd partition table", CONVERT),
     ("Invalid key_name", "there is no such key pair", "openstack keypair list; or leave --key out"),
+    // Oslo's words (Nova, Neutron, Cinder), and Keystone's.
+    ("Policy doesn't allow", "the user who is logged in may not do that", NOT_ADMIN),
+    ("disallowed by policy", "the user who is logged in may not do that", NOT_ADMIN),
+    ("not authorized to perform the requested action", "the user who is logged in may not do that", NOT_ADMIN),
+    // Nova keeps Latin-1's letters in the host name that it makes of a name (nova/utils.py, sanitize_hostname), and
+    // gives that to Neutron as dns_name, since OVN's router plugin offers dns-integration and cannot be told not to
+    // (neutron/common/ovn/extensions.py).
+    (
+        "not a valid PQDN or FQDN",
+        "Nova makes a host name of its name that Neutron does not take: it has other letters than a to z",
+        "delete it, and make it by `gpucloud-install instance launch NAME`, which takes any name, or by another client \
+         with a host name beside the name (openstack server create --hostname), or with a name of letters a to z",
+    ),
 ];
 
 /// The cause of an error, where it is known: what it means and what to do.
@@ -58,14 +75,36 @@ pub fn meaning(message: &str) -> String {
     cause(message).map_or_else(|| "OpenStack API: ".into(), |(meaning, _)| format!("{meaning}: "))
 }
 
-/// What Nova's words of an instance that it could not build mean.
-pub fn meaning_of_fault(message: &str) -> &'static str {
-    cause(message).map_or("Nova could not build it", |(meaning, _)| meaning)
+/// Why an instance is in error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: Id,
+    /// When it was made (RFC 3339).
+    pub created: String,
+    /// Nova's words.
+    pub message: String,
+    /// The line of a log that has the cause (`refusal.rs`).
+    pub log: Option<String>,
 }
 
-/// What to do about it.
-pub fn next_of_fault(message: &str) -> &'static str {
-    cause(message).map_or("journalctl -u '*nova-compute*' -u devstack@n-cpu", |(_, next)| next)
+impl Fault {
+    fn cause(&self) -> Option<(&'static str, &'static str)> {
+        self.log.as_deref().and_then(cause).or_else(|| cause(&self.message))
+    }
+
+    /// What it means.
+    pub fn meaning(&self) -> &'static str {
+        self.cause().map_or("Nova could not build it", |(meaning, _)| meaning)
+    }
+
+    /// What to do about it.
+    pub fn next(&self) -> String {
+        let looked_up = || format!("journalctl --grep {} -u '*nova-compute*' -u devstack@n-cpu", self.id);
+        self.cause().map_or_else(looked_up, |(_, next)| next.to_owned())
+    }
 }
 
 /// Nova takes an instance whose image does not fit into its flavor's disk, and fails minutes later.
@@ -88,9 +127,16 @@ mod tests {
     #[test]
     fn a_known_cause_says_what_to_do_and_keeps_novas_words() {
         let message = "No valid host was found. There are not enough hosts available.".to_owned();
-        let error = ApiError::Fault { instance: "demo".into(), message, scheduler: None };
+        let id = Id::try_from("x".to_owned()).unwrap();
+        let fault = Fault { name: "demo".into(), id, created: String::new(), message, log: None };
+        let error = ApiError::Fault(Box::new(fault.clone()));
         let text = error.to_string();
         assert!(text.contains("no hypervisor has room") && text.contains("not enough hosts"), "{text}");
         assert!(error.next().unwrap().contains("flavor list"));
+        // The cause is in a log where Nova only says that it gave up.
+        let log = Some("BadRequest: Invalid input for dns_name. Reason: 'größe' not a valid PQDN or FQDN.".to_owned());
+        let fault = Fault { message: "Exceeded maximum number of retries.".into(), log, ..fault };
+        assert!(fault.meaning().contains("host name") && fault.next().contains("instance launch"), "{fault:?}");
+        assert!(Fault { log: None, ..fault }.next().contains("--grep x"));
     }
 }

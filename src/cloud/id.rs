@@ -35,6 +35,12 @@ impl std::fmt::Display for Id {
     }
 }
 
+/// Whether `text` has the form of most ids: 32 hexadecimal digits, with `-` or, as Keystone writes them, without.
+pub fn is_uuid(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_hexdigit).count();
+    digits == 32 && text.len() == 32 + text.matches('-').count() && matches!(text.len(), 32 | 36)
+}
+
 /// A name as part of an address.
 pub fn encode(name: &str) -> String {
     utf8_percent_encode(name, RESERVED).to_string()
@@ -51,6 +57,8 @@ mod tests {
             assert!(id(bad).is_err(), "{bad:?} was taken");
         }
         assert!(id("m1.small").is_ok());
+        assert!(is_uuid("a0ffc5ce-0000-4000-8000-00000000000a") && is_uuid(&"0".repeat(32)));
+        assert!(!is_uuid("a0ffc5ce") && !is_uuid(&"é".repeat(32)) && !is_uuid(&"-".repeat(36)));
         assert_eq!(encode("a b&c/ü"), "a%20b%26c%2F%C3%BC");
     }
 }

@@ -1,25 +1,68 @@
-//! Why Nova found no host for an instance: its fault does not say which filter said no, the scheduler's log does.
+//! Why Nova could not build an instance, where its fault does not say it and a log does: which filter left no host (the
+//! scheduler's), or why the only host gave up (nova-compute's).
 
 use super::ApiError;
+use super::explain::Fault;
 use crate::host::Host;
 use crate::host::command::Command;
 
 /// The scheduler's units of both engines.
-const UNITS: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
+const SCHEDULER: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
+/// Those of nova-compute.
+const COMPUTE: [&str; 2] = ["--unit=gpucloud-nova-compute.service", "--unit=devstack@n-cpu.service"];
+/// How long after its order Nova has given up, in seconds.
+const GIVEN_UP: i64 = 900;
 
-/// The same error, with the scheduler's own line where it is about a missing host and the log may be read.
+/// The same error, with the line of a log that has the cause where the fault only says that Nova gave up, and the log
+/// may be read.
 pub fn explained(host: &Host, error: ApiError) -> ApiError {
     match error {
-        ApiError::Fault { instance, message, .. } if message.contains("No valid host was found") => {
-            ApiError::Fault { instance, message, scheduler: scheduler_said(host) }
-        }
+        ApiError::Fault(fault) => ApiError::Fault(Box::new(looked_up(host, *fault))),
         other => other,
     }
 }
 
-fn scheduler_said(host: &Host) -> Option<String> {
-    let journal = Command::new("journalctl").args(UNITS).args(["--since=-5min", "--output=cat", "--no-pager"]);
-    said(&journal.quiet().read(host).ok()?)
+/// The same fault, likewise.
+pub fn looked_up(host: &Host, fault: Fault) -> Fault {
+    let message = &fault.message;
+    // Build failures that are not told to the user: nova/compute/manager.py, nova/conductor/manager.py.
+    let gave_up = message.contains("Exceeded maximum number of retries") || message.contains("Build of instance");
+    let log = if message.contains("No valid host was found") {
+        logged(host, &SCHEDULER, &fault).and_then(|log| said(&log))
+    } else if gave_up {
+        logged(host, &COMPUTE, &fault).and_then(|log| failed(&log, fault.id.as_str()))
+    } else {
+        None
+    };
+    Fault { log, ..fault }
+}
+
+/// What units logged while Nova was at the instance.
+fn logged(host: &Host, units: &[&str], fault: &Fault) -> Option<String> {
+    let created: jiff::Timestamp = fault.created.parse().ok()?;
+    let since = format!("--since=@{}", created.as_second());
+    let until = format!("--until=@{}", created.as_second() + GIVEN_UP);
+    let journal = Command::new("journalctl")
+        .args(units.iter().copied())
+        .args([&since, &until])
+        .args(["--output=cat", "--no-pager"]);
+    journal.quiet().read(host).ok()
+}
+
+/// The last exception of a log of nova-compute about an instance: each line of its traceback has the instance's id in
+/// front (nova's logging_exception_prefix), the last one the exception.
+fn failed(log: &str, id: &str) -> Option<String> {
+    let prefix = format!("[instance: {id}] ");
+    let exception = |line: &str| {
+        let (_, text) = line.split_once(&prefix)?;
+        let (name, words) = text.split_once(": ")?;
+        let is_class = name.contains('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c));
+        let class = name.rsplit('.').next().unwrap_or(name);
+        is_class.then(|| format!("nova-compute: {class}: {}", words.trim()))
+    };
+    // What comes last only says that it is given up.
+    let mut exceptions = log.lines().rev().filter_map(exception).filter(|line| !line.contains("was re-scheduled"));
+    exceptions.next()
 }
 
 /// The last refusal in a log of nova-scheduler: a filter, or Placement before any filter (nova/filters.py,
@@ -39,6 +82,30 @@ fn said(log: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exception_of_an_instance_is_named() {
+        let line =
+            |id: &str, text: &str| format!("ERROR nova.compute.manager [None req-1 demo demo] [instance: {id}] {text}");
+        let log = [
+            line(
+                "a",
+                "Instance failed network setup after 1 attempt(s): neutronclient.common.exceptions.BadRequest: x",
+            ),
+            line("a", "Traceback (most recent call last):"),
+            line("a", "  File \"/x.py\", line 1, in y"),
+            line(
+                "a",
+                "neutronclient.common.exceptions.BadRequest: Invalid input for dns_name. Reason: 'ä' not a valid",
+            ),
+            line("a", "nova.exception.RescheduledException: Build of instance a was re-scheduled: x"),
+            line("b", "nova.exception.Other: no"),
+        ]
+        .join("\n");
+        let found = failed(&log, "a").unwrap();
+        assert_eq!(found, "nova-compute: BadRequest: Invalid input for dns_name. Reason: 'ä' not a valid");
+        assert_eq!(failed(&log, "c"), None);
+    }
 
     #[test]
     fn the_last_refusal_is_named() {

@@ -5,6 +5,7 @@ use crate::action::{Action, ActionId, Applied, Checked, History, Originals, Undo
 use crate::cloud::resource::{self, Comparison, Kind, Removed, Resource};
 use crate::cloud::{ApiError, SharedSession};
 use crate::cloud::{clouds, refusal};
+use crate::finding::Finding;
 use crate::host::{Error, Host, Result, sql};
 use std::time::Duration;
 
@@ -26,7 +27,53 @@ pub struct Wanted {
     pub stands: fn(&Host) -> bool,
 }
 
+/// The finding about something of the cloud that has the name of something declared, differs, and stays as it is.
+pub const LEFT_ALONE: &str = "left-alone";
+
+/// Where things of this kind are declared.
+fn answer(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Project => "resources.project",
+        Kind::Quota => "resources.quota",
+        Kind::Image => "resources.images",
+        Kind::Flavor => "resources.flavors",
+        Kind::Network | Kind::Router => "resources.networks",
+        Kind::SecurityGroup => "resources.security_groups",
+        Kind::KeyPair => "resources.key_pairs",
+        Kind::Volume => "resources.volumes",
+        Kind::Port | Kind::Server | Kind::FloatingIp => "resources.instances",
+    }
+}
+
 impl Wanted {
+    fn foreign(&self, how: &str) -> Finding {
+        let what = format!(
+            "{} is somebody else's and differs from what is declared: {how}; it is left as it is",
+            self.kind_and_name()
+        );
+        let answer = answer(self.resource.kind());
+        Finding::warn(
+            LEFT_ALONE,
+            what,
+            format!("give the declared one another name ({answer}), or change that one by hand"),
+        )
+    }
+
+    fn fixed(&self, how: &str) -> Finding {
+        let (kind, name) = (self.resource.kind(), self.resource.name());
+        let what = format!("{kind} {name} differs from what is declared: {how}; it is left as it is");
+        let next = match kind {
+            Kind::Image => {
+                format!("put the answer back; or: gpucloud-install image delete {name}, then: gpucloud-install apply")
+            }
+            Kind::Router => format!(
+                "give that network another name (resources.networks), or connect it by hand: openstack router add subnet {name} SUBNET"
+            ),
+            kind => format!("put the answer back, or declare it by another name ({})", answer(kind)),
+        };
+        Finding::warn(LEFT_ALONE, what, next)
+    }
+
     fn kind_and_name(&self) -> String {
         format!("{} {}", self.resource.kind(), self.resource.name())
     }
@@ -64,9 +111,11 @@ impl Action for Wanted {
             Ok(Comparison::Missing) => Ok(Checked::needed("make it")),
             Ok(Comparison::Differs(how)) => Ok(Checked::needed(how)),
             Ok(Comparison::Later(when)) => Ok(Checked::Later(when)),
+            Ok(Comparison::Foreign(how)) => Ok(Checked::LeftAlone(self.foreign(&how))),
+            Ok(Comparison::Fixed(how)) => Ok(Checked::LeftAlone(self.fixed(&how))),
             Err(error) if error.is_transient() => Ok(Checked::Later("when the cloud answers".into())),
             Err(ApiError::NoService(_)) => Ok(Checked::Later("when the cloud is complete".into())),
-            Err(ApiError::Missing { kind, name }) => Ok(Checked::Later(format!("when {kind} {name} is there"))),
+            Err(ApiError::Missing { kind, name, .. }) => Ok(Checked::Later(format!("when {kind} {name} is there"))),
             Err(error) if error.is_unauthorized() => Ok(Checked::Later("when its user can log in".into())),
             Err(error) => Err(error.into()),
         }

@@ -2,9 +2,13 @@
 
 use super::ApiError;
 use super::asked_once::FAILURE_COUNTS;
+use super::resource::flavor::Flavor;
+use super::resource::image::Image;
 use super::resource::network::Network;
-use super::resource::server::{Place, Server};
-use super::resource::{Kind, Resource, remove};
+use super::resource::router::Router;
+use super::resource::security_group::SecurityGroup;
+use super::resource::server::{self, Place, Server};
+use super::resource::{Comparison, Kind, Resource, remove};
 use super::session::{Login, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::Host;
@@ -251,4 +255,153 @@ fn nobody_there_is_said_of_the_service() {
     assert!(error.to_string().starts_with("identity does not answer"), "{error}");
     assert!(matches!(error, ApiError::Unreachable { .. }) && !error.may_be_done());
     assert!(crate::host::RoomError::may_pass(&error));
+}
+
+/// A cloud of what others made: by collection.
+fn of_others(lists: Value) -> SharedSession {
+    serve(move |_, path, _| {
+        let path = path.split('?').next().unwrap();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').filter(|part| !part.starts_with("v2")).collect();
+        match parts.as_slice() {
+            ["servers", id] if *id != "detail" => {
+                let servers = lists["servers"].as_array().cloned().unwrap_or_default();
+                match servers.into_iter().find(|server| server["id"] == *id) {
+                    Some(server) => Reply::Answer(200, json!({"server": server})),
+                    None => Reply::Answer(404, json!({"itemNotFound": {"message": "no"}})),
+                }
+            }
+            [collection, ..] => {
+                let collection = collection.replace('-', "_");
+                Reply::Answer(200, json!({collection.as_str(): lists.get(&collection).unwrap_or(&json!([]))}))
+            }
+            [] => Reply::Answer(404, Value::Null),
+        }
+    })
+}
+
+/// What is said of a thing that others made.
+fn difference(session: &SharedSession, wanted: &dyn Resource) -> Option<String> {
+    match session.ask(|session| wanted.compare(session)).unwrap() {
+        Comparison::Foreign(how) => Some(how),
+        Comparison::Same => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_foreign_flavor_that_differs_is_told_and_one_that_does_not_is_used() {
+    let listed = |memory: u32, specs: Value| {
+        of_others(
+            json!({"flavors": [{"id": "f", "name": "a", "vcpus": 1, "ram": memory, "disk": 1, "extra_specs": specs}]}),
+        )
+    };
+    let specs = [("hw:cpu_policy".to_owned(), "shared".to_owned())].into();
+    let wanted = Flavor { name: "a".into(), vcpus: 1, memory_mib: 64, disk_gib: 1, specs, marked: true };
+    let same = json!({"hw:cpu_policy": "shared", "hw_rng:allowed": "True"});
+    assert_eq!(difference(&listed(64, same), &wanted), None);
+    let larger = difference(&listed(128, json!({"hw:cpu_policy": "shared"})), &wanted).unwrap();
+    assert!(larger.contains("128 MiB") && larger.contains("64 MiB"), "{larger}");
+    assert_eq!(difference(&listed(64, json!({})), &wanted).unwrap(), "hw:cpu_policy is not shared");
+    let more = json!({"hw:cpu_policy": "shared", "pci_passthrough:alias": "a100:1"});
+    assert_eq!(difference(&listed(64, more), &wanted).unwrap(), "it has pci_passthrough:alias=a100:1");
+}
+
+#[test]
+fn a_foreign_group_is_told_by_the_rules_that_it_has_not_or_has_besides() {
+    let rule = |direction: &str, ethertype: &str, protocol: Value, port: Value, remote: Value| {
+        json!({"direction": direction, "ethertype": ethertype, "protocol": protocol, "port_range_min": port,
+            "port_range_max": port, "remote_ip_prefix": remote, "remote_group_id": null})
+    };
+    let none = Value::Null;
+    let neutrons = [
+        rule("egress", "IPv4", none.clone(), none.clone(), none.clone()),
+        rule("egress", "IPv6", none.clone(), none.clone(), none.clone()),
+    ];
+    let group = |rules: &[Value]| {
+        let all: Vec<&Value> = neutrons.iter().chain(rules).collect();
+        of_others(
+            json!({"security_groups": [{"id": "g", "name": "web", "description": "", "security_group_rules": all}]}),
+        )
+    };
+    let rules = ["in tcp 80", "in tcp 22 from 203.0.113.5", "in icmpv6"].map(|rule| rule.parse().unwrap()).into();
+    let wanted = SecurityGroup { name: "web".into(), rules };
+    let have = [
+        rule("ingress", "IPv4", json!("tcp"), json!(80), json!("0.0.0.0/0")),
+        rule("ingress", "IPv4", json!("6"), json!(22), json!("203.0.113.5/32")),
+        rule("ingress", "IPv6", json!("ipv6-icmp"), none.clone(), json!("::/0")),
+    ];
+    assert_eq!(difference(&group(&have), &wanted), None);
+    assert_eq!(
+        difference(&group(&have[..1]), &wanted).unwrap(),
+        "it misses the rule \"in tcp 22 from 203.0.113.5/32\", it misses the rule \"in icmpv6\""
+    );
+    let open = [&have[..], &[rule("ingress", "IPv4", none.clone(), none.clone(), none)]].concat();
+    assert_eq!(difference(&group(&open), &wanted).unwrap(), "it has the rule \"in any\"");
+}
+
+#[test]
+fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
+    let session = of_others(json!({
+        "networks": [{"id": "n", "name": "private"}, {"id": "e", "name": "public"}],
+        "subnets": [{"id": "s", "network_id": "n", "cidr": "10.9.0.0/26"}],
+        "routers": [{"id": "r", "name": "router1", "external_gateway_info": {"network_id": "e"}}],
+        "images": [{"id": "i", "name": "mine", "status": "active", "disk_format": "qcow2", "hw_firmware_type": "bios"}],
+        "servers": [{"id": "s", "name": "demo", "status": "ACTIVE", "flavor": {"original_name": "tiny"},
+            "image": {"id": "other"}, "key_name": "demo"}],
+    }));
+    let told = |wanted: &dyn Resource| difference(&session, wanted).unwrap();
+    assert_eq!(told(&network()), "its subnet is 10.9.0.0/26 instead of 192.0.2.0/24");
+    assert_eq!(difference(&session, &Network { subnet: "10.9.0.0/24".parse().unwrap(), ..network() }), None);
+    let router = Router { name: "router1".into(), external: "public".into(), networks: vec!["private".into()] };
+    assert_eq!(told(&router), "it does not connect private");
+    let image = Image {
+        name: "mine".into(),
+        file: "/nowhere".into(),
+        told: super::disk_image::Told::ByContent,
+        properties: [("hw_firmware_type".to_owned(), "uefi".to_owned())].into(),
+        parts: Vec::new(),
+        marked: true,
+    };
+    assert_eq!(told(&image), "hw_firmware_type is bios instead of uefi");
+    let server = Server {
+        name: "demo".into(),
+        image: "mine".into(),
+        flavor: "ds2G".into(),
+        place: Place::Port("demo".into()),
+        security_groups: Vec::new(),
+        key_pair: Some("demo".into()),
+        marked: true,
+    };
+    assert_eq!(told(&server), "it has flavor tiny instead of ds2G, it was not made of image mine");
+}
+
+fn twins() -> SharedSession {
+    let server =
+        |id: &str, name: &str| json!({"id": id, "name": name, "status": "ACTIVE", "created": "2026-11-29T00:00:00Z"});
+    let (one, other) = ("a0ffc5ce-0000-4000-8000-000000000001", "a0ffc5ce-0000-4000-8000-000000000002");
+    of_others(json!({"servers": [server(one, "twin"), server(other, "twin"), server("x", "Größe (1)")]}))
+}
+
+#[test]
+fn instances_are_found_by_id_and_by_any_name_and_twins_are_listed_with_our_command() {
+    let session = twins();
+    let get = |text: &str| session.ask(|session| server::get(session, text));
+    assert_eq!(
+        get("a0ffc5ce-0000-4000-8000-000000000002").unwrap().id.as_str(),
+        "a0ffc5ce-0000-4000-8000-000000000002"
+    );
+    assert_eq!(get("Größe (1)").unwrap().id.as_str(), "x");
+    let failure = crate::failure::Failure::from(get("twin").unwrap_err());
+    assert!(failure.evidence.contains("000000000002  made 2026-11-29"), "{failure:?}");
+    assert!(failure.next.contains("gpucloud-install instance delete ID"), "{failure:?}");
+    for (text, near) in
+        [("twni", "did you mean twin?"), ("Größe(1)", "did you mean Größe (1)?"), ("nothing", "gpucloud-install")]
+    {
+        let failure = crate::failure::Failure::from(get(text).unwrap_err());
+        assert!(failure.what.contains(&format!("no instance called {text}")), "{failure:?}");
+        assert!(
+            failure.next.starts_with(near) && failure.next.ends_with("gpucloud-install instance list"),
+            "{failure:?}"
+        );
+    }
 }

@@ -59,9 +59,14 @@ pub(super) fn prepare(invocation: &Invocation, installation: &Installation) -> R
     // Before the plan: with a wrong address, its looks would ask somebody else's machine.
     refuse_stops(invocation, &installation.findings(&journal)?)?;
     let plan = installation.plan(&journal)?;
+    let left_alone: Vec<Finding> = plan.left_alone().into_iter().map(|(_, left)| left.clone()).collect();
+    if !left_alone.is_empty() {
+        invocation.ui.say(text::findings(&left_alone));
+    }
     if plan.pending() == 0 {
         invocation.ui.say("Nothing to do: this machine is what the answers say.");
-        invocation.ui.document("apply", json!({"changed": 0, "seconds": 0.0, "steps": []}));
+        let document = json!({"changed": 0, "seconds": 0.0, "steps": [], "left_alone": left_alone});
+        invocation.ui.document("apply", document);
         return Ok(false);
     }
     refuse_stops(invocation, &installation.wire_findings())?;
@@ -178,7 +183,8 @@ fn conclude(invocation: &Invocation, summary: &Summary) -> Result<Ending, Failur
     }
     invocation.ui.document(
         "apply",
-        json!({"changed": summary.changed, "seconds": summary.seconds, "steps": steps, "reboots": summary.reboots}),
+        json!({"changed": summary.changed, "seconds": summary.seconds, "steps": steps, "reboots": summary.reboots,
+            "left_alone": summary.left_alone}),
     );
     match status {
         Ending::Done => farewell(invocation, summary),
@@ -192,7 +198,14 @@ fn conclude(invocation: &Invocation, summary: &Summary) -> Result<Ending, Failur
 }
 
 fn farewell(invocation: &Invocation, summary: &Summary) {
-    invocation.ui.say(format!("Done: {} changes in {:.0} s.", summary.changed, summary.seconds));
+    let Summary { changed, seconds, left_alone, .. } = summary;
+    if !left_alone.is_empty() {
+        invocation.ui.say(text::findings(left_alone));
+    }
+    invocation.ui.say(match changed {
+        1 => format!("Done: 1 change in {seconds:.0} s."),
+        changed => format!("Done: {changed} changes in {seconds:.0} s."),
+    });
     if let Ok(Some(installation)) = Installation::load_applied(&invocation.host) {
         invocation.ui.say(installation.engine.farewell(&installation.config).join("\n"));
         if let Some(instance) = installation.config.resources.reachable() {

@@ -59,10 +59,10 @@ fn list(invocation: &Invocation, cloud: &Cloud) -> Result<Ending, Failure> {
 
 fn delete(invocation: &Invocation, options: &Named) -> Result<Ending, Failure> {
     let cloud = invocation.admin_cloud(&options.cloud)?;
-    let found = cloud.ask(|cloud| needed(flavor::find(cloud, &options.name)?, Kind::Flavor, &options.name))?;
-    invocation.consent(&format!("Remove flavor {}?", options.name), false)?;
+    let found = cloud.ask(|cloud| flavor::get(cloud, &options.name))?;
+    invocation.consent(&format!("Remove flavor {}?", found.name), false)?;
     cloud.ask(|cloud| cloud.delete("compute", &format!("/flavors/{}", found.id)))?;
-    invocation.ui.document("flavor delete", json!({"name": options.name, "id": found.id.as_str()}));
-    invocation.ui.say(format!("{} is gone.", options.name));
+    invocation.ui.document("flavor delete", json!({"name": found.name, "id": found.id.as_str()}));
+    invocation.ui.say(format!("{} is gone.", found.name));
     Ok(Ending::Done)
 }

@@ -96,14 +96,11 @@ fn list(invocation: &Invocation, cloud: &Cloud) -> Result<Ending, Failure> {
 
 fn delete(invocation: &Invocation, options: &Named) -> Result<Ending, Failure> {
     let cloud = invocation.admin_cloud(&options.cloud)?;
-    // An administrator is shown every project's own, too.
-    let found = cloud.ask(|cloud| match image::find_public(cloud, &options.name)? {
-        None => needed(image::find(cloud, &options.name)?, Kind::Image, &options.name),
-        Some(found) => Ok(found),
-    })?;
-    invocation.consent(&format!("Remove image {}?", options.name), false)?;
+    let found = cloud.ask(|cloud| image::get(cloud, &options.name))?;
+    let name = found.name.as_deref().unwrap_or("without a name");
+    invocation.consent(&format!("Remove image {name} ({})?", found.id), false)?;
     cloud.ask(|cloud| cloud.delete("image", &format!("/images/{}", found.id)))?;
-    invocation.ui.document("image delete", json!({"name": options.name, "id": found.id.as_str()}));
-    invocation.ui.say(format!("{} is gone.", options.name));
+    invocation.ui.document("image delete", json!({"name": found.name, "id": found.id.as_str()}));
+    invocation.ui.say(format!("{name} is gone."));
     Ok(Ending::Done)
 }

@@ -5,8 +5,9 @@
 use super::{Invocation, network};
 use crate::cli::{Console, Instance, Launch, OneInstance, Resize, Ssh};
 use crate::cloud::resource::server::{self, ListedServer};
-use crate::cloud::resource::{Kind, flavor, floating_ip, image, needed, port};
+use crate::cloud::resource::{flavor, floating_ip, image, port};
 use crate::cloud::{ApiError, SharedSession};
+use crate::cloud::{explain, refusal};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host;
@@ -38,7 +39,7 @@ pub(super) fn run(invocation: &Invocation, options: &Instance) -> Result<Ending,
 
 fn launch(invocation: &Invocation, options: &Launch) -> Result<Ending, Failure> {
     let order = launch::LaunchRequest {
-        name: options.name.to_string(),
+        name: options.name.clone(),
         image: options.image.clone(),
         flavor: options.flavor.clone(),
         network: options.network.clone(),
@@ -59,14 +60,15 @@ fn launch(invocation: &Invocation, options: &Launch) -> Result<Ending, Failure> 
         }
     }
     invocation.ui.document("instance launch", json!(launched));
-    let mut line = format!("{} is built ({:.0} s)", launched.name, launched.built_after);
+    let name = quoted(&launched.name);
+    let mut line = format!("{name} is built ({:.0} s)", launched.built_after);
     if let Some(address) = launched.floating_ip {
         line.push_str(&format!(", its address is {address}"));
     }
     if let Some(seconds) = launched.answered_after {
         line.push_str(&format!(", it answers SSH ({seconds:.0} s)"));
     }
-    invocation.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {}", launched.name));
+    invocation.ui.say(format!("{line}.\nLog in: gpucloud-install instance ssh {name}"));
     Ok(Ending::Done)
 }
 
@@ -89,10 +91,17 @@ fn list(invocation: &Invocation, cloud: &SharedSession) -> Result<Ending, Failur
         let cell = |address: Option<std::net::Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
         let row = |found: &ListedServer| {
             let (fixed, floating) = (cell(found.address("fixed")), cell(found.address("floating")));
-            vec![found.name.clone(), found.status.clone(), found.flavor_name().to_owned(), fixed, floating]
+            let id = found.id.to_string();
+            vec![found.name.clone(), found.status.clone(), found.flavor_name().to_owned(), fixed, floating, id]
         };
-        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-        invocation.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP"], &rows));
+        let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        let mut header = vec!["NAME", "STATE", "FLAVOR", "ADDRESS", "FLOATING IP", "ID"];
+        // Where a name says which one is meant, ids are of no use.
+        if !all.windows(2).any(|pair| pair[0].name == pair[1].name) {
+            header.pop();
+            rows.iter_mut().for_each(|row| drop(row.pop()));
+        }
+        invocation.ui.say(text::table(&header, &rows));
     }
     Ok(Ending::Done)
 }
@@ -105,6 +114,10 @@ fn show(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Failur
         status => Reachability::Down(status.to_owned()),
     };
     let mut document = document(&found);
+    let fault = found.fault().map(|fault| refusal::looked_up(&invocation.host, fault));
+    document["cause"] = json!(fault.as_ref().map(explain::Fault::meaning));
+    document["log"] = json!(fault.as_ref().and_then(|fault| fault.log.as_deref()));
+    document["next"] = json!(fault.as_ref().map(explain::Fault::next));
     document["ssh"] = json!({"answers": matches!(hop, ssh::Reachability::Answers(_)), "detail": hop.to_string()});
     invocation.ui.document("instance show", document.clone());
     if let (false, Value::Object(fields)) = (invocation.ui.is_json(), &document) {
@@ -122,8 +135,8 @@ fn log_in(invocation: &Invocation, options: &Ssh) -> Result<Ending, Failure> {
     let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     let address = found.address("floating").ok_or_else(|| {
-        let what = format!("instance {} has no floating address", options.name);
-        Failure::new(what, "", format!("gpucloud-install instance console {}", options.name))
+        let what = format!("instance {} has no floating address", found.name);
+        Failure::new(what, "", format!("gpucloud-install instance console {}", found.id))
     })?;
     let user = match &options.user {
         Some(user) => user.clone(),
@@ -169,13 +182,17 @@ fn doing(found: &ListedServer) -> String {
     found.task.as_ref().unwrap_or(&found.status).clone()
 }
 
-fn wait_for(invocation: &Invocation, cloud: &SharedSession, name: &str, state: &str) -> Result<ListedServer, Failure> {
-    let host = invocation.watched_host();
+fn wait_for(
+    invocation: &Invocation,
+    cloud: &SharedSession,
+    found: &ListedServer,
+    state: &str,
+) -> Result<ListedServer, Failure> {
     let mut last = None;
-    host.wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
-        let found = cloud.ask(|cloud| server::get(cloud, name))?;
+    invocation.watched_host().wait_while(&format!("instance {}", found.name), ACT_LIMIT, POLL, || {
+        let found = cloud.ask(|cloud| server::get(cloud, found.id.as_str()))?;
         if found.status == "ERROR" {
-            return Err(found.fault_in_words().into());
+            return Err(refusal::explained(&invocation.host, found.fault_in_words()).into());
         }
         let missing = (found.status != state || found.task.is_some()).then(|| doing(&found));
         last = Some(found);
@@ -189,7 +206,7 @@ fn act(invocation: &Invocation, options: &OneInstance, action: &str, state: &str
     let mut found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
     if found.status != state {
         cloud.ask(|cloud| server::act(cloud, &found.id, action, Value::Null))?;
-        found = wait_for(invocation, &cloud, &options.name, state)?;
+        found = wait_for(invocation, &cloud, &found, state)?;
     }
     invocation.ui.document(&format!("instance {}", action.trim_start_matches("os-")), document(&found));
     invocation.ui.say(format!("{} is {}.", found.name, found.status));
@@ -199,22 +216,20 @@ fn act(invocation: &Invocation, options: &OneInstance, action: &str, state: &str
 fn resize(invocation: &Invocation, options: &Resize) -> Result<Ending, Failure> {
     let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
-    if found.flavor_name() != options.flavor {
-        invocation.consent(&format!("{} reboots for it. Go ahead?", options.name), false)?;
-        cloud.ask(|cloud| {
-            let flavor = needed(flavor::find(cloud, &options.flavor)?, Kind::Flavor, &options.flavor)?;
-            server::act(cloud, &found.id, "resize", json!({"flavorRef": flavor.id.as_str()}))
-        })?;
+    let flavor = cloud.ask(|cloud| flavor::get(cloud, &options.flavor))?;
+    if found.flavor_name() != flavor.name {
+        invocation.consent(&format!("{} reboots for it. Go ahead?", found.name), false)?;
+        cloud.ask(|cloud| server::act(cloud, &found.id, "resize", json!({"flavorRef": flavor.id.as_str()})))?;
     }
     // Nova waits for a yes, also for that of a command that was cut off.
-    if resized(invocation, &cloud, &options.name, &found.status)? {
+    if resized(invocation, &cloud, &found)? {
         cloud.ask(|cloud| server::act(cloud, &found.id, "confirmResize", Value::Null))?;
     }
     let state = if found.status == "SHUTOFF" { "SHUTOFF" } else { "ACTIVE" };
-    let found = wait_for(invocation, &cloud, &options.name, state)?;
-    if found.flavor_name() != options.flavor {
+    let found = wait_for(invocation, &cloud, &found, state)?;
+    if found.flavor_name() != flavor.name {
         let what = format!("{} still has flavor {}: Nova took the resize back", found.name, found.flavor_name());
-        return Err(Failure::new(what, "", format!("openstack server event list {} says why", found.name)));
+        return Err(Failure::new(what, "", format!("openstack server event list {} says why", found.id)));
     }
     invocation.ui.document("instance resize", document(&found));
     invocation.ui.say(format!("{} has flavor {}.", found.name, found.flavor_name()));
@@ -222,23 +237,24 @@ fn resize(invocation: &Invocation, options: &Resize) -> Result<Ending, Failure> 
 }
 
 /// Waits while Nova resizes; whether it now waits for a yes. Where it cannot, the instance is as it was.
-fn resized(invocation: &Invocation, cloud: &SharedSession, name: &str, before: &str) -> Result<bool, Failure> {
-    let mut found = cloud.ask(|cloud| server::get(cloud, name))?;
-    invocation.watched_host().wait_while(&format!("instance {name}"), ACT_LIMIT, POLL, || {
-        found = cloud.ask(|cloud| server::get(cloud, name))?;
+fn resized(invocation: &Invocation, cloud: &SharedSession, before: &ListedServer) -> Result<bool, Failure> {
+    let look = || cloud.ask(|cloud| server::get(cloud, before.id.as_str()));
+    let mut found = look()?;
+    invocation.watched_host().wait_while(&format!("instance {}", before.name), ACT_LIMIT, POLL, || {
+        found = look()?;
         Ok(found.task.is_some().then(|| doing(&found)))
     })?;
     match found.status.as_str() {
         "VERIFY_RESIZE" => Ok(true),
-        status if status == before && before != "ERROR" && found.launched_at.is_some() => Ok(false),
-        _ => Err(found.fault_in_words().into()),
+        status if status == before.status && status != "ERROR" && found.launched_at.is_some() => Ok(false),
+        _ => Err(refusal::explained(&invocation.host, found.fault_in_words()).into()),
     }
 }
 
 fn delete(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Failure> {
     let cloud = invocation.user_cloud(&options.cloud)?;
     let found = cloud.ask(|cloud| server::get(cloud, &options.name))?;
-    invocation.consent(&format!("End {} and lose its disk?", options.name), false)?;
+    invocation.consent(&format!("End {} and lose its disk?", found.name), false)?;
     let addresses = cloud.ask(|cloud| {
         let ports = port::of_device(cloud, &found.id)?;
         let mut given_back = Vec::new();
@@ -256,6 +272,12 @@ fn delete(invocation: &Invocation, options: &OneInstance) -> Result<Ending, Fail
         .document("instance delete", json!({"name": found.name, "id": found.id.as_str(), "given_back": addresses}));
     invocation.ui.say(format!("{} is gone.", found.name));
     Ok(Ending::Done)
+}
+
+/// A name as it can be typed in a shell.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 fn silent(name: &str, ends_at: Reachability) -> Failure {

@@ -31,6 +31,7 @@ pub(super) fn document(plan: &Plan, findings: &[Finding]) -> Value {
         json!({"id": step.step.id, "title": step.step.title, "role": step.step.role, "after": after, "actions": actions})
     });
     let orphans = plan.orphans.iter().map(|orphan| json!({"id": orphan.id, "undo": orphan.undo}));
+    let findings: Vec<&Finding> = findings.iter().chain(plan.left_alone().into_iter().map(|(_, left)| left)).collect();
     json!({
         "pending": plan.pending(),
         "steps": steps.collect::<Vec<_>>(),
@@ -45,6 +46,7 @@ fn action(action: &PlannedAction) -> Value {
         Checked::Needed(change) => ("needed", Some(change.summary.clone()), change.diff.clone()),
         Checked::Later(why) => ("later", Some(why.clone()), None),
         Checked::Blocked(finding) => ("blocked", Some(finding.what.clone()), None),
+        Checked::LeftAlone(finding) => ("done", Some(finding.what.clone()), None),
     };
     json!({
         "id": action.id, "kind": action.id.kind(), "target": action.id.target(), "state": state,

@@ -78,6 +78,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct HostAnswers {
     /// Address of the APIs.
+    #[serde(deserialize_with = "values::written::address")]
     pub address: Ipv4Addr,
     /// The link that has it.
     pub interface: InterfaceName,
@@ -125,11 +126,13 @@ impl Config {
             )
         })?;
         let mut config = Self::parse(&text, path)?;
+        let refused = config.resources.refuse_names_of_others();
+        refused.map_err(|what| Failure::usage(format!("{}: {what}", path.display()), edit_hint(path)))?;
         config.resources.anchor(host, path.parent().unwrap_or(path));
         Ok(config)
     }
 
-    /// The answers of the last complete apply, if there was one.
+    /// The answers of the last complete apply, if there was one. What a release took, later ones go on with.
     pub fn load_applied(host: &Host) -> Result<Option<Self>, Failure> {
         let path = Path::new(APPLIED);
         files::read_text(host, path)?.map(|text| Self::parse(&text, path)).transpose()
@@ -259,6 +262,22 @@ pub(crate) mod tests {
     fn a_wrong_value_is_named_with_its_line() {
         let failure = error_of(&sample().render().replace("\"192.0.2.10\"", "\"192.0.2.300\""));
         assert!(failure.what.contains("line ") && failure.what.contains("IPv4"), "{}", failure.what);
+    }
+
+    #[test]
+    fn names_of_others_are_refused_in_the_answers_and_stay_in_what_was_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let text = sample().render().replace("{ name = \"ssh\", rules", "{ name = \"default\", rules");
+        let text = text.replace("security_groups = [\"ssh\"]", "security_groups = [\"default\"]");
+        for path in [APPLIED, "/etc/gpucloud/gpucloud.toml"] {
+            files::make_parents(&host, Path::new(path)).unwrap();
+            files::write(&host, Path::new(path), text.as_bytes(), 0o600, None).unwrap();
+        }
+        assert!(Config::load_applied(&host).unwrap().is_some());
+        let failure = Config::load(&host, Path::new("/etc/gpucloud/gpucloud.toml")).unwrap_err();
+        assert!(failure.what.contains("default belongs to Neutron"), "{failure:?}");
+        assert_eq!(failure.ending, Ending::Usage);
     }
 
     #[test]

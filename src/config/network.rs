@@ -1,7 +1,7 @@
 //! Answers about the network: how instances reach the world, how the world reaches them, and who may use the cloud.
 //! (Networks of instances: `resources.rs`.)
 
-use super::values::{InterfaceName, as_text};
+use super::values::{InterfaceName, as_text, ipv4_address, ipv4_network, written};
 use crate::finding::Finding;
 use crate::host::nft::Transport;
 use ipnet::Ipv4Net;
@@ -55,17 +55,22 @@ pub struct NetworkAnswers {
     /// How instances are reached.
     pub access: Access,
     /// The external network: floating addresses are in it.
+    #[serde(deserialize_with = "written::network")]
     pub range: Ipv4Net,
     /// The router of that network as instances see it: this machine's address on the external bridge; with `bridged`
     /// the router of the network behind the second card.
+    #[serde(deserialize_with = "written::address")]
     pub gateway: Ipv4Addr,
     /// Floating addresses.
     pub pool: Pool,
     /// Networks of projects are cut from this.
+    #[serde(deserialize_with = "written::network")]
     pub tenant_range: Ipv4Net,
     /// Name servers of instances.
+    #[serde(deserialize_with = "written::addresses")]
     pub dns: Vec<Ipv4Addr>,
     /// Who may use APIs, dashboard and consoles.
+    #[serde(deserialize_with = "written::sources")]
     pub admin_networks: Vec<Ipv4Net>,
     /// Ports of this machine that lead to instances.
     pub port_maps: Vec<PortMap>,
@@ -98,11 +103,24 @@ impl Pool {
 impl FromStr for Pool {
     type Err = String;
 
+    /// Also with other dashes, blanks and `to` between, the last one by its last number alone ("172.24.4.10-250"), or a
+    /// network: all its machines' addresses.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a range of addresses like 172.24.4.10-172.24.4.250");
-        let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-        let address = |text: &str| text.trim().parse::<Ipv4Addr>().map_err(|_| wrong());
-        let (first, last) = (address(first)?, address(last)?);
+        let wrong = |why: String| format!("`{text}` is not a range of addresses like 172.24.4.10-172.24.4.250: {why}");
+        let plain = text.replace(['–', '—'], "-").replace("..", "-").replace(" to ", "-");
+        let Some((first, last)) = plain.split_once('-') else {
+            if !plain.contains('/') {
+                return Err(wrong("it has no last address".into()));
+            }
+            let net = ipv4_network(&plain).map_err(wrong)?.trunc();
+            let (first, last) = (net.hosts().next(), net.hosts().last());
+            return Ok(Self { first: first.unwrap_or(net.network()), last: last.unwrap_or(net.broadcast()) });
+        };
+        let first = ipv4_address(first).map_err(wrong)?;
+        let last = match last.trim().parse::<u8>() {
+            Ok(number) => Ipv4Addr::from(u32::from(first) & !0xff | u32::from(number)),
+            Err(_) => ipv4_address(last).map_err(wrong)?,
+        };
         if first <= last { Ok(Self { first, last }) } else { Err(format!("`{text}` ends before it begins")) }
     }
 }
@@ -130,21 +148,40 @@ pub struct PortMap {
 impl FromStr for PortMap {
     type Err = String;
 
+    /// Also with capitals, other arrows, and `8022/tcp`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = || {
-            let (from, to) = text.split_once("->")?;
-            let (transport, port) = from.trim().split_once(' ')?;
-            let (to, to_port) = to.trim().split_once(':')?;
-            let transport = match transport {
-                "tcp" => Transport::Tcp,
-                "udp" => Transport::Udp,
-                _ => return None,
-            };
-            let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
-            Some(Self { transport, port: number(port)?, to: to.parse().ok()?, to_port: number(to_port)? })
-        };
-        parsed().ok_or_else(|| format!("`{text}` is not a port map like tcp 8022 -> 172.24.4.20:22"))
+        port_map(text).map_err(|why| format!("`{text}` is not a port map like tcp 8022 -> 172.24.4.20:22: {why}"))
     }
+}
+
+fn port_map(text: &str) -> Result<PortMap, String> {
+    let plain = text.to_lowercase().replace(['→', '⇒'], "->").replace("=>", "->");
+    let (from, to) = plain.split_once("->").ok_or("it has no `->`")?;
+    let words: Vec<&str> = from.split([' ', '/', ':']).filter(|word| !word.is_empty()).collect();
+    let (transport, port) = match words.as_slice() {
+        [one, other] if transport(one).is_some() => (transport(one), *other),
+        [one, other] => (transport(other), *one),
+        _ => return Err(format!("`{}` is not a protocol and a port", from.trim())),
+    };
+    let transport = transport.ok_or_else(|| format!("`{}` has neither tcp nor udp", from.trim()))?;
+    let (to, to_port) = to.trim().rsplit_once(':').ok_or_else(|| format!("there is no port behind `{}`", to.trim()))?;
+    Ok(PortMap { transport, port: port_number(port)?, to: ipv4_address(to)?, to_port: port_number(to_port)? })
+}
+
+fn transport(word: &str) -> Option<Transport> {
+    match word {
+        "tcp" => Some(Transport::Tcp),
+        "udp" => Some(Transport::Udp),
+        _ => None,
+    }
+}
+
+fn port_number(word: &str) -> Result<u16, String> {
+    let word = word.trim();
+    word.parse().ok().filter(|port| *port > 0).ok_or_else(|| match word.contains(['-', ',']) {
+        true => format!("`{word}` is more than one port; write a map for each"),
+        false => format!("`{word}` is no port (1 to 65535)"),
+    })
 }
 
 impl std::fmt::Display for PortMap {
@@ -311,6 +348,42 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn networks_and_addresses_are_read_as_they_are_typed_and_refused_by_the_word() {
+        let rendered = toml::to_string(&sample()).unwrap();
+        let read = |was: &str, typed: &str| {
+            assert!(rendered.contains(was), "{rendered}");
+            toml::from_str::<NetworkAnswers>(&rendered.replace(was, typed)).map_err(|error| error.message().to_owned())
+        };
+        for (typed, meant) in
+            [("192.0.2.7", "192.0.2.7/32"), ("any", "0.0.0.0/0"), ("10.0.0.0/255.0.0.0", "10.0.0.0/8")]
+        {
+            assert_eq!(read("192.0.2.0/24", typed).unwrap().admin_networks[0].to_string(), meant);
+        }
+        let mut said = Vec::new();
+        for (was, typed) in [
+            ("192.0.2.0/24", "2001:db8::/32"),
+            ("192.0.2.0/24", "campus"),
+            ("192.0.2.0/24", "0.0.0.0"),
+            ("192.0.2.53", "ns1.example.org"),
+            ("192.0.2.53", "2001:db8::53"),
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("172.24.4.0/24", "172.24.4.0"),
+            ("172.24.4.0/24", "172.24.4.0/35"),
+            ("\"172.24.4.1\"", "\"172.24.4.1/24\""),
+            ("172.24.4.10-172.24.4.250", "172.24.4.10"),
+            ("172.24.4.10-172.24.4.250", "172.24.4.10-172.24.4.300"),
+            ("tcp 8022 -> 172.24.4.20:22", "tcp 8022 -> 172.24.4.20"),
+            ("tcp 8022 -> 172.24.4.20:22", "8022 -> 172.24.4.20:22"),
+            ("tcp 8022 -> 172.24.4.20:22", "tcp 8000-8010 -> 172.24.4.20:22"),
+            ("tcp 8022 -> 172.24.4.20:22", "tcp 8022 172.24.4.20:22"),
+            ("tcp 8022 -> 172.24.4.20:22", "tcp 8022 -> box:22"),
+        ] {
+            said.push(read(was, typed).expect_err(typed));
+        }
+        insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
     fn pools_and_port_maps_are_read_as_they_are_written() {
         for text in ["tcp 8022 -> 172.24.4.20:22", "udp 53 -> 172.24.4.20:5353"] {
             assert_eq!(text.parse::<PortMap>().unwrap().to_string(), text);
@@ -318,6 +391,19 @@ pub(crate) mod tests {
         for bad in ["8022 -> 1.2.3.4:22", "tcp 0 -> 1.2.3.4:22", "tcp 1 -> 1.2.3:22", "icmp 1 -> 1.2.3.4:1", "tcp 1"] {
             assert!(bad.parse::<PortMap>().is_err(), "{bad}");
         }
+        for (written, meant) in [
+            ("TCP 8022 -> 172.24.4.20:22", "tcp 8022 -> 172.24.4.20:22"),
+            ("8022/tcp=>172.24.4.20:22", "tcp 8022 -> 172.24.4.20:22"),
+            ("udp:53 → 172.24.4.20:5353", "udp 53 -> 172.24.4.20:5353"),
+        ] {
+            assert_eq!(written.parse::<PortMap>().map(|map| map.to_string()), Ok(meant.into()), "{written}");
+        }
+        for written in
+            ["10.0.0.10 - 10.0.0.14", "10.0.0.10–10.0.0.14", "10.0.0.10-14", "10.0.0.10 to 10.0.0.14", "10.0.0.10..14"]
+        {
+            assert_eq!(written.parse::<Pool>().map(|pool| pool.to_string()), Ok("10.0.0.10-10.0.0.14".into()));
+        }
+        assert_eq!("10.0.0.8/29".parse::<Pool>().unwrap().to_string(), "10.0.0.9-10.0.0.14");
         assert!("10.0.0.9-10.0.0.1".parse::<Pool>().is_err() && "10.0.0.9".parse::<Pool>().is_err());
         assert_eq!("10.0.0.1-10.0.0.3".parse::<Pool>().unwrap().addresses().count(), 3);
     }

@@ -6,7 +6,7 @@
 //! names it refers to below, and its steps in `resources/steps.rs`. Rules of security groups: `rule.rs`.
 
 use super::rule::Rule;
-use super::values::{as_text, checked_name};
+use super::values::{as_text, checked_name, written};
 use crate::host::{Host, files};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,7 @@ pub struct NetworkAnswer {
     /// Its name.
     pub name: ResourceName,
     /// Its addresses, a part of `network.tenant_range`.
+    #[serde(deserialize_with = "written::network")]
     pub subnet: Ipv4Net,
     /// The router that connects it to the world.
     pub router: ResourceName,
@@ -225,6 +226,21 @@ impl ResourceAnswers {
             && security_groups.is_empty()
             && volumes.is_empty()
             && instances.is_empty()
+    }
+
+    /// Names that Neutron gives itself: each project has a group called `default` from its beginning, in any
+    /// capitals, which nobody can make or rename (neutron/extensions/securitygroup.py). Keystone's and our own: [`ResourceAnswers::check`]. Nova,
+    /// Glance and Cinder have none.
+    ///
+    /// # Errors
+    /// In words, with the way out.
+    pub fn refuse_names_of_others(&self) -> Result<(), String> {
+        match self.security_groups.iter().any(|group| group.name.as_str().eq_ignore_ascii_case("default")) {
+            true => Err("resources.security_groups: default belongs to Neutron, and what is declared would not come \
+                         into it: choose another name, here and in security_groups of resources.instances"
+                .into()),
+            false => Ok(()),
+        }
     }
 
     /// What is wrong with it by itself, in words.

@@ -1,7 +1,9 @@
 //! Values that cannot hold a character which would corrupt the file they end up in: names go into INI files, unit
 //! names, URLs and shell-sourced files.
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Lets a type stand as text in the answers.
 macro_rules! as_text {
@@ -58,6 +60,138 @@ macro_rules! checked_name {
 }
 
 pub(super) use {as_text, checked_name};
+
+/// An address, which is itself alone, or a network, as it is written ("192.0.2.7/24"); also with a mask
+/// ("192.0.2.0/255.255.255.0").
+///
+/// # Errors
+/// In words, with the word and the right form.
+pub fn address_or_network(word: &str) -> Result<IpNet, String> {
+    if let Ok(address) = word.parse::<IpAddr>() {
+        let everywhere = if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        return match address.is_unspecified() {
+            true => Err(format!("`{word}` is no machine's address; everywhere is `{everywhere}`")),
+            false => Ok(IpNet::from(address)),
+        };
+    }
+    let with_mask = || {
+        let (address, mask) = word.split_once('/')?;
+        Ipv4Net::with_netmask(address.parse().ok()?, mask.parse::<Ipv4Addr>().ok()?).ok().map(IpNet::from)
+    };
+    word.parse::<IpNet>().ok().or_else(with_mask).ok_or_else(|| no_network(word))
+}
+
+/// A network of IPv4 addresses with its bits, or its mask.
+///
+/// # Errors
+/// In words, with the word and the right form.
+pub fn ipv4_network(text: &str) -> Result<Ipv4Net, String> {
+    let word = text.trim();
+    if let Ok(address) = word.parse::<Ipv4Addr>() {
+        let more = format!("{address}/24");
+        return Err(format!("`{word}` does not say how large the network is: `{more}` has 256 addresses"));
+    }
+    ipv4_only(address_or_network(word)?, word)
+}
+
+/// The same, where an address is itself alone, and `any` is everywhere.
+///
+/// # Errors
+/// In words, with the word and the right form.
+pub fn ipv4_sources(text: &str) -> Result<Ipv4Net, String> {
+    let word = text.trim();
+    if ["any", "all", "*"].contains(&word.to_lowercase().as_str()) {
+        return Ok(Ipv4Net::default());
+    }
+    ipv4_only(address_or_network(word)?, word)
+}
+
+fn ipv4_only(net: IpNet, word: &str) -> Result<Ipv4Net, String> {
+    match net {
+        IpNet::V4(net) => Ok(net),
+        IpNet::V6(_) => Err(format!(
+            "`{word}` is IPv6; networks of the cloud, and those its ports are open to, are IPv4 (192.0.2.0/24)"
+        )),
+    }
+}
+
+/// An IPv4 address.
+///
+/// # Errors
+/// In words, with the word and the right form.
+pub fn ipv4_address(text: &str) -> Result<Ipv4Addr, String> {
+    let word = text.trim();
+    if let Ok(address) = word.parse() {
+        return Ok(address);
+    }
+    let before = |separator: char| word.split_once(separator).and_then(|(before, _)| before.parse::<Ipv4Addr>().ok());
+    if let Some(address) = before('/').or_else(|| before(':')) {
+        return Err(format!("`{word}` is more than an address: `{address}`"));
+    }
+    Err(if word.parse::<IpAddr>().is_ok() {
+        format!("`{word}` is IPv6; here stands an IPv4 address (192.0.2.53)")
+    } else if word.chars().any(char::is_alphabetic) {
+        format!("`{word}` is a name; here stands an IPv4 address (192.0.2.53)")
+    } else {
+        format!("`{word}` is no IPv4 address (192.0.2.53)")
+    })
+}
+
+/// Reads values of answers by the functions above: their errors name the word.
+pub(super) mod written {
+    use super::{ipv4_address, ipv4_network, ipv4_sources};
+    use ipnet::Ipv4Net;
+    use serde::{Deserialize, Deserializer};
+    use std::net::Ipv4Addr;
+
+    /// A type that is read from text by a function: in a list each stands at its own place in the file.
+    macro_rules! read_by {
+        ($wrapper:ident, $type:ty, $function:ident, $one:ident, $many:ident) => {
+            #[derive(Deserialize)]
+            #[serde(try_from = "String")]
+            struct $wrapper($type);
+
+            impl TryFrom<String> for $wrapper {
+                type Error = String;
+
+                fn try_from(text: String) -> Result<Self, String> {
+                    $function(&text).map(Self)
+                }
+            }
+
+            #[allow(dead_code)]
+            pub fn $one<'de, D: Deserializer<'de>>(text: D) -> Result<$type, D::Error> {
+                Ok($wrapper::deserialize(text)?.0)
+            }
+
+            #[allow(dead_code)]
+            pub fn $many<'de, D: Deserializer<'de>>(texts: D) -> Result<Vec<$type>, D::Error> {
+                Ok(Vec::<$wrapper>::deserialize(texts)?.into_iter().map(|read| read.0).collect())
+            }
+        };
+    }
+
+    read_by!(Address, Ipv4Addr, ipv4_address, address, addresses);
+    read_by!(Network, Ipv4Net, ipv4_network, network, networks);
+    read_by!(Sources, Ipv4Net, ipv4_sources, source, sources);
+}
+
+/// Why `word` is neither an address nor a network.
+fn no_network(word: &str) -> String {
+    let bits = word.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
+    let range = word.split_once(['-', '–']).filter(|(first, _)| first.parse::<IpAddr>().is_ok());
+    match (bits, range) {
+        (Some((address, bits)), _) => {
+            let most = if address.contains(':') { 128 } else { 32 };
+            format!("`{bits}` in `{word}` is no number of bits (0 to {most})")
+        }
+        (_, Some(_)) => format!("`{word}` is a range: write networks, as 192.0.2.0/28"),
+        _ if word.chars().any(|c| c.is_alphabetic()) && !word.contains(':') => {
+            format!("`{word}` is a name: write an address (192.0.2.7) or a network (192.0.2.0/24)")
+        }
+        _ => format!("`{word}` is neither an address (192.0.2.7) nor a network (192.0.2.0/24)"),
+    }
+}
 
 checked_name! {
     /// Name of a machine, without its domain: what the kernel allows (`HOST_NAME_MAX`, 64) of letters, digits, `-` and

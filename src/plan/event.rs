@@ -6,6 +6,7 @@
 use super::StepId;
 use crate::action::ActionId;
 use crate::ending::Ending;
+use crate::finding::Finding;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened in a run. New kinds may be added: readers of another version see [`Event::Unknown`].
@@ -67,6 +68,15 @@ pub enum Event {
         /// In words.
         text: String,
     },
+    /// Something differs from the answers and stays as it is: nothing will be done about it.
+    LeftAlone {
+        /// Of which step.
+        step: StepId,
+        /// What differs.
+        what: String,
+        /// What to do about it.
+        next: String,
+    },
     /// A step ended well.
     StepDone {
         /// Which.
@@ -107,6 +117,13 @@ pub enum Event {
     /// An event of a newer release.
     #[serde(other)]
     Unknown,
+}
+
+impl Event {
+    /// What stays as it is in `step`.
+    pub fn left_alone(step: &StepId, left: &Finding) -> Self {
+        Event::LeftAlone { step: step.clone(), what: left.what.clone(), next: left.next.clone() }
+    }
 }
 
 /// Name and title of a step.

@@ -15,6 +15,7 @@ pub use step::{Hold, Role, Step, StepId};
 
 use crate::action::{Action, ActionId, Checked, Lifetime, Undo, WhenOrphaned};
 use crate::failure::Failure;
+use crate::finding::Finding;
 use crate::host::{Host, Result};
 use journal::{Entry, Journal};
 use std::collections::HashSet;
@@ -33,9 +34,14 @@ pub struct PlannedAction {
 }
 
 impl PlannedAction {
+    /// What is said of it where it stays as it is.
+    pub fn left_alone(&self) -> Option<&Finding> {
+        if let Checked::LeftAlone(finding) = &self.checked { Some(finding) } else { None }
+    }
+
     /// Whether something would be done.
     pub fn is_pending(&self) -> bool {
-        !matches!(self.checked, Checked::Done)
+        !matches!(self.checked, Checked::Done | Checked::LeftAlone(_))
     }
 }
 
@@ -93,7 +99,7 @@ pub enum PlanError {
         /// Which action looked.
         id: ActionId,
         /// What went wrong.
-        source: crate::host::Error,
+        source: Box<crate::host::Error>,
     },
 }
 
@@ -101,7 +107,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Check { id, source } => {
-                let inner = Failure::from(source);
+                let inner = Failure::from(*source);
                 Failure { what: format!("cannot look at {id}: {}", inner.what), ..inner }
             }
             other => {
@@ -133,9 +139,15 @@ impl Plan {
     }
 
     /// Findings that forbid the run.
-    pub fn blocked(&self) -> Vec<&crate::finding::Finding> {
+    pub fn blocked(&self) -> Vec<&Finding> {
         let actions = self.steps.iter().flat_map(|step| &step.actions);
         actions.filter_map(|a| if let Checked::Blocked(finding) = &a.checked { Some(finding) } else { None }).collect()
+    }
+
+    /// What differs from the answers and stays as it is, each with its step.
+    pub fn left_alone(&self) -> Vec<(&StepId, &Finding)> {
+        let actions = self.steps.iter().flat_map(|step| step.actions.iter().map(|action| (&step.step.id, action)));
+        actions.filter_map(|(step, action)| Some((step, action.left_alone()?))).collect()
     }
 }
 
@@ -229,7 +241,7 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
         Ok(Checked::Done) if journal.entry(&id).is_some_and(is_left_over) => {
             Checked::needed("again: a killed run left it")
         }
-        checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source })?,
+        checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source: Box::new(source) })?,
     };
     Ok(PlannedAction { id, description: action.describe(), checked })
 }

@@ -100,8 +100,11 @@ impl Runner<'_> {
         let started = Instant::now();
         let Self { host, mut journal, take_back, sink, jobs, what } = self;
         let mut failures = clean_up_run(host, &mut journal, take_back, sink.as_ref());
+        let left_alone: Vec<Event> =
+            plan.left_alone().iter().map(|(step, left)| Event::left_alone(step, left)).collect();
         let steps = pending_steps(plan.steps);
         announce(sink.as_ref(), &what, &steps);
+        left_alone.iter().for_each(|event| sink.event(event));
         let orphans: Vec<ActionId> = plan.orphans.iter().filter(|o| o.undo.is_some()).map(|o| o.id.clone()).collect();
         let orphaned = rollback::some(host, &mut journal, take_back, &orphans, sink.as_ref());
         failures.extend(orphaned.failed);

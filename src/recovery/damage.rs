@@ -3,6 +3,7 @@
 
 use super::health;
 use crate::action::Checked;
+use crate::cloud::resource_action::LEFT_ALONE;
 use crate::failure::Failure;
 use crate::finding::{Described, Finding};
 use crate::installation::{Installation, OpenPort};
@@ -16,8 +17,9 @@ const SERVICE: &str = "service";
 const PORT: &str = "port";
 
 /// What is looked for here.
-pub const CHECKS: [Described; 3] = [
+pub const CHECKS: [Described; 4] = [
     Described { id: DAMAGE, description: "apply would change nothing of what was applied" },
+    Described { id: LEFT_ALONE, description: "what has the name of something declared is what is declared" },
     Described { id: SERVICE, description: "every layer of the cloud answers" },
     Described { id: PORT, description: "which ports of the cloud are open, and to whom" },
 ];
@@ -36,7 +38,8 @@ pub fn findings(installation: &Installation) -> Result<Vec<Finding>, Failure> {
 /// What apply would change on a machine that was applied is damage; what it would only look at again is not.
 fn pending(installation: &Installation) -> Result<Vec<Finding>, Failure> {
     let plan = installation.plan(&installation.journal()?)?;
-    Ok(plan.steps.into_iter().flat_map(pending_of_step).collect())
+    let left_alone: Vec<Finding> = plan.left_alone().into_iter().map(|(_, left)| left.clone()).collect();
+    Ok(plan.steps.into_iter().flat_map(pending_of_step).chain(left_alone).collect())
 }
 
 fn pending_of_step(planned: PlannedStep) -> impl Iterator<Item = Finding> {
@@ -51,7 +54,7 @@ fn damaged(action: PlannedAction) -> Finding {
         Checked::Needed(change) => change.summary,
         Checked::Later(why) => why,
         Checked::Blocked(finding) => finding.what,
-        Checked::Done => String::new(),
+        Checked::Done | Checked::LeftAlone(_) => String::new(),
     };
     Finding::stop(DAMAGE, format!("{}: {detail}", action.id), "gpucloud-install apply mends it")
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub const PARTS: [&str; 3] = ["guest-kernel", "guest-initramfs", "guest"];
 const INIT: &str = include_str!("../../profiles/guest/init");
 const UDHCPC: &str = include_str!("../../profiles/guest/udhcpc.sh");
+const METADATA: &str = include_str!("../../profiles/guest/metadata.sh");
 /// Packages whose programs go into the guest, and what unpacks its modules. They are unpacked, not installed:
 /// busybox-static would put the busybox out with which others make their initial file systems.
 const PACKAGES: [&str; 3] = ["busybox-static", "dropbear-bin", "xz-utils"];
@@ -46,7 +47,7 @@ fn kernel_package(distribution: &str) -> &'static str {
 /// Builds it, once.
 pub fn build(distribution: &str) -> Task {
     let kernel = kernel_package(distribution);
-    let version = files::hash(format!("{INIT}{UDHCPC}{MODULES:?}").as_bytes());
+    let version = files::hash(format!("{INIT}{UDHCPC}{METADATA}{MODULES:?}").as_bytes());
     let there = |host: &Host| {
         let missing = PARTS.iter().find(|part| !files::exists(host, file(part)));
         Ok(missing.map_or(Checked::Done, |part| Checked::needed(format!("build {}", file(part).display()))))
@@ -65,6 +66,7 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     }
     files::write(host, &root.join("init"), INIT.as_bytes(), 0o755, None)?;
     files::write(host, &root.join("etc/udhcpc.sh"), UDHCPC.as_bytes(), 0o755, None)?;
+    files::write(host, &root.join("etc/metadata.sh"), METADATA.as_bytes(), 0o644, None)?;
     files::write(host, &root.join("etc/passwd"), b"root:x:0:0:root:/root:/bin/sh\n", 0o644, None)?;
     files::write(host, &root.join("etc/group"), b"root:x:0:\n", 0o644, None)?;
     unpack(host, &work.join("archives"), &tree, kernel)?;
@@ -235,6 +237,49 @@ mod tests {
         for other in ["initramfs-tools_0.1_all.deb", "linux-image-cloud-amd64_6_amd64.deb", "lock", "busybox_1.deb"] {
             assert!(!is_needed(other), "{other}");
         }
+    }
+
+    /// What the guest writes as its keys and says on its console, where the metadata service has these answers.
+    fn keys_and_words(answers: &[(&str, &str)]) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let served = dir.path().join("served");
+        for (path, answer) in answers {
+            let file = served.join(path).join("answer-of-it");
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, answer.replace('\n', "\r\n")).unwrap();
+        }
+        std::fs::write(dir.path().join("metadata.sh"), METADATA).unwrap();
+        let script = ". ./metadata.sh; say() { echo \"$*\" >>said; }; sleep() { :; }; : >said\n\
+                      nc() { read -r _ path _; cat \"served/${path#/latest/meta-data/}/answer-of-it\" 2>/dev/null; }\n\
+                      write_keys keys";
+        let done = std::process::Command::new("sh").args(["-euc", script]).current_dir(&dir).env("run", ".").status();
+        done.unwrap();
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        (text("keys"), text("said"))
+    }
+
+    #[test]
+    fn every_key_that_is_served_is_written_and_what_helps_nobody_is_said() {
+        let list = ("public-keys", "HTTP/1.1 200 OK\nX: y\n\n0=tempest\n1=my key = best");
+        let key = |line: &str| format!("HTTP/1.1 200 OK\nContent-Type: text/plain\n\n{line}");
+        let of = |first: &str, second: &str| {
+            let (first, second) = (key(first), key(second));
+            keys_and_words(&[list, ("public-keys/0/openssh-key", &first), ("public-keys/1/openssh-key", &second)])
+        };
+        let (keys, said) = of("ecdsa-sha2-nistp256 AAAA e", "sk-ssh-ed25519@openssh.com AAAA k\nssh-rsa AAAA two");
+        assert_eq!(keys.lines().filter(|line| !line.is_empty()).count(), 3, "{keys}");
+        assert!(keys.starts_with("ecdsa-sha2-nistp256 AAAA e\n") && said.is_empty(), "{keys}{said}");
+        let (keys, said) = of("ssh-dss AAAA", "ssh-ed25519-cert-v01@openssh.com AAAA");
+        assert!(
+            keys.contains("ssh-dss AAAA") && said.contains("the kind ssh-dss") && said.contains("no key"),
+            "{said}"
+        );
+        let (keys, said) = of("from=\"192.0.2.0/24\",no-pty ssh-rsa AAAA", "ssh-ed25519 AAAA");
+        assert!(keys.contains("from=\"192.0.2.0/24\"") && said.contains("with options"), "{said}");
+        let (keys, said) = keys_and_words(&[("public-keys", "HTTP/1.1 404 Not Found\n\nno")]);
+        assert!(keys.is_empty() && said.contains("status 404") && said.contains("no key"), "{said}");
+        let (_, said) = keys_and_words(&[]);
+        assert!(said.contains("it does not answer"), "{said}");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Maker<'_> {
         let Source::File { path: file, download, mut properties } =
             known_images::source(&name, &answer.from, &self.home)?
         else {
-            return Ok(self.guest(&name));
+            return Ok(self.guest(&name, &answer.properties));
         };
         properties.extend(answer.properties.clone());
         let image = Image { name, file, told: told(answer.format), properties, parts: Vec::new(), marked: true };
@@ -146,7 +146,7 @@ impl Maker<'_> {
     }
 
     /// The guest that is built here: three images, of which the disk names the others.
-    fn guest(&self, name: &str) -> Vec<Step> {
+    fn guest(&self, name: &str, properties: &BTreeMap<String, String>) -> Vec<Step> {
         let [kernel, initramfs, disk] = guest::PARTS;
         let part = |name: &str, format| Image {
             name: name.to_owned(),
@@ -161,10 +161,11 @@ impl Maker<'_> {
             .holding(Hold::Packages)
             .with(guest::build(&self.order.facts.os.id));
         let property = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let own = [property("os_command_line", "console=ttyS0 quiet"), property("hw_rng_model", "virtio")];
         let image = Image {
             name: name.to_owned(),
             file: file(disk),
-            properties: [property("os_command_line", "console=ttyS0 quiet"), property("hw_rng_model", "virtio")].into(),
+            properties: own.into_iter().chain(properties.clone()).collect(),
             parts: vec![property("kernel_id", kernel), property("ramdisk_id", initramfs)],
             ..part(disk, Format::Raw)
         };

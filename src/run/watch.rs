@@ -1,8 +1,10 @@
 //! Watches a run: reads its events from the file, as they come, until the end.
 
 use super::{EVENTS, UNIT};
+use crate::cloud::resource_action::LEFT_ALONE;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::finding::Finding;
 use crate::host::{Host, files, systemd};
 use crate::paths::LOGS;
 use crate::plan::event::{Event, Sink};
@@ -32,6 +34,8 @@ pub struct Summary {
     pub failures: Vec<Failure>,
     /// Why a reboot is needed.
     pub reboots: Vec<String>,
+    /// What differs from the answers and stays as it is, each once.
+    pub left_alone: Vec<Finding>,
 }
 
 impl Summary {
@@ -41,6 +45,9 @@ impl Summary {
             Event::StepDone { step, seconds, changed } => self.steps.push((step.to_string(), *seconds, *changed)),
             Event::StepFailed { what, evidence, next, .. } => self.failures.push(Failure::new(what, evidence, next)),
             Event::RebootNeeded { why, .. } => self.reboots.push(why.clone()),
+            Event::LeftAlone { what, next, .. } if self.left_alone.iter().all(|left| left.what != *what) => {
+                self.left_alone.push(Finding::warn(LEFT_ALONE, what, next));
+            }
             Event::RunFinished { ending, changed, seconds } => {
                 (self.ending, self.changed, self.seconds) = (Some(*ending), *changed, *seconds);
             }

@@ -134,6 +134,7 @@ fn log_line(event: &Event) -> Option<String> {
         Event::ActionStarted { step, text, .. } => format!("[{step}] {text}"),
         Event::Line { step, text } => format!("[{step}]   {text}"),
         Event::Warning { step, text } => format!("[{step}] warning: {text}"),
+        Event::LeftAlone { step, what, next } => format!("[{step}] warning: {what}\nnext: {next}"),
         Event::StepDone { step, seconds, changed } => format!("[{step}] done: {changed} changes in {seconds:.1} s"),
         Event::StepFailed { step, what, evidence, next } => {
             format!("[{step}] FAILED: {what}\n{evidence}\nnext: {next}")

@@ -164,7 +164,8 @@ impl Sink for Bars {
                 self.overall.finish_and_clear();
                 locked(&self.state).bars.drain().for_each(|(_, bar)| bar.finish_and_clear());
             }
-            Event::ActionDone { .. } | Event::Unknown => {}
+            // Said at the end of the run.
+            Event::LeftAlone { .. } | Event::ActionDone { .. } | Event::Unknown => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::installation::OpenPort;
 use crate::network::probe::Hop;
 use crate::plan::{Plan, PlannedStep};
 use crate::recovery::health::LayerHealth;
+use console::{Alignment, measure_text_width, pad_str};
 use indicatif::style;
 
 pub use style_names::{bold, cyan, dim, green, red, yellow};
@@ -56,15 +57,15 @@ pub fn is_utf8() -> bool {
     locale.is_some_and(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
-/// Rows with aligned columns, two blanks between them.
+/// Rows with aligned columns, two blanks between them; Chinese letters take two places.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| measure_text_width(cell));
+        cells.chain([measure_text_width(header[column])]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| pad_str(cell, *width, Alignment::Left, None));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(header.to_vec())];
@@ -94,6 +95,7 @@ pub fn plan(plan: &Plan, with_diffs: bool) -> String {
         lines.push(bold(&format!("{} ({})", step.step.title, step.step.id)));
         lines.extend(actions(step, with_diffs));
     }
+    lines.extend(plan.left_alone().into_iter().map(|(_, left)| finding(left)));
     lines.push(match plan.pending() {
         0 => "Nothing to do: this machine is what the answers say.".into(),
         1 => "1 change.".into(),
@@ -113,7 +115,7 @@ fn actions(step: &PlannedStep, with_diffs: bool) -> Vec<String> {
             }
             Checked::Later(why) => lines.push(format!("  {} {}: later, {why}", yellow("~"), action.description)),
             Checked::Blocked(finding) => lines.push(format!("  {} {}: {}", red("!"), action.description, finding.what)),
-            Checked::Done => {}
+            Checked::Done | Checked::LeftAlone(_) => {}
         }
     }
     lines
@@ -240,5 +242,8 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let text = table(&["NAME", "MTU"], &[vec!["a".into(), "1500".into()], vec!["enp4s0".into(), "9000".into()]]);
         assert_eq!(text, "NAME    MTU\na       1500\nenp4s0  9000");
+        let wide =
+            table(&["NAME", "STATE"], &[vec!["北京".into(), "ACTIVE".into()], vec!["Größe".into(), "ERROR".into()]]);
+        assert_eq!(wide, "NAME   STATE\n北京   ACTIVE\nGröße  ERROR");
     }
 }

@@ -360,6 +360,66 @@ pub fn declared_later(cloud: &Cloud) -> Verdict {
     Ok(())
 }
 
+/// Somebody else's of a declared name: told in what it differs, and left as it is, by each apply.
+pub fn of_others(cloud: &Cloud) -> Verdict {
+    let answers = cloud.answers();
+    cloud.openstack(cloud.user, &["security", "group", "create", "web"]);
+    let flavor = ["flavor", "create", "theirs", "--vcpus", "1", "--ram", "64", "--disk", "1"];
+    cloud.openstack(cloud.admin, &flavor);
+    let more = answers
+        .replace("flavors = [\n", "flavors = [\n    { name = \"theirs\", vcpus = 1, memory_mib = 128, disk_gib = 1 },\n")
+        .replace("security_groups = [\n", "security_groups = [\n    { name = \"web\", rules = [\"in tcp 80\"] },\n    { name = \"six\", rules = [\"in 443/TCP from 203.0.113.5\", \"in icmpv6\", \"in tcp 22 from ::/0\"] },\n");
+    cloud.answer(&more);
+    let first = cloud.apply();
+    assert_eq!(first["left_alone"].as_array().unwrap().len(), 2, "{first}");
+    let plan = cloud.installer(&["plan"]).expect(0).out;
+    assert!(plan.contains("web is somebody else's") && plan.contains("it misses the rule \"in tcp 80\""), "{plan}");
+    assert!(plan.contains("64 MiB, 1 GiB instead of") && plan.contains("Nothing to do"), "{plan}");
+    assert_eq!(cloud.apply()["changed"], 0);
+    cloud.answer(&answers.replace("\"ssh\"", "\"default\""));
+    cloud.fails(&["apply", "--yes"], "default belongs to Neutron");
+    cloud.answer(&answers);
+    cloud.apply();
+    cloud.openstack(cloud.user, &["security", "group", "delete", "web"]);
+    cloud.openstack(cloud.admin, &["flavor", "delete", "theirs"]);
+    Ok(())
+}
+
+/// Instances that users called as they like, and a key of another kind.
+pub fn named_by_users(cloud: &Cloud) -> Verdict {
+    cloud.inside(&["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", "/root/ecdsa"]).expect(0);
+    cloud.openstack(cloud.user, &["keypair", "create", "--public-key", "/root/ecdsa.pub", "ecdsa"]);
+    cloud.installer(&[&launch("Größe (1)", "ds2G")[..], &["--key", "ecdsa"]].concat()).expect(0);
+    let address = cloud.floating_ip("Größe (1)");
+    let ssh = ["ssh", "-o", "StrictHostKeyChecking=no", "-i", "/root/ecdsa", &format!("root@{address}"), "hostname"];
+    assert_eq!(cloud.inside(&ssh).expect(0).out.trim(), "grosse-1");
+    cloud.installer(&["instance", "delete", "Größe (1)", "--yes"]).expect(0);
+    let create = |name: &str| {
+        let server = ["server", "create", name, "--image", "guest", "--flavor", "ds2G", "--network", "private"];
+        cloud.openstack(cloud.user, &[&server[..], &["--format", "value", "--column", "id"]].concat()).trim().to_owned()
+    };
+    let ids = [create("twin"), create("twin")];
+    cloud.fails(&["instance", "delete", "twin", "--yes"], &ids[1]);
+    let listed = cloud.installer(&["instance", "list"]).expect(0).out;
+    assert!(ids.iter().all(|id| listed.contains(id)), "{listed}");
+    for id in &ids {
+        cloud.installer(&["instance", "delete", id, "--yes"]).expect(0);
+    }
+    cloud.fails(&["instance", "show", "dmeo"], "did you mean demo?");
+    let refused = create("Größe");
+    let end = Instant::now() + Duration::from_secs(120);
+    let show = || cloud.installer(&["instance", "show", &refused, "--json"]).expect(0).json();
+    while show()["state"] != "ERROR" {
+        assert!(Instant::now() < end, "{}", show());
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    let shown = show();
+    assert!(shown["cause"].as_str().unwrap().contains("host name"), "{shown}");
+    cloud.installer(&["instance", "delete", "Größe", "--yes"]).expect(0);
+    cloud.openstack(cloud.user, &["keypair", "delete", "ecdsa"]);
+    Ok(())
+}
+
 /// An API that is away for a while is waited for.
 pub fn patient(cloud: &Cloud) -> Verdict {
     cloud.openstack(cloud.admin, &["flavor", "delete", "ds2G"]);

@@ -1,6 +1,6 @@
 //! Flavors with their extra specs.
 
-use super::{Comparison, Id, Kind, Listed, MARK, Removed, Resource, create, forget, list, only};
+use super::{Comparison, Id, Kind, Listed, MARK, Removed, Resource, chosen, create, forget, list, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ pub struct ListedFlavor {
     pub specs: BTreeMap<String, String>,
 }
 
+/// What Nova does unless told otherwise, since Ussuri; DevStack's flavors say it all the same.
+const NOVAS_DEFAULT: (&str, &str) = ("hw_rng:allowed", "true");
+
 /// All flavors.
 pub fn all(session: &Session) -> Result<Vec<ListedFlavor>, ApiError> {
     list(session, "compute", "/flavors/detail", "flavors")
@@ -55,6 +58,14 @@ pub fn all(session: &Session) -> Result<Vec<ListedFlavor>, ApiError> {
 /// The flavor called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<ListedFlavor>, ApiError> {
     only(all(session)?.into_iter().filter(|flavor| flavor.name == name).collect(), Kind::Flavor, name)
+}
+
+/// The flavor with this id or name.
+///
+/// # Errors
+/// There is none.
+pub fn get(session: &Session, text: &str) -> Result<ListedFlavor, ApiError> {
+    chosen(all(session)?, Kind::Flavor, text, |flavor| Some(&flavor.name))
 }
 
 impl Flavor {
@@ -67,6 +78,13 @@ impl Flavor {
         }
         let wrong = self.specs.iter().find(|(key, value)| found.specs.get(*key) != Some(value));
         wrong.map(|(key, value)| format!("{key} is not {value}"))
+    }
+
+    /// What it has beyond what is wanted.
+    fn more(&self, found: &ListedFlavor) -> Option<String> {
+        let says_nothing = |key: &str, value: &str| (key, value.to_lowercase().as_str()) == NOVAS_DEFAULT;
+        let mut more = found.specs.iter().filter(|(key, value)| !says_nothing(key, value));
+        more.find(|(key, _)| !self.specs.contains_key(*key)).map(|(key, value)| format!("it has {key}={value}"))
     }
 }
 
@@ -82,8 +100,12 @@ impl Resource for Flavor {
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match find(session, &self.name)? {
             None => Comparison::Missing,
-            Some(found) if !found.is_ours() => Comparison::Same,
-            Some(found) => self.difference(&found).map_or(Comparison::Same, Comparison::Differs),
+            Some(found) => {
+                let difference = self.difference(&found);
+                // What users note in our flavor stays; somebody else's is told whole.
+                let more = || self.more(&found).filter(|_| !found.is_ours());
+                Comparison::of(found.is_ours(), difference.or_else(more))
+            }
         })
     }
 

@@ -2,7 +2,8 @@
 //! anew.
 
 use super::{
-    Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, encode, forget, list, made_once, needed, only,
+    Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, encode, forget, list, made_once, needed,
+    only, together, with_id,
 };
 use crate::cloud::disk_image::{self, Format, Ready, Told};
 use crate::cloud::{ApiError, Session};
@@ -53,6 +54,9 @@ pub struct ListedImage {
     /// "snapshot": Nova hands our mark on to what users make of our instances.
     #[serde(default, skip_serializing)]
     pub image_type: Option<String>,
+    /// All else that Glance says of it: properties stand beside its own fields.
+    #[serde(flatten, skip_serializing)]
+    pub properties: BTreeMap<String, Value>,
 }
 
 impl ListedImage {
@@ -87,6 +91,24 @@ pub fn find_public(session: &Session, name: &str) -> Result<Option<ListedImage>,
     }
 }
 
+/// The image with this id or name; of several with one name the one for everybody, where there is only one such: an
+/// administrator is shown every project's own, too.
+///
+/// # Errors
+/// There is none, or several have the name.
+pub fn get(session: &Session, text: &str) -> Result<ListedImage, ApiError> {
+    if let Some(found) = with_id(session, "image", "/images", None, text)? {
+        return Ok(found);
+    }
+    match find_public(session, text)? {
+        Some(found) => Ok(found),
+        None => match find(session, text)? {
+            Some(found) => Ok(found),
+            None => chosen(all(session)?, Kind::Image, text, |image| image.name.as_deref()),
+        },
+    }
+}
+
 fn find_where(session: &Session, name: &str, condition: &str) -> Result<Option<ListedImage>, ApiError> {
     let path = format!("/images?name={}{condition}", encode(name));
     only(list(session, "image", &path, "images")?, Kind::Image, name)
@@ -107,7 +129,11 @@ impl Resource for Image {
             Some(found) if found.was_cut_off() => {
                 Comparison::Differs(format!("its upload was cut off (status {})", found.status))
             }
-            Some(_) => Comparison::Same,
+            Some(found) => match together(self.differences(session, &found)?) {
+                None => Comparison::Same,
+                Some(how) if found.is_ours() => Comparison::Fixed(how),
+                Some(how) => Comparison::Foreign(how),
+            },
         })
     }
 
@@ -133,6 +159,33 @@ impl Resource for Image {
 }
 
 impl Image {
+    fn differences(&self, session: &Session, found: &ListedImage) -> Result<Vec<String>, ApiError> {
+        let mut differences = Vec::new();
+        let format = if let Told::Ours(format) = self.told { Some(format.names().0) } else { None };
+        if let (Some(want), Some(have)) = (format, &found.disk_format)
+            && want != have
+        {
+            differences.push(format!("it is {have} instead of {want}"));
+        }
+        for (key, want) in self.all_properties(session)? {
+            match found.properties.get(&key) {
+                Some(have) if have.as_str() == Some(&want) => {}
+                Some(have) => differences.push(format!("{key} is {} instead of {want}", have.as_str().unwrap_or("?"))),
+                None => differences.push(format!("{key} is not {want}")),
+            }
+        }
+        Ok(differences)
+    }
+
+    /// Its properties, those too whose value is another image's id, as far as that is there.
+    fn all_properties(&self, session: &Session) -> Result<BTreeMap<String, String>, ApiError> {
+        let mut all = self.properties.clone();
+        for (key, name) in &self.parts {
+            all.extend(find_public(session, name)?.map(|part| (key.clone(), part.id.to_string())));
+        }
+        Ok(all)
+    }
+
     fn body(&self, session: &Session, format: Format) -> Result<Value, ApiError> {
         let (disk, container) = format.names();
         let mut body = Map::from_iter([

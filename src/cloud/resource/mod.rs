@@ -7,7 +7,7 @@
 //! `resources/steps.rs`; what of it counts as users' own: `engine/holdings.rs`.
 //!
 //! What we make carries [`MARK`]. Something of that name which does not carry it is somebody else's: it is used as it
-//! is, never changed and never removed.
+//! is, never changed and never removed; where it differs from what is wanted, that is said ([`Comparison::Foreign`]).
 
 pub mod flavor;
 pub mod floating_ip;
@@ -23,7 +23,7 @@ pub mod server;
 pub mod volume;
 
 pub use super::id::Id;
-use super::id::encode;
+use super::id::{self, encode};
 use super::{ApiError, Session};
 pub use crate::action::undo::ResourceKind as Kind;
 use crate::host::Host;
@@ -39,7 +39,7 @@ pub const MARK_KEY: &str = "gpucloud";
 
 impl Kind {
     /// As the `openstack` client calls it: "server".
-    fn client_word(self) -> String {
+    pub fn client_word(self) -> String {
         match self {
             Kind::Server => "server".into(),
             Kind::KeyPair => "keypair".into(),
@@ -51,7 +51,7 @@ impl Kind {
 /// What a look at the cloud says of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
-    /// As wanted, or somebody else's.
+    /// As wanted.
     Same,
     /// It is not there.
     Missing,
@@ -59,6 +59,26 @@ pub enum Comparison {
     Differs(String),
     /// What it needs is not there yet.
     Later(String),
+    /// Somebody else's, and this differs from what is wanted: it is used as it is.
+    Foreign(String),
+    /// Ours, and this differs, which cannot be changed: it is used as it is.
+    Fixed(String),
+}
+
+impl Comparison {
+    /// What is to be said of something of this name that differs so, ours or not.
+    fn of(is_ours: bool, difference: Option<String>) -> Self {
+        match difference {
+            None => Comparison::Same,
+            Some(how) if is_ours => Comparison::Differs(how),
+            Some(how) => Comparison::Foreign(how),
+        }
+    }
+}
+
+/// Differences as one sentence, if there are any.
+fn together(differences: Vec<String>) -> Option<String> {
+    (!differences.is_empty()).then(|| differences.join(", "))
 }
 
 /// One resource as it is wanted.
@@ -146,6 +166,11 @@ pub trait Listed {
     fn is_in_use(&self) -> bool {
         false
     }
+
+    /// By what a person tells it from another of its name, beside its id.
+    fn particulars(&self) -> Option<String> {
+        None
+    }
 }
 
 impl AsRef<Entry> for Entry {
@@ -223,18 +248,84 @@ pub fn only<T: Listed>(mut found: Vec<T>, kind: Kind, name: &str) -> Result<Opti
     if found.len() > 1 { Err(ambiguous(&found, kind, name)) } else { Ok(found.pop()) }
 }
 
-/// Which of several can go: one that we made and nobody is known to use.
 fn ambiguous<T: Listed>(found: &[T], kind: Kind, name: &str) -> ApiError {
+    let line = |one: &T| one.particulars().map_or_else(|| one.id().to_string(), |more| format!("{}  {more}", one.id()));
+    ApiError::Ambiguous {
+        kind,
+        name: name.to_owned(),
+        ids: found.iter().map(|one| one.id().to_string()).collect(),
+        told: found.iter().map(line).collect(),
+        next: which(found, kind),
+    }
+}
+
+/// What to do about several of one name: say which is meant; or which can go: one that we made and nobody is known to
+/// use.
+fn which<T: Listed>(found: &[T], kind: Kind) -> String {
+    let can_go = found.iter().rfind(|one| one.is_ours() && !one.is_in_use()).map(Listed::id);
     let word = kind.client_word();
-    let next = match found.iter().rfind(|found| found.is_ours() && !found.is_in_use()).map(Listed::id) {
-        Some(id) => format!(
+    match (kind, can_go) {
+        (Kind::Server, _) => {
+            "say which one by its id, as in: gpucloud-install instance show ID; one too many goes with: \
+             gpucloud-install instance delete ID"
+                .into()
+        }
+        (Kind::Image | Kind::Flavor, _) => {
+            format!("say which one by its id; one too many goes with: gpucloud-install {kind} delete ID")
+        }
+        (_, Some(id)) => format!(
             "{id} was made by gpucloud-install; where nobody uses it (openstack {word} show {id}): openstack {word} \
              delete {id}"
         ),
-        None => format!("give all but one another name, or delete them: openstack {word} list"),
+        (_, None) => format!("give all but one another name, or delete them: openstack {word} list"),
+    }
+}
+
+/// The one of `all` with the id `text`, else the only one that `is_called` so.
+///
+/// # Errors
+/// There is none, or several have the name.
+pub fn chosen<T: Listed>(
+    mut all: Vec<T>,
+    kind: Kind,
+    text: &str,
+    name_of: impl Fn(&T) -> Option<&str>,
+) -> Result<T, ApiError> {
+    if let Some(i) = all.iter().position(|one| one.id().as_str() == text) {
+        return Ok(all.swap_remove(i));
+    }
+    let near = nearest(text, all.iter().filter_map(&name_of));
+    all.retain(|one| name_of(one) == Some(text));
+    only(all, kind, text)?.ok_or_else(|| ApiError::Missing { kind, name: text.to_owned(), near })
+}
+
+/// The name that was probably meant by `text`.
+pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let wrong = |name: &str| strsim::damerau_levenshtein(&text.to_lowercase(), &name.to_lowercase());
+    let (wrong, name) = names.map(|name| (wrong(name), name)).min()?;
+    (wrong <= text.chars().count().div_ceil(4)).then(|| name.to_owned())
+}
+
+/// What has the id `text` below `path` ("/servers"), the object under `key` of the answer, if there is one.
+pub fn with_id<T: DeserializeOwned>(
+    session: &Session,
+    service: &str,
+    path: &str,
+    key: Option<&str>,
+    text: &str,
+) -> Result<Option<T>, ApiError> {
+    if !id::is_uuid(text) {
+        return Ok(None);
+    }
+    let mut answer: Value = match session.get(service, &format!("{path}/{text}")) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        answer => answer?,
     };
-    let ids = found.iter().map(|found| found.id().to_string()).collect();
-    ApiError::Ambiguous { kind: kind.to_string(), name: name.to_owned(), ids, next }
+    if let Some(key) = key {
+        answer = answer[key].take();
+    }
+    let found = serde_json::from_value(answer);
+    found.map(Some).map_err(|e| ApiError::unexpected(service, format!("GET {path}/{text}: {e}")))
 }
 
 /// The one of Neutron's `collection` ("networks") called `name`. All are listed: a look at many asks once.
@@ -262,5 +353,5 @@ fn forget(session: &Session, service: &str, collection: &str, ours: Option<Id>) 
 
 /// What must be there before: its id, or why not yet.
 pub fn needed<T>(found: Option<T>, kind: Kind, name: &str) -> Result<T, ApiError> {
-    found.ok_or_else(|| ApiError::Missing { kind: kind.to_string(), name: name.to_owned() })
+    found.ok_or_else(|| ApiError::Missing { kind, name: name.to_owned(), near: None })
 }

@@ -1,12 +1,14 @@
 //! Networks, each with its subnet.
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, create, forget, list, named};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, chosen, create, forget, list, named,
+};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use serde_json::json;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A network with one subnet, as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,16 @@ pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
     named(session, "networks", Kind::Network, name)
 }
 
+/// The network with this id or name.
+///
+/// # Errors
+/// There is none, or several have the name.
+pub fn get(session: &Session, text: &str) -> Result<Entry, ApiError> {
+    chosen(list(session, "network", "/networks", "networks")?, Kind::Network, text, |network: &Entry| {
+        Some(&network.name)
+    })
+}
+
 /// The external network called `name`.
 pub fn find_external(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
     called(list(session, "network", "/networks?router:external=true", "networks")?, Kind::Network, name)
@@ -48,6 +60,10 @@ pub struct Subnet {
     /// Its id.
     pub id: Id,
     network_id: Id,
+    #[serde(default)]
+    cidr: Option<IpNet>,
+    #[serde(default)]
+    gateway_ip: Option<IpAddr>,
 }
 
 /// The subnets of a network.
@@ -67,9 +83,11 @@ impl Resource for Network {
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         let Some(found) = self.find(session)? else { return Ok(Comparison::Missing) };
-        Ok(match subnets(session, &found.id)?.is_empty() && found.is_ours() {
-            true => Comparison::Differs("it has no subnet".into()),
-            false => Comparison::Same,
+        let subnets = subnets(session, &found.id)?;
+        Ok(match self.difference(&subnets) {
+            // A subnet's addresses cannot be changed.
+            Some(how) if found.is_ours() && !subnets.is_empty() => Comparison::Fixed(how),
+            difference => Comparison::of(found.is_ours(), difference),
         })
     }
 
@@ -90,6 +108,23 @@ impl Network {
     /// An administrator is shown every project's networks.
     fn find(&self, session: &Session) -> Result<Option<Entry>, ApiError> {
         if self.external.is_some() { find_external(session, &self.name) } else { find(session, &self.name) }
+    }
+
+    fn difference(&self, subnets: &[Subnet]) -> Option<String> {
+        if subnets.is_empty() {
+            return Some("it has no subnet".into());
+        }
+        let cidrs = || subnets.iter().filter_map(|subnet| subnet.cidr);
+        // One that is a part of what is declared gives the addresses that were meant: DevStack cuts its own so.
+        let declared = IpNet::V4(self.subnet.trunc());
+        let part = |subnet: &&Subnet| subnet.cidr.is_some_and(|net| declared.contains(&net));
+        let Some(subnet) = subnets.iter().find(part) else {
+            let have: Vec<String> = cidrs().map(|net| net.to_string()).collect();
+            return Some(format!("its subnet is {} instead of {}", have.join(" and "), declared));
+        };
+        let wanted = IpAddr::V4(self.external.as_ref()?.gateway);
+        let gateway = subnet.gateway_ip.filter(|gateway| *gateway != wanted)?;
+        Some(format!("its gateway is {gateway} instead of {wanted}"))
     }
 
     fn create(&self, session: &Session) -> Result<Entry, ApiError> {

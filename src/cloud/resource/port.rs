@@ -34,6 +34,9 @@ pub struct ListedPort {
     /// Whether its security groups are asked at all.
     #[serde(default)]
     pub port_security_enabled: Option<bool>,
+    /// Its network.
+    #[serde(default)]
+    pub network_id: Option<Id>,
     /// The instance that has it; "" for none.
     #[serde(default)]
     pub device_id: String,
@@ -97,7 +100,11 @@ impl Resource for Port {
     }
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
-        Ok(if find(session, &self.name)?.is_some() { Comparison::Same } else { Comparison::Missing })
+        let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
+        let network = network::find(session, &self.network)?;
+        let elsewhere = network.filter(|network| found.network_id.as_ref().is_some_and(|id| *id != network.id));
+        let how = elsewhere.map(|network| format!("it is not in network {}", network.name));
+        Ok(how.map_or(Comparison::Same, if found.is_ours() { Comparison::Fixed } else { Comparison::Foreign }))
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {

@@ -1,6 +1,8 @@
 //! A project with its user, who has a role in it.
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, encode, list, needed, only};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, encode, list, needed, only, with_id,
+};
 use crate::cloud::{ApiError, Session, SharedSession};
 use crate::config::secrets::Secret;
 use crate::host::Host;
@@ -24,6 +26,17 @@ pub struct Project {
 pub fn find(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
     let path = format!("/projects?domain_id=default&name={}", encode(name));
     only(list(session, "identity", &path, "projects")?, Kind::Project, name)
+}
+
+/// The project with this id or name.
+///
+/// # Errors
+/// There is none.
+pub fn get(session: &Session, text: &str) -> Result<Entry, ApiError> {
+    match with_id(session, "identity", "/projects", Some("project"), text)? {
+        Some(found) => Ok(found),
+        None => needed(find(session, text)?, Kind::Project, text),
+    }
 }
 
 fn find_user(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {

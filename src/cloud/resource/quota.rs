@@ -1,7 +1,7 @@
 //! What a project may use at most. Another limit is a name in `config/resources.rs` (`QUOTAS`) and a row of
 //! [`COUNTED`].
 
-use super::{Comparison, Id, Kind, Removed, Resource, needed, project};
+use super::{Comparison, Id, Kind, Removed, Resource, project};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ const COUNTED: &[(&str, &str, &str)] = &[
 /// Limits of a project, as they are wanted; -1: none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
-    /// Name of the project.
+    /// Name of the project, or its id.
     pub project: String,
     /// By our names: [`QUOTAS`](crate::config::resources::QUOTAS).
     pub limits: BTreeMap<String, i64>,
@@ -58,9 +58,9 @@ fn key(service: &str) -> &'static str {
     if service == "network" { "quota" } else { "quota_set" }
 }
 
-/// Limits and use of the project called `name`, of all services that the cloud has.
-pub fn usage(session: &Session, name: &str) -> Result<Vec<Usage>, ApiError> {
-    let id = needed(project::find(session, name)?, Kind::Project, name)?.id;
+/// Limits and use of the project with this id or name, of all services that the cloud has.
+pub fn usage(session: &Session, project: &str) -> Result<Vec<Usage>, ApiError> {
+    let id = project::get(session, project)?.id;
     let mut all = Vec::new();
     for service in services(session) {
         let answer: Value = session.get(service, &path(service, &id, true))?;
@@ -95,7 +95,7 @@ impl Resource for Quota {
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
-        let id = needed(project::find(session, &self.project)?, Kind::Project, &self.project)?.id;
+        let id = project::get(session, &self.project)?.id;
         for service in services(session) {
             let limits: Map<String, Value> = COUNTED
                 .iter()

@@ -66,21 +66,36 @@ fn interfaces(session: &Session, router: &Id) -> Result<Vec<Interface>, ApiError
 }
 
 impl Router {
-    /// Networks that it does not connect yet; those of others are left alone.
-    fn unconnected(&self, session: &Session, found: &ListedRouter) -> Result<Vec<&str>, ApiError> {
-        if !found.entry.is_ours() {
-            return Ok(Vec::new());
-        }
+    /// Networks that it does not connect, each with whether that is ours to do: router and network are.
+    fn unconnected(&self, session: &Session, found: &ListedRouter) -> Result<Vec<(&str, bool)>, ApiError> {
         let present = interfaces(session, &found.entry.id)?;
         let mut unconnected = Vec::new();
         for name in &self.networks {
             let network = needed(network::find(session, name)?, Kind::Network, name)?;
-            // Somebody else's network has somebody else's router, as DevStack's own have.
-            if network.is_ours() && !present.iter().any(|interface| interface.network_id == network.id) {
-                unconnected.push(name.as_str());
+            if !present.iter().any(|interface| interface.network_id == network.id) {
+                unconnected.push((name.as_str(), found.entry.is_ours() && network.is_ours()));
             }
         }
         Ok(unconnected)
+    }
+
+    fn compared(&self, session: &Session, found: &ListedRouter) -> Result<Comparison, ApiError> {
+        let external = network::find_external(session, &self.external)?.map(|network| network.id);
+        let gateway = found.external_gateway_info.as_ref().map(|gateway| &gateway.network_id);
+        if gateway.is_none() || (!found.entry.is_ours() && gateway != external.as_ref()) {
+            let how = format!("{} is not its gateway", self.external);
+            return Ok(Comparison::of(found.entry.is_ours(), Some(how)));
+        }
+        let mut unconnected = self.unconnected(session, found)?;
+        // What is to be done comes first: the rest is only told.
+        unconnected.sort_by_key(|(_, to_do)| !to_do);
+        Ok(match unconnected.first() {
+            Some((name, false)) if found.entry.is_ours() => {
+                Comparison::Fixed(format!("it does not connect {name}, which is somebody else's"))
+            }
+            Some((name, to_do)) => Comparison::of(*to_do, Some(format!("it does not connect {name}"))),
+            None => Comparison::Same,
+        })
     }
 }
 
@@ -95,16 +110,10 @@ impl Resource for Router {
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
-        if found.external_gateway_info.is_none() && found.entry.is_ours() {
-            return Ok(Comparison::Differs("it has no gateway".into()));
+        match self.compared(session, &found) {
+            Err(ApiError::Missing { kind, name, .. }) => Ok(Comparison::Later(format!("when {kind} {name} is there"))),
+            compared => compared,
         }
-        Ok(match self.unconnected(session, &found) {
-            Err(ApiError::Missing { kind, name }) => Comparison::Later(format!("when {kind} {name} is there")),
-            unconnected => match unconnected?.first() {
-                Some(name) => Comparison::Differs(format!("it does not connect {name}")),
-                None => Comparison::Same,
-            },
-        })
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
@@ -122,7 +131,7 @@ impl Resource for Router {
         if wrong && found.entry.is_ours() {
             session.set("network", &path, &json!({"router": {"external_gateway_info": gateway}}))?;
         }
-        for name in self.unconnected(session, &found)? {
+        for (name, _) in self.unconnected(session, &found)?.into_iter().filter(|(_, to_do)| *to_do) {
             let network = needed(network::find(session, name)?, Kind::Network, name)?;
             let subnets = network::subnets(session, &network.id)?;
             let subnet = needed(subnets.into_iter().next(), Kind::Network, name)?;

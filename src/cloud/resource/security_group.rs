@@ -1,10 +1,10 @@
 //! Security groups with their rules, as the API has them; their text is read in `config/rule.rs` (`Rule`).
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, forget, named};
+use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, forget, named, together};
 use crate::cloud::{ApiError, Session};
-use crate::config::rule::{Direction, Protocol, Rule};
+use crate::config::rule::{Direction, Family, Protocol, Rule};
 use crate::host::Host;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -34,6 +34,8 @@ struct FoundRule {
     port_range_max: Option<u16>,
     remote_ip_prefix: Option<String>,
     remote_group_id: Option<Id>,
+    #[serde(default)]
+    remote_address_group_id: Option<Id>,
 }
 
 impl AsRef<Entry> for ListedSecurityGroup {
@@ -75,19 +77,37 @@ impl FoundRule {
         self.direction == "ingress"
             && self.ethertype == "IPv4"
             && self.remote_group_id.is_none()
+            && self.remote_address_group_id.is_none()
             && matches!(self.protocol.as_deref(), None | Some("tcp" | "6"))
             && ports.contains(&port)
             && net.is_none_or(|net| net.is_ok_and(|net| net.contains(&from)))
     }
 
-    fn is(&self, rule: &Rule) -> bool {
-        let remote = self.remote_ip_prefix.as_deref().filter(|net| *net != "0.0.0.0/0").map(str::to_owned);
-        self.ethertype == "IPv4"
-            && self.remote_group_id.is_none()
-            && self.direction == rule.direction.api()
-            && self.protocol.as_deref() == rule.protocol.api()
-            && (self.port_range_min, self.port_range_max) == (rule.ports.map(|p| p.0), rule.ports.map(|p| p.1))
-            && remote == rule.remote.map(|net| net.to_string())
+    /// The same as we would write it; `None` for one that we cannot write (of a group's members, of SCTP).
+    fn as_rule(&self) -> Option<Rule> {
+        let family = if self.ethertype == "IPv6" { Family::V6 } else { Family::V4 };
+        let remote = self.remote_ip_prefix.as_deref().map(str::parse::<IpNet>).transpose().ok()?;
+        Some(Rule {
+            direction: if self.direction == "ingress" { Direction::In } else { Direction::Out },
+            family,
+            protocol: Protocol::of_api(self.protocol.as_deref())?,
+            ports: self.port_range_min.zip(self.port_range_max),
+            remote: remote.filter(|net| net.prefix_len() > 0),
+        })
+        .filter(|_| self.remote_group_id.is_none() && self.remote_address_group_id.is_none())
+    }
+
+    /// Neutron gives both to each new group: everything out.
+    fn is_neutrons_own(&self) -> bool {
+        self.as_rule().is_some_and(|rule| {
+            let Rule { direction, protocol, ports, remote, .. } = rule;
+            (direction, protocol, ports, remote) == (Direction::Out, Protocol::Any, None, None)
+        })
+    }
+
+    fn in_words(&self) -> String {
+        let protocol = self.protocol.as_deref().unwrap_or("any");
+        self.as_rule().map_or_else(|| format!("{} {protocol} of a group", self.direction), |rule| rule.to_string())
     }
 }
 
@@ -100,20 +120,41 @@ impl Direction {
     }
 }
 
-impl Protocol {
-    fn api(self) -> Option<&'static str> {
+impl Family {
+    fn api(self) -> &'static str {
         match self {
-            Protocol::Any => None,
-            Protocol::Tcp => Some("tcp"),
-            Protocol::Udp => Some("udp"),
-            Protocol::Icmp => Some("icmp"),
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
         }
     }
 }
 
+impl Protocol {
+    fn api(self, family: Family) -> Option<&'static str> {
+        match (self, family) {
+            (Protocol::Any, _) => None,
+            (Protocol::Tcp, _) => Some("tcp"),
+            (Protocol::Udp, _) => Some("udp"),
+            (Protocol::Icmp, Family::V4) => Some("icmp"),
+            (Protocol::Icmp, Family::V6) => Some("ipv6-icmp"),
+        }
+    }
+
+    /// Neutron takes numbers and older names, too, and keeps them (neutron/db/securitygroups_db.py).
+    fn of_api(name: Option<&str>) -> Option<Self> {
+        Some(match name {
+            None | Some("any") => Protocol::Any,
+            Some("tcp" | "6") => Protocol::Tcp,
+            Some("udp" | "17") => Protocol::Udp,
+            Some("icmp" | "1" | "icmpv6" | "ipv6-icmp" | "58") => Protocol::Icmp,
+            Some(_) => return None,
+        })
+    }
+}
+
 fn body(group: &Id, rule: &Rule) -> Value {
-    json!({"security_group_id": group, "direction": rule.direction.api(), "ethertype": "IPv4",
-        "protocol": rule.protocol.api(), "port_range_min": rule.ports.map(|p| p.0),
+    json!({"security_group_id": group, "direction": rule.direction.api(), "ethertype": rule.family.api(),
+        "protocol": rule.protocol.api(rule.family), "port_range_min": rule.ports.map(|p| p.0),
         "port_range_max": rule.ports.map(|p| p.1), "remote_ip_prefix": rule.remote, "description": MARK})
 }
 
@@ -122,11 +163,23 @@ impl SecurityGroup {
     fn missing(&self, found: &ListedSecurityGroup) -> Vec<&Rule> {
         let mut missing: Vec<&Rule> = Vec::new();
         for rule in &self.rules {
-            if !missing.contains(&rule) && !found.security_group_rules.iter().any(|have| have.is(rule)) {
+            if !missing.contains(&rule)
+                && !found.security_group_rules.iter().any(|have| have.as_rule().as_ref() == Some(rule))
+            {
                 missing.push(rule);
             }
         }
         missing
+    }
+
+    /// In what somebody else's is another one: rules that it has beyond these let in whom nobody declared.
+    fn difference(&self, found: &ListedSecurityGroup) -> Option<String> {
+        let misses = self.missing(found).into_iter().map(|rule| format!("it misses the rule \"{rule}\""));
+        let more = found
+            .security_group_rules
+            .iter()
+            .filter(|have| !have.is_neutrons_own() && !have.as_rule().is_some_and(|rule| self.rules.contains(&rule)));
+        together(misses.chain(more.map(|have| format!("it has the rule \"{}\"", have.in_words()))).collect())
     }
 }
 
@@ -141,10 +194,11 @@ impl Resource for SecurityGroup {
 
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         let Some(found) = find(session, &self.name)? else { return Ok(Comparison::Missing) };
-        Ok(match self.missing(&found).first().filter(|_| found.entry.is_ours()) {
-            Some(rule) => Comparison::Differs(format!("it misses the rule \"{rule}\"")),
-            None => Comparison::Same,
-        })
+        if !found.entry.is_ours() {
+            return Ok(Comparison::of(false, self.difference(&found)));
+        }
+        let misses = self.missing(&found).first().map(|rule| format!("it misses the rule \"{rule}\""));
+        Ok(Comparison::of(true, misses))
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {

@@ -1,8 +1,8 @@
 //! Instances: made, looked at, told to do something, removed. What their faults mean: `cloud/explain.rs`.
 
 use super::{
-    Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, flavor, image, list, made_once, needed,
-    network, only, port,
+    Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, flavor, image, list, made_once,
+    needed, network, only, port, together, with_id,
 };
 use crate::cloud::explain;
 use crate::cloud::id::encode;
@@ -114,10 +114,21 @@ impl ListedServer {
         self.flavor["original_name"].as_str().unwrap_or("?")
     }
 
+    /// Why it is in error, where it is.
+    pub fn fault(&self) -> Option<explain::Fault> {
+        (self.status == "ERROR").then(|| {
+            let message = self.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
+            let (name, id, created) = (self.name.clone(), self.id.clone(), self.created.clone());
+            explain::Fault { name, id, created, message, log: None }
+        })
+    }
+
     /// Why it is in error.
     pub fn fault_in_words(&self) -> ApiError {
-        let message = self.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
-        ApiError::Fault { instance: self.name.clone(), message, scheduler: None }
+        match self.fault() {
+            Some(fault) => ApiError::Fault(Box::new(fault)),
+            None => ApiError::unexpected("compute", format!("instance {} is {}", self.name, self.status)),
+        }
     }
 
     /// Whether it is ours and was never built. One that ran may be in error, too, and has a disk that somebody needs.
@@ -138,6 +149,12 @@ impl Listed for ListedServer {
     fn is_in_use(&self) -> bool {
         self.launched_at.is_some()
     }
+
+    fn particulars(&self) -> Option<String> {
+        let addresses: Vec<String> =
+            self.addresses.values().flatten().map(|address| address.addr.to_string()).collect();
+        Some(format!("made {}, {}, {}", self.created, self.status, addresses.join(" ")))
+    }
 }
 
 /// All instances of the project.
@@ -147,9 +164,15 @@ pub fn all(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
 
 /// The instance called `name`.
 pub fn find(session: &Session, name: &str) -> Result<Option<ListedServer>, ApiError> {
-    // Nova takes the name for a regular expression; what it finds is compared again.
-    let path = format!("/servers/detail?name={}", encode(name));
+    let path = format!("/servers/detail?name={}", encode(&pattern(name)));
     called(list(session, "compute", &path, "servers")?, name)
+}
+
+/// Nova takes the name in a list's condition for a regular expression (nova/db/main/api.py), and refuses what is none:
+/// what may mean something in one becomes "anything". What is found is compared again.
+fn pattern(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_ ".contains(c);
+    name.chars().map(|c| if plain(c) { c.to_string() } else { ".*".to_owned() }).collect()
 }
 
 /// The same, found among all: a look at many asks once. Of very many Nova lists the newest only.
@@ -164,21 +187,62 @@ fn called(found: Vec<ListedServer>, name: &str) -> Result<Option<ListedServer>, 
     only(found.into_iter().filter(|server| server.name == name).collect(), Kind::Server, name)
 }
 
-/// The instance called `name`; an error where there is none.
-pub fn get(session: &Session, name: &str) -> Result<ListedServer, ApiError> {
-    needed(find(session, name)?, Kind::Server, name)
+/// The instance with this id or name.
+///
+/// # Errors
+/// There is none, or several have the name.
+pub fn get(session: &Session, text: &str) -> Result<ListedServer, ApiError> {
+    if let Some(found) = with_id(session, "compute", "/servers", Some("server"), text)? {
+        return Ok(found);
+    }
+    match find(session, text)? {
+        Some(found) => Ok(found),
+        None => chosen(all(session)?, Kind::Server, text, |server| Some(&server.name)),
+    }
+}
+
+/// What Nova is told to call the machine itself, where the host name that it makes of `name` would be refused: a DNS
+/// label of ASCII letters, near to it.
+fn host_name(name: &str) -> Option<String> {
+    if name.is_ascii() {
+        return None;
+    }
+    let plain = deunicode::deunicode(name).to_lowercase();
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let label: String = words.collect::<Vec<_>>().join("-").chars().take(63).collect();
+    let label = label.trim_matches('-');
+    Some(if label.is_empty() { "instance".to_owned() } else { label.to_owned() })
 }
 
 impl Server {
+    /// In what somebody else's of this name is another one.
+    fn difference(&self, session: &Session, found: &ListedServer) -> Result<Option<String>, ApiError> {
+        let mut differences = Vec::new();
+        if found.flavor_name() != self.flavor {
+            differences.push(format!("it has flavor {} instead of {}", found.flavor_name(), self.flavor));
+        }
+        let image = image::find(session, &self.image)?;
+        if image.is_some_and(|image| found.image["id"].as_str() != Some(image.id.as_str())) {
+            differences.push(format!("it was not made of image {}", self.image));
+        }
+        if let Some(key) = self.key_pair.as_ref().filter(|key| found.key_name.as_ref() != Some(key)) {
+            differences.push(format!("key pair {key} does not lead in"));
+        }
+        Ok(together(differences))
+    }
+
     fn body(&self, session: &Session) -> Result<Value, ApiError> {
-        let image = needed(image::find(session, &self.image)?, Kind::Image, &self.image)?;
-        let flavor = needed(flavor::find(session, &self.flavor)?, Kind::Flavor, &self.flavor)?;
+        let image = image::get(session, &self.image)?;
+        let flavor = flavor::get(session, &self.flavor)?;
         explain::too_small(&image, &flavor)?;
         let place = match &self.place {
             Place::Port(name) => json!({"port": needed(port::find(session, name)?, Kind::Port, name)?.entry.id}),
-            Place::Network(name) => json!({"uuid": needed(network::find(session, name)?, Kind::Network, name)?.id}),
+            Place::Network(name) => json!({"uuid": network::get(session, name)?.id}),
         };
         let mut body = json!({"name": self.name, "imageRef": image.id, "flavorRef": flavor.id, "networks": [place]});
+        if let Some(host_name) = host_name(&self.name) {
+            body["hostname"] = json!(host_name);
+        }
         if let Some(key) = &self.key_pair {
             body["key_name"] = json!(key);
         }
@@ -217,7 +281,9 @@ impl Resource for Server {
             None => Comparison::Missing,
             Some(found) if found.may_be_made_anew() => Comparison::Differs("Nova could not build it".into()),
             Some(found) if found.status == "BUILD" => Comparison::Differs("it is being built".into()),
-            Some(_) => Comparison::Same,
+            // Users may have resized ours.
+            Some(found) if found.is_ours() => Comparison::Same,
+            Some(found) => Comparison::of(false, self.difference(session, &found)?),
         })
     }
 
@@ -238,7 +304,7 @@ impl Resource for Server {
 /// What Nova still does with the instance called `name`; an error that says why when it failed.
 pub fn building(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
     // Asked again and again, by many at once: without details Nova asks Neutron nothing.
-    let path = format!("/servers?status=BUILD&name={}", encode(name));
+    let path = format!("/servers?status=BUILD&name={}", encode(&pattern(name)));
     let building: Vec<Entry> = list(session, "compute", &path, "servers")?;
     if building.iter().any(|server| server.name == name) {
         return Ok(Some("being built".into()));
@@ -284,4 +350,26 @@ pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
         delete(session, &found.id)?;
     }
     Ok(Removed::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_makes_no_host_name_gets_one() {
+        for (name, host) in [("Größe 1", "grosse-1"), ("北京", "bei-jing"), ("-é-", "e"), ("\u{200b}", "instance")]
+        {
+            assert_eq!(host_name(name).as_deref(), Some(host), "{name}");
+        }
+        assert_eq!(host_name("node.1 (old)"), None, "Nova makes one of it");
+        let long = host_name(&"ü".repeat(200)).unwrap();
+        assert!(long.len() <= 63 && !long.ends_with('-'), "{long}");
+    }
+
+    #[test]
+    fn a_name_is_no_regular_expression() {
+        assert_eq!(pattern("test (1)+"), "test .*1.*.*");
+        assert_eq!(pattern("Größe-1"), "Gr.*.*e-1");
+    }
 }

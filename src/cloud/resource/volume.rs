@@ -25,6 +25,8 @@ struct ListedVolume {
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     status: String,
+    /// GiB.
+    size: u32,
 }
 
 impl Listed for ListedVolume {
@@ -63,7 +65,9 @@ impl Resource for Volume {
     fn compare(&self, session: &Session) -> Result<Comparison, ApiError> {
         Ok(match find(session, &self.name)? {
             None => Comparison::Missing,
-            Some(_) => Comparison::Same,
+            // Users may have extended ours.
+            Some(found) if found.is_ours() || found.size == self.size_gib => Comparison::Same,
+            Some(found) => Comparison::Foreign(format!("it has {} GiB instead of {}", found.size, self.size_gib)),
         })
     }
 

@@ -47,7 +47,7 @@ impl Execution<'_> {
         let mut needed = Vec::new();
         let mut intents = Vec::new();
         for action in group {
-            if !self.is_needed(host, *action)? {
+            if !self.is_needed(host, step, *action)? {
                 continue;
             }
             intents.extend(self.intent(host, *action)?);
@@ -73,12 +73,16 @@ impl Execution<'_> {
         Ok(journal.append(intents, sync)?)
     }
 
-    fn is_needed(&self, host: &Host, action: &dyn Action) -> Result<bool, StepEnd> {
+    fn is_needed(&self, host: &Host, step: &StepId, action: &dyn Action) -> Result<bool, StepEnd> {
         let id = action.id();
         let history = locked(&self.journal).history(&id);
         match patient_check(host, action, &history)? {
             Checked::Done => self.note_finished(host, action).map(|()| false),
             Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
+            Checked::LeftAlone(left) => {
+                self.sink.event(&Event::left_alone(step, &left));
+                self.note_finished(host, action).map(|()| false)
+            }
             Checked::Later(why) => Err(StepEnd::Failed(Failure::new(format!("{}: {why}", action.describe()), "", ""))),
             Checked::Blocked(finding) => {
                 Err(StepEnd::Failed(Failure::new(finding.what.clone(), finding.evidence.clone(), finding.next.clone())))
@@ -177,7 +181,7 @@ fn see_effect(host: &Host, action: &dyn Action, history: &History) -> Result<(),
         Err(StepEnd::Failed(Failure::new(what, evidence, "")))
     };
     match patient_check(host, action, history)? {
-        Checked::Done => Ok(()),
+        Checked::Done | Checked::LeftAlone(_) => Ok(()),
         Checked::Needed(change) => {
             failed(&format!("had no effect: still to do: {}", change.summary), change.diff.unwrap_or_default())
         }
