@@ -1,7 +1,7 @@
 //! What apt downloads from, and by which proxy. A running apt is asked itself: its sources have two forms, its settings
 //! nest and have comments of three kinds (sources.list(5), apt.conf(5)). In a captured tree the files are read.
 
-use super::reach::{self, Way};
+use super::proxy::{self, Way};
 use crate::host::command::Command;
 use crate::host::{Host, Result, files};
 use std::collections::BTreeSet;
@@ -112,7 +112,7 @@ impl Proxies {
         match specific.or(general) {
             Some("DIRECT") => Way::Direct,
             Some(proxy) => Way::Proxy { url: proxy.to_owned(), by: "apt's settings" },
-            None => reach::way_of_environment(host, &uri),
+            None => proxy::of_environment(host, &uri),
         }
     }
 }

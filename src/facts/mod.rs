@@ -15,6 +15,7 @@ pub mod listeners;
 pub mod network;
 pub mod os;
 pub mod pci;
+pub mod proxy;
 pub mod reach;
 pub mod resolver;
 pub mod software;

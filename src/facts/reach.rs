@@ -4,6 +4,7 @@
 //! none is named here.
 
 use super::apt;
+use super::proxy::{self, Way};
 use crate::host::{Host, Result, files, http};
 use crate::ini;
 use serde::Serialize;
@@ -28,9 +29,6 @@ pub const DOWNLOAD_VARIABLES: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
-/// Those of them that name a proxy.
-pub const PROXY_VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"];
-
 /// Something that the answers want downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToDownload {
@@ -40,20 +38,6 @@ pub struct ToDownload {
     pub url: String,
     /// Whether that is a file, and not the address below which things are.
     pub is_file: bool,
-}
-
-/// How a server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Way {
-    /// By itself.
-    Direct,
-    /// By a proxy.
-    Proxy {
-        /// Its address.
-        url: String,
-        /// Who says so.
-        by: &'static str,
-    },
 }
 
 /// A server that downloads come from.
@@ -189,7 +173,7 @@ fn targets(host: &Host, wanted: &[ToDownload]) -> Result<Vec<Target>> {
         way,
         trusted: trusted.clone(),
     };
-    let by_environment = |url: &str| url.parse().map_or(Way::Direct, |uri| way_of_environment(host, &uri));
+    let by_environment = |url: &str| url.parse().map_or(Way::Direct, |uri| proxy::of_environment(host, &uri));
     let mut found = Vec::new();
     for url in apt::urls(host)? {
         let way = proxies.way(host, &url);
@@ -208,19 +192,6 @@ fn once_each(mut found: Vec<Target>) -> Vec<Target> {
         target.is_file || seen.insert((target.purpose.clone(), host_and_port(address), address.contains("://")))
     });
     found
-}
-
-/// The way to a server by the variables of the environment, in whichever case they are written; `no_proxy` names those
-/// that are reached by themselves.
-pub(super) fn way_of_environment(host: &Host, uri: &Uri) -> Way {
-    let names: &[&str] = if uri.scheme_str() == Some("https") { &PROXY_VARIABLES[..2] } else { &PROXY_VARIABLES[2..] };
-    let all = ["all_proxy", "ALL_PROXY"];
-    let set = names.iter().chain(&all).filter(|_| host.is_live()).filter_map(|name| std::env::var(name).ok());
-    let excepted = ureq::Proxy::try_from_env().is_some_and(|proxy| proxy.is_no_proxy(uri));
-    match set.into_iter().find(|url| !url.is_empty()) {
-        Some(url) if !excepted => Way::Proxy { url, by: "the environment" },
-        _ => Way::Direct,
-    }
 }
 
 /// Where root's pip has its settings, the strongest first (pip's user guide, "Configuration files").

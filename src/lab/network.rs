@@ -3,7 +3,7 @@
 //! there.
 
 use super::Lab;
-use crate::facts::reach;
+use crate::facts::{proxy, reach};
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Verdict};
 use crate::host::{Host, Result, links};
 use ipnet::Ipv4Net;
@@ -74,7 +74,7 @@ pub fn proxies(lab: &Lab) -> Vec<(String, String)> {
     let names = reach::DOWNLOAD_VARIABLES.iter().filter(|name| !paths_of_this_machine.contains(name));
     let set = names.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let mut variables: Vec<(String, String)> = set.collect();
-    let has_proxy = variables.iter().any(|(name, _)| reach::PROXY_VARIABLES.contains(&name.as_str()));
+    let has_proxy = variables.iter().any(|(name, _)| proxy::PROXY_VARIABLES.contains(&name.as_str()));
     for name in ["no_proxy", "NO_PROXY"].into_iter().filter(|_| has_proxy) {
         let known = variables.iter().position(|(other, _)| other == name).map(|i| variables.remove(i).1);
         let more = format!("localhost,127.0.0.1,{},{}", lab.address, lab.host_name);
