@@ -16,9 +16,17 @@ pub fn urls(host: &Host) -> Result<Vec<String>> {
     if !host.is_live() {
         return in_files(host);
     }
-    let listed = Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).quiet().read(host)?;
-    let all: BTreeSet<&str> = listed.lines().map(str::trim).filter(|url| is_http(url)).collect();
-    Ok(all.into_iter().map(str::to_owned).collect())
+    // (`indextargets` tells only of what was downloaded before.)
+    let listed = Command::new("apt-get").args(["update", "--print-uris"]).quiet().read(host)?;
+    let all: BTreeSet<String> = listed.lines().filter_map(repository).collect();
+    Ok(all.into_iter().collect())
+}
+
+/// Of a line "'http://mirror.example/debian/dists/trixie/InRelease' FILE SIZE".
+fn repository(line: &str) -> Option<String> {
+    let url = line.strip_prefix('\'')?.split('\'').next().filter(|url| is_http(url))?;
+    let base = url.split_once("/dists/").or_else(|| url.rsplit_once('/'))?.0;
+    Some(format!("{base}/"))
 }
 
 fn is_http(url: &str) -> bool {
@@ -142,6 +150,15 @@ pub fn proxy_files(host: &Host) -> Result<Vec<(PathBuf, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_repository_is_what_stands_before_its_indexes() {
+        let of = |line: &str| repository(line);
+        let line = "'http://mirror.example/debian/dists/trixie/InRelease' mirror.example_debian_InRelease 0 ";
+        assert_eq!(of(line).as_deref(), Some("http://mirror.example/debian/"));
+        assert_eq!(of("'https://flat.example/x/./InRelease' x 0").as_deref(), Some("https://flat.example/x/./"));
+        assert_eq!((of("'cdrom:[Debian]/dists/x' x 0"), of("E: nothing")), (None, None));
+    }
 
     #[test]
     fn lines_of_the_older_form_are_read_with_options_and_tabs() {
