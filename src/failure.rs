@@ -2,6 +2,7 @@
 //!
 //! A new hint is one row of [`HINTS`]: text seen in an error or in a program's output -> what to type. What the
 //! cloud's APIs say is in `cloud/explain.rs`, what stack.sh's log says in `engine/devstack/failures.rs`.
+//! Where nothing tells the cause, the command that failed does: [`Failure::or_next`].
 
 use crate::ending::Ending;
 use crate::host;

@@ -1,5 +1,7 @@
 //! Name servers, as the C library reads `resolv.conf` (glibc's resolv/res_init.c): the first word behind `nameserver`,
 //! whatever follows it; a scope behind `%`. More lenient only where a file was written elsewhere: CRLF, indented lines.
+//! Where that names a stub on this machine alone, the servers behind it are read: another place for them is a row of
+//! [`BEHIND_A_STUB`].
 
 use crate::host::{Host, Result, files};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! Packed disks: what packs them, a look inside, and all of it unpacked.
+//! Packed disks: what packs them, a look inside, and all of it unpacked. A new packing is a variant of [`Packing`]; what
+//! is inside has a format like any other disk.
 
 use super::source::Source;
 use super::{Disk, HEAD, NoDisk, NoDiskFile, disk_of};

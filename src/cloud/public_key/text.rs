@@ -1,4 +1,5 @@
 //! The text around keys: its encoding, what must not be read any further, other kinds of files, and RFC 4716.
+//! A further kind of file is recognised here, and has its words in `refusal.rs`.
 
 use super::{NoKey, PublicKey, blob};
 

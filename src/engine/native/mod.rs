@@ -13,6 +13,10 @@
 //! compute     libvirt, nova-compute, agents, consoles
 //! dashboard   Horizon
 //! ```
+//!
+//! The host's address may change, its name in the cloud may not (`engine/hypervisor.rs`): a file that holds the address
+//! takes it from `host_address` of the template's values, and stands in the `inputs` of the services that read it; then
+//! a move rewrites it and restarts them.
 
 mod compute;
 mod control;
