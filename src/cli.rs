@@ -146,6 +146,9 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page, or write one for each command
     Man(Man),
+    /// Run a program that believes this machine has another host name
+    #[command(hide = true)]
+    RunAsHost(RunAsHost),
 }
 
 /// Options of `init`.
@@ -229,6 +232,16 @@ pub struct Man {
     /// A folder for the pages of all commands
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+}
+
+/// Options of `run-as-host`.
+#[derive(Debug, Args)]
+pub struct RunAsHost {
+    /// The host name
+    pub name: String,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub program: Vec<std::ffi::OsString>,
 }
 
 #[cfg(test)]

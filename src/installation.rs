@@ -199,7 +199,7 @@ impl Installation {
     fn downloads(&self) -> Vec<ToDownload> {
         let home = resources::keys::home(&self.config.host.administrators);
         let mut wanted = known_images::downloads(&self.host, &self.config.resources.images, &home);
-        wanted.extend(self.engine.downloads(&self.config));
+        wanted.extend(self.engine.downloads(&self.host, &self.config));
         wanted
     }
 

@@ -2,8 +2,9 @@
 
 use super::{Outcome, Subject, bytes};
 use crate::config::EngineName;
+use crate::engine::devstack::REPOSITORIES;
 use crate::facts::reach::{Problem, Server};
-use crate::finding::Finding;
+use crate::finding::{Finding, Level};
 
 pub(super) fn address(s: &Subject) -> Vec<Finding> {
     let address = s.config.host.address;
@@ -70,13 +71,19 @@ pub(super) const SET_CLOCK: &str = "set it: timedatectl set-ntp true";
 pub(super) fn servers(s: &Subject) -> Outcome {
     s.seen.servers.judged(|servers| {
         let silent = servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?)));
-        let mut findings: Vec<Finding> = silent.map(finding).collect();
+        let mut findings: Vec<Finding> = silent.map(finding).map(|finding| of_git(s, finding)).collect();
         if findings.is_empty() && !servers.is_empty() {
             findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
         }
         findings.extend(sizes(servers));
         findings
     })
+}
+
+/// git may go another way, by settings of its own (`http.proxy`, `insteadOf`): its silence stops nothing.
+fn of_git(s: &Subject, finding: Finding) -> Finding {
+    let is_its = finding.what.contains(REPOSITORIES) && s.config.engine == EngineName::Devstack;
+    if is_its { Finding { level: Level::Warn, ..finding } } else { finding }
 }
 
 /// Bytes a second of a line with 100 Mbit/s.

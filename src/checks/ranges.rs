@@ -2,7 +2,7 @@
 
 use super::{Outcome, Subject};
 use crate::config::network::{Access, only_this_machine, overlap};
-use crate::facts::network::{NetworkRoute, Nic};
+use crate::facts::network::{NetworkRoute, Nic, NicAddress};
 use crate::finding::Finding;
 use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
@@ -37,9 +37,23 @@ fn clashes(s: &Subject, key: &str, net: &Ipv4Net) -> Vec<Finding> {
             // The range is fixed by now, and the route may be younger than the cloud.
             return Finding::warn(ID, what, format!("instances cannot reach {}: make that route narrower", route.net));
         }
+        if is_summary(s, route, net) {
+            return Finding::warn(ID, what, format!("if somebody there uses it: {key} in gpucloud.toml"));
+        }
         Finding::stop(ID, what, format!("choose a range that nobody uses: {key} in gpucloud.toml"))
     };
     clash.map(finding).into_iter().collect()
+}
+
+/// Routes as a VPN or a campus has them, to all that there may be: ours is narrower and wins, and hides little.
+fn is_summary(s: &Subject, route: &NetworkRoute, net: &Ipv4Net) -> bool {
+    let nets = s.facts.network.nics.iter().flat_map(|nic| &nic.addresses);
+    let is_lan = nets.clone().any(|own| own.prefix_len == route.net.prefix_len() && route.net.contains(&ipv4_of(own)));
+    route.net.prefix_len() <= 12 && route.net.prefix_len() < net.prefix_len() && !is_lan
+}
+
+fn ipv4_of(own: &NicAddress) -> Ipv4Net {
+    if let IpAddr::V4(address) = own.address { address.into() } else { Ipv4Net::default() }
 }
 
 /// With proxy ARP the range is a part of the LAN's, without this machine and its router.

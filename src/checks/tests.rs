@@ -133,6 +133,7 @@ fn each_conflict_of_the_network_is_found_with_its_level() {
     use Level::{Pass, Stop, Warn};
     assert_eq!(level("ranges", |f, _| f.network.routes.push(route("172.24.0.0/16", "docker0"))), Stop);
     assert_eq!(level("ranges", |f, _| f.network.routes.push(route("10.254.7.0/24", "tun0"))), Stop);
+    assert_eq!(level("ranges", |f, _| f.network.routes.push(route("172.16.0.0/12", "tun0"))), Warn);
     assert_eq!(level("ranges", |f, _| f.network.routes.push(route("172.24.4.0/24", "br-ex"))), Pass);
     let in_lan = |range: &str| {
         let range = range.parse().unwrap();

@@ -30,7 +30,7 @@ pub(super) fn run(invocation: &Invocation, options: &Doctor) -> Result<Ending, F
     match cause::of_all(&installation).filter(|_| applied) {
         // It comes first, and nothing is asked that would only tell its consequences.
         Some(cause) => {
-            findings.retain(|finding| *finding != cause);
+            findings.retain(|finding| (finding.id, &finding.what) != (cause.id, &cause.what));
             findings.insert(0, cause);
         }
         None => {

@@ -19,6 +19,7 @@ mod network;
 mod plan;
 mod quota;
 mod recover;
+mod run_as_host;
 mod status;
 mod uninstall;
 
@@ -83,6 +84,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
         Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),
+        Some(Command::RunAsHost(options)) => ("run-as-host", run_as_host::run(&options)),
         Some(Command::Man(options)) => ("man", completions::man(invocation, &options)),
         Some(Command::Lab(options)) => ("lab", lab::run(invocation, options)),
     }

@@ -15,6 +15,9 @@ pub enum EngineError {
         /// What is wrong.
         complaint: Complaint,
     },
+    /// What Nova calls its hypervisor is in a database that does not answer.
+    #[error("MariaDB does not say under which name Nova knows this hypervisor")]
+    HypervisorUnknown,
     /// stack.sh ended without its last line.
     #[error("{}", .0.what)]
     Stack(StackFailure),
@@ -24,15 +27,17 @@ impl RoomError for EngineError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::Unwell { .. } => "gpucloud-install doctor looks for the cause".into(),
+            Self::HypervisorUnknown => "systemctl start mariadb, then the same command again".into(),
             Self::Stack(failure) => failure.next.clone(),
         })
     }
 
     fn evidence(&self) -> Option<String> {
-        Some(match self {
-            Self::Unwell { complaint, .. } => complaint.evidence.clone(),
-            Self::Stack(failure) => failure.evidence.clone(),
-        })
+        match self {
+            Self::Unwell { complaint, .. } => Some(complaint.evidence.clone()),
+            Self::HypervisorUnknown => None,
+            Self::Stack(failure) => Some(failure.evidence.clone()),
+        }
     }
 
     fn may_pass(&self) -> bool {

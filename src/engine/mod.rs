@@ -139,7 +139,7 @@ pub trait Engine: Send + Sync {
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login>;
 
     /// What has to be downloaded beside the packages of the distribution and of Python.
-    fn downloads(&self, config: &Config) -> Vec<ToDownload>;
+    fn downloads(&self, host: &Host, config: &Config) -> Vec<ToDownload>;
 
     /// What asks the probes of the service table.
     fn prober(&self, order: &EngineInput) -> Prober;

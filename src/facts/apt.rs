@@ -101,8 +101,8 @@ impl Proxies {
         self.0.iter().rfind(|(known, value)| *known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
-    /// The way to `url`: one for this server alone, then one for all, "DIRECT" is none (apt-transport-http(1)). A
-    /// program that finds proxies is asked by apt's own helper.
+    /// The way to `url`: one for this server alone, else what a program finds that apt asks, else the one for all;
+    /// "DIRECT" is none (apt-transport-http(1)).
     pub(super) fn way(&self, host: &Host, url: &str) -> Way {
         let Some((uri, scheme)) =
             url.parse::<Uri>().ok().and_then(|uri| Some((uri.clone(), uri.scheme_str()?.to_owned())))
@@ -111,27 +111,23 @@ impl Proxies {
         };
         let server = uri.host().unwrap_or_default();
         let of = |scheme: &str, rest: &str| self.setting(&format!("Acquire::{scheme}::{rest}"));
-        let finder = of(&scheme, "Proxy-Auto-Detect").or_else(|| of(&scheme, "ProxyAutoDetect"));
-        if finder.is_some() {
-            return detected(host, url);
-        }
-        let specific = of(&scheme, &format!("Proxy::{server}"));
-        let general = of(&scheme, "Proxy").or_else(|| (scheme == "https").then(|| of("http", "Proxy")).flatten());
-        match specific.or(general) {
-            Some("DIRECT") => Way::Direct,
-            Some(proxy) => Way::Proxy { url: proxy.to_owned(), by: "apt's settings" },
-            None => proxy::of_environment(host, &uri),
+        let finder = || of(&scheme, "Proxy-Auto-Detect").or_else(|| of(&scheme, "ProxyAutoDetect"));
+        let found = || finder().and_then(|_| detected(host, url));
+        let general = || of(&scheme, "Proxy").or_else(|| (scheme == "https").then(|| of("http", "Proxy")).flatten());
+        let specific = of(&scheme, &format!("Proxy::{server}")).map(str::to_owned);
+        match specific.or_else(found).or_else(|| general().map(str::to_owned)) {
+            Some(proxy) if proxy == "DIRECT" || proxy::is_excepted(host, &uri) => Way::Direct,
+            Some(url) => Way::Proxy { url, by: "apt's settings" },
+            None => proxy::of_environment_for_apt(host, &uri),
         }
     }
 }
 
-/// What `apt-helper auto-detect-proxy` says: "Using proxy 'PROXY' for URL 'URL'".
-fn detected(host: &Host, url: &str) -> Way {
-    let said = Command::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", url]).quiet().read(host);
-    match said.unwrap_or_default().split('\'').nth(1) {
-        None | Some("" | "DIRECT") => Way::Direct,
-        Some(proxy) => Way::Proxy { url: proxy.to_owned(), by: "apt's program that finds proxies" },
-    }
+/// What `apt-helper auto-detect-proxy` says, if it finds one: "Using proxy 'PROXY' for URL 'URL'".
+fn detected(host: &Host, url: &str) -> Option<String> {
+    let helper = Command::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", url]).env("LC_ALL", "C");
+    let said = helper.quiet().read(host).ok()?;
+    said.split('\'').nth(1).filter(|proxy| !proxy.is_empty()).map(str::to_owned)
 }
 
 /// Those of apt's files of settings that name a proxy, with their text.

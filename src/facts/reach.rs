@@ -17,7 +17,9 @@ use ureq::tls::{RootCerts, TlsConfig};
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Variables that downloads go by: proxies, pip's index, certificates.
-pub const DOWNLOAD_VARIABLES: [&str; 9] = [
+pub const DOWNLOAD_VARIABLES: [&str; 11] = [
+    "all_proxy",
+    "ALL_PROXY",
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -96,7 +98,8 @@ fn attempt(target: &Target) -> Server {
         Way::Direct => (target.purpose.clone(), &target.url),
         Way::Proxy { url, by } => (format!("{}, by the proxy of {by}", target.purpose), url),
     };
-    let known = Server { purpose, host: address.clone(), port: 0, problem: None, clock_ahead: None, size: None };
+    let known =
+        Server { purpose, host: without_secrets(address), port: 0, problem: None, clock_ahead: None, size: None };
     let Some((host, port)) = host_and_port(address) else {
         return Server { problem: Some(Problem::Unresolved("it is no address of a server".into())), ..known };
     };
@@ -144,13 +147,16 @@ fn greet(target: &Target) -> std::result::Result<Said, Problem> {
     };
     let agent = ureq::Agent::from(config.tls_config(tls).build());
     let number = |value: &ureq::http::HeaderValue| value.to_str().ok()?.parse().ok();
-    match agent.head(asked).call() {
+    let answer = agent.head(asked).call();
+    // Some servers refuse this question alone.
+    let again = target.is_file && answer.as_ref().is_ok_and(|answer| answer.status().is_client_error());
+    match if again { agent.get(asked).header("Range", "bytes=0-0").call() } else { answer } {
         Ok(answer) if target.is_file && matches!(answer.status().as_u16(), 401 | 403 | 404 | 410) => {
-            Err(Problem::Missing(format!("{asked}: {}", answer.status())))
+            Err(Problem::Missing(format!("{}: {}", without_secrets(asked), answer.status())))
         }
         Ok(answer) => Ok(Said {
             clock_ahead: answer.headers().get("date").and_then(|date| seconds_ahead(date.to_str().ok()?)),
-            size: answer.headers().get("content-length").filter(|_| target.is_file).and_then(number),
+            size: answer.headers().get("content-length").filter(|_| target.is_file && !again).and_then(number),
         }),
         Err(error) if error.to_string().contains("certificate") => Err(Problem::Untrusted(error.to_string())),
         // It does not like to be asked for this: the download will show.
@@ -179,7 +185,15 @@ fn targets(host: &Host, wanted: &[ToDownload]) -> Result<Vec<Target>> {
         let way = proxies.way(host, &url);
         found.push(new("packages of the distribution", url, false, way));
     }
-    found.extend(pip_index(host)?.map(|url| new("OpenStack's packages", url.clone(), false, by_environment(&url))));
+    let packages = "OpenStack's packages";
+    match pip_index(host)? {
+        Some(url) => found.push(new(packages, url.clone(), false, by_environment(&url))),
+        // pip knows its own, which is reached as any other server is.
+        None => {
+            let way = by_environment("https://index.invalid/");
+            found.extend(matches!(way, Way::Proxy { .. }).then(|| new(packages, String::new(), false, way)));
+        }
+    }
     found.extend(wanted.iter().map(|w| new(&w.purpose, w.url.clone(), w.is_file, by_environment(&w.url))));
     Ok(once_each(found))
 }
@@ -211,6 +225,16 @@ pub fn pip_index(host: &Host) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// An address for people: without a password, or a signature behind `?`.
+fn without_secrets(address: &str) -> String {
+    let address = address.split('?').next().unwrap_or(address);
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        (None, Some((_, rest))) => rest.to_owned(),
+        _ => address.to_owned(),
+    }
 }
 
 /// Of a URL, or of a proxy without a scheme ("proxy.example:3128").
@@ -256,6 +280,14 @@ mod tests {
         });
         let server = attempt(&Target { url, ..direct("x") });
         assert!(server.problem.is_none() && server.clock_ahead.unwrap() > 365 * 24 * 3600, "{server:?}");
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_is_secret_in_them() {
+        let shown = |address: &str| without_secrets(address);
+        assert_eq!(shown("http://u:p@ss@proxy:3128"), "http://proxy:3128");
+        assert_eq!(shown("https://store.example/x.img?Signature=abc"), "https://store.example/x.img");
+        assert_eq!((shown("u:p@proxy:1").as_str(), shown("proxy:1").as_str()), ("proxy:1", "proxy:1"));
     }
 
     #[test]

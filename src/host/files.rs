@@ -24,6 +24,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 /// Names the temporary file beside the one that is written; left-overs of a power cut are recognised by it.
@@ -81,7 +82,10 @@ pub fn open(host: &Host, path: impl AsRef<Path>) -> Result<Option<File>> {
 /// # Errors
 /// The directory is not there, or cannot be written to.
 pub fn unnamed(host: &Host, directory: &Path) -> Result<File> {
-    let path = directory.join(format!("unnamed-{}{TEMPORARY_SUFFIX}", std::process::id()));
+    // Many may be made at once.
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let path = directory.join(format!("unnamed-{}-{number}{TEMPORARY_SUFFIX}", std::process::id()));
     let made = Place::of(host, &path).and_then(|place| {
         let _ = place.unlink();
         let file = place.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, 0o600)?;

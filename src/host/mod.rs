@@ -30,6 +30,7 @@ pub mod sql;
 pub mod sysctl;
 pub mod systemd;
 pub mod users;
+pub mod uts;
 
 pub use error::{Error, RoomError};
 

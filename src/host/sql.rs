@@ -193,19 +193,17 @@ impl Sql {
         Ok(count.unwrap_or(0))
     }
 
-    /// A text column of the first row that fulfils `condition`, with a value for each `?` of it.
+    /// A text column of the first row that fulfils `condition`, which must be our own text.
     pub fn first(
         &self,
         database: &Identifier,
         table: &Identifier,
         column: &Identifier,
         condition: &str,
-        values: &[&str],
     ) -> Result<Option<String>, SqlError> {
         let sql = format!("SELECT {column} FROM {database}.{table} WHERE {condition} LIMIT 1");
-        let values: Vec<mysql::Value> = values.iter().map(mysql::Value::from).collect();
-        let found = self.0.borrow_mut().exec_first(sql, values);
-        found.map_err(|error| failed(&format!("look up {column} in {database}.{table}"), &error))
+        let rows: Vec<String> = self.query(&format!("look up {column} in {database}.{table}"), &sql)?;
+        Ok(rows.into_iter().next())
     }
 
     /// Whether this is the password stored for `name`@`host`. False where there is no account.

@@ -132,9 +132,9 @@ fn beside_triggered(host: &Host, unit: &str, work: impl FnOnce() -> Result<()>) 
         .zip(status(host, &services)?)
         .filter_map(|(service, status)| status.is_active().then_some(*service))
         .collect();
-    running.iter().try_for_each(|service| stop(host, service))?;
     // A drop-in of the service alone makes its socket no older.
     daemon_reload(host)?;
+    running.iter().try_for_each(|service| stop(host, service))?;
     work()?;
     running.iter().try_for_each(|service| start(host, service))
 }

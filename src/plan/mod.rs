@@ -238,7 +238,7 @@ fn check_one(action: &dyn Action, host: &Host, journal: &Journal) -> std::result
     let checked = match checked {
         Err(crate::host::Error::NotLive(_)) => Checked::Later("only the running system can tell".into()),
         // A run begins with taking back what a killed one left: it will be missing then.
-        Ok(Checked::Done) if journal.entry(&id).is_some_and(is_left_over) => {
+        Ok(Checked::Done | Checked::LeftAlone(_)) if journal.entry(&id).is_some_and(is_left_over) => {
             Checked::needed("again: a killed run left it")
         }
         checked => checked.map_err(|source| PlanError::Check { id: id.clone(), source: Box::new(source) })?,

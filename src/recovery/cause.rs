@@ -12,6 +12,11 @@ const ROOTS: [&str; 1] = ["address"];
 
 /// The cause of all else, if there is one.
 pub fn of_all(installation: &Installation) -> Option<Finding> {
+    let is_here = |address| installation.facts.network.owner(address).is_some();
+    if is_here(installation.config.host.address) {
+        // On another link, perhaps, and yet the services have it.
+        return None;
+    }
     let cause = installation.findings_of(&ROOTS).into_iter().find(|finding| finding.level == Level::Stop)?;
     Some(if is_moving(installation) {
         Finding { next: "gpucloud-install apply goes on".into(), ..cause }

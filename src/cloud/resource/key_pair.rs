@@ -33,6 +33,13 @@ fn is_of(found: &ListedKeyPair, own: &[PublicKey]) -> bool {
     public_key::keys_in(found.public_key.as_bytes()).is_ok_and(|found| essences(&found) == essences(own))
 }
 
+/// Nova takes what stands between the first two blanks for the key (nova/crypto.py, `generate_fingerprint`): without a
+/// comment that reaches into the next line.
+fn commented(key: &PublicKey, name: &str) -> String {
+    let line = key.line();
+    if line == key.essence() { format!("{line} {name}") } else { line }
+}
+
 /// A key pair that is there.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct ListedKeyPair {
@@ -98,7 +105,7 @@ impl Resource for KeyPair {
             Some(_) => return Err(ApiError::OtherKey { name: self.name.clone(), file: self.file.clone() }),
             None => {}
         }
-        let lines: Vec<String> = own.iter().map(PublicKey::line).collect();
+        let lines: Vec<String> = own.iter().map(|key| commented(key, &self.name)).collect();
         let body = json!({"keypair": {"name": self.name, "type": "ssh", "public_key": lines.join("\n")}});
         session.post::<serde_json::Value>("compute", "/os-keypairs", &body).map(drop)
     }

@@ -1,10 +1,15 @@
 //! Lines for the services' configuration (`engine/settings.rs`) as DevStack takes them. They land twice: in local.conf,
 //! for stack.sh, and key by key in the files of a cloud that stands, without stack.sh.
 
+use super::stack;
 use crate::engine::EngineInput;
 use crate::engine::settings::{Conf, Setting, keys_of};
-use crate::ini::Key;
-use std::path::PathBuf;
+use crate::host::{Host, files};
+use crate::ini::{self, Key};
+use std::path::{Path, PathBuf};
+
+/// Nova's configuration.
+const NOVA_CONF: &str = "/etc/nova/nova.conf";
 
 /// Its name in local.conf.
 pub(super) fn header(conf: Conf) -> &'static str {
@@ -18,7 +23,7 @@ pub(super) fn header(conf: Conf) -> &'static str {
 /// then.
 pub(super) fn paths(conf: Conf) -> Vec<PathBuf> {
     match conf {
-        Conf::Nova => vec!["/etc/nova/nova.conf".into(), "/etc/nova/nova-cpu.conf".into()],
+        Conf::Nova => vec![NOVA_CONF.into(), "/etc/nova/nova-cpu.conf".into()],
         Conf::Ml2 => vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()],
     }
 }
@@ -30,17 +35,19 @@ const FILTERS: &str = "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFi
 /// What DevStack's own defaults leave to be said, and what the rooms ask for.
 pub(super) fn settings(order: &EngineInput) -> Vec<Setting> {
     let mut all = of_devstack();
-    all.extend(host_key(order));
+    all.extend(host_key(order.host, &order.facts.os.host_name));
     all.extend(order.settings.iter().cloned());
     all
 }
 
-/// Nova's name of this machine, which else is the kernel's of today. A cloud that stands without it may have been made
-/// under another spelling: it is given the name only where both are one.
-fn host_key(order: &EngineInput) -> Option<Setting> {
-    let name = order.config.host.name.as_str();
-    let is_new = !order.facts.software.ours.applied;
-    (is_new || order.facts.os.host_name == name).then(|| Setting::new(Conf::Nova, Key::new("DEFAULT", "host", name)))
+/// Nova's name of this machine, which else is the kernel's of each day: the one that it was given, or, before stack.sh
+/// gives Open vSwitch the same (`external-ids:hostname`), the kernel's of today. A cloud that stands without it keeps
+/// what it has.
+fn host_key(host: &Host, kernels: &str) -> Option<Setting> {
+    let conf = files::read_text(host, Path::new(NOVA_CONF)).ok().flatten().unwrap_or_default();
+    let given = ini::values(&conf, "DEFAULT", "host").first().map(|name| (*name).to_owned());
+    let name = given.or_else(|| (!stack::has_completed(host)).then(|| kernels.to_owned()))?;
+    Some(Setting::new(Conf::Nova, Key::new("DEFAULT", "host", name)))
 }
 
 fn of_devstack() -> Vec<Setting> {

@@ -140,11 +140,10 @@ impl Engine for Devstack {
     }
 
     /// The repositories; git itself tells of what is missing there.
-    fn downloads(&self, config: &Config) -> Vec<ToDownload> {
+    fn downloads(&self, host: &Host, config: &Config) -> Vec<ToDownload> {
         let base = &config.cloud.git_base;
-        let is_asked = base.url().starts_with("http");
-        let wanted =
-            ToDownload { purpose: "repositories (cloud.git_base)".into(), url: base.url().to_owned(), is_file: false };
+        let is_asked = base.url().starts_with("http") && !stack::has_completed(host);
+        let wanted = ToDownload { purpose: REPOSITORIES.into(), url: base.url().to_owned(), is_file: false };
         if is_asked { vec![wanted] } else { Vec::new() }
     }
 
@@ -184,6 +183,9 @@ impl Engine for Devstack {
     }
 }
 
+/// What is downloaded from `cloud.git_base`.
+pub const REPOSITORIES: &str = "repositories (cloud.git_base)";
+
 /// Where the drop-in of a unit of DevStack's lies.
 fn drop_in(service: &Service) -> PathBuf {
     format!("/etc/systemd/system/{}.d/gpucloud.conf", service.unit).into()
@@ -202,7 +204,7 @@ impl<'a> Recipe<'a> {
             templates: Templates::new(order.secrets)?,
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),
-                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config)?)),
+                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config, order.facts)?)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),

@@ -176,7 +176,7 @@ fn names(recipe: &Recipe) -> Result<Step, Failure> {
         .after(&[crate::engine::base::STEP])
         .with(recipe.file(hypervisor::DROP_IN)?);
     let node = recipe.file(QUEUE_NODE)?;
-    let is_new = !recipe.facts.software.ours.applied;
+    let is_new = !super::stack::has_completed(recipe.host);
     if is_new || files::read_text(recipe.host, QUEUE_NODE)?.is_some_and(|text| text.contains("rabbit@localhost")) {
         step = step.with(node);
     }

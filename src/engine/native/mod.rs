@@ -141,7 +141,7 @@ impl Engine for Native {
         Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo", stands: |_| true }
     }
 
-    fn downloads(&self, _: &Config) -> Vec<ToDownload> {
+    fn downloads(&self, _: &Host, _: &Config) -> Vec<ToDownload> {
         Vec::new()
     }
 
@@ -217,7 +217,7 @@ impl<'a> Recipe<'a> {
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),
                 ("host_name".into(), json!(config.host.name)),
-                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config)?)),
+                ("hypervisor_name".into(), json!(hypervisor::name(order.host, config, order.facts)?)),
                 ("region".into(), json!(config.cloud.region)),
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),
