@@ -215,7 +215,7 @@ impl Maker<'_> {
         let home = keys::home(&self.order.config.host.administrators);
         let keys = self.answers.key_pairs.iter().map(|answer| {
             let (name, file) = (answer.name.to_string(), keys::public_path(answer, &home));
-            let pair = KeyPair { name, file, home: home.clone() };
+            let pair = KeyPair { name, file, home: home.clone(), instead: keys::instead(answer, &home) };
             let mut step = self.step(self.by_user(pair), &after);
             let made = keys::made(self.order.host, answer, &home);
             step.actions.splice(0..0, made.into_iter().map(|task| Box::new(task) as Box<dyn crate::action::Action>));

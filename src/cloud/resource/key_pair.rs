@@ -17,12 +17,17 @@ pub struct KeyPair {
     pub file: PathBuf,
     /// The home in which pairs are made: its owner reads the file where root may not.
     pub home: Home,
+    /// Root's file, which counts where the home has none.
+    pub instead: Option<PathBuf>,
 }
 
 impl KeyPair {
     /// The line of the file, or `None` where it is not there.
     fn own(&self) -> crate::host::Result<Option<String>> {
-        self.home.read(&Host::live(), &self.file)
+        match (self.home.read(&Host::live(), &self.file), &self.instead) {
+            (Ok(None) | Err(_), Some(instead)) => Home::own("/root").read(&Host::live(), instead),
+            (found, _) => found,
+        }
     }
 }
 
