@@ -1,6 +1,7 @@
 //! Why a call failed: the service's own words and request id, and what to do where the cause is known (`explain.rs`).
 
 use super::explain;
+use crate::complaint::Complaint;
 use crate::host;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,16 @@ pub enum ApiError {
         message: String,
         /// Which filter left no host, by the scheduler's log.
         scheduler: Option<String>,
+    },
+    /// Nova could not build an instance, because there is no hypervisor that takes one.
+    #[error("instance {instance}: no hypervisor takes one: {} (Nova: {message})", .complaint.what)]
+    NoHypervisor {
+        /// Its name.
+        instance: String,
+        /// Nova's words.
+        message: String,
+        /// What is wrong with the hypervisor.
+        complaint: Box<Complaint>,
     },
     /// An image does not fit into a flavor's disk.
     #[error("image {image} needs {needed} GiB of disk, flavor {flavor} has {has}")]
@@ -203,6 +214,8 @@ impl host::RoomError for ApiError {
             Self::NoneToChoose { .. } => "declare it in [resources], then: gpucloud-install apply".into(),
             Self::SeveralToChoose { kind, .. } => format!("--{kind} NAME"),
             Self::Fault { message, .. } => explain::next_of_fault(message).into(),
+            Self::NoHypervisor { complaint, .. } if !complaint.next.is_empty() => complaint.next.clone(),
+            Self::NoHypervisor { .. } => "sudo gpucloud-install doctor; sudo gpucloud-install recover".into(),
             Self::TooSmall { .. } => "choose a flavor with more disk: gpucloud-install flavor list".into(),
             Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
             Self::ForeignUser { .. } => "choose another name for resources.project".into(),
@@ -219,6 +232,7 @@ impl host::RoomError for ApiError {
     fn evidence(&self) -> Option<String> {
         match self {
             Self::Fault { scheduler, .. } => scheduler.clone(),
+            Self::NoHypervisor { complaint, .. } => Some(complaint.evidence.clone()),
             Self::File(error) => error.evidence(),
             _ => None,
         }

@@ -1,20 +1,32 @@
-//! Why Nova found no host for an instance: its fault does not say which filter said no, the scheduler's log does.
+//! Why Nova found no host for an instance: its fault does not say whether there is a hypervisor at all, nor which
+//! filter said no. The APIs tell the first, the scheduler's log the second.
 
-use super::ApiError;
+use super::{ApiError, PROBE_LIMIT, clouds, health};
+use crate::complaint::Complaint;
 use crate::host::Host;
 use crate::host::command::Command;
 
 /// The scheduler's units of both engines.
 const UNITS: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
 
-/// The same error, with the scheduler's own line where it is about a missing host and the log may be read.
+/// The same error; where it is about a missing host, with what is wrong with the hypervisor, else with the scheduler's
+/// own line, as far as whoever calls may read clouds.yaml and the log.
 pub fn explained(host: &Host, error: ApiError) -> ApiError {
     match error {
         ApiError::Fault { instance, message, .. } if message.contains("No valid host was found") => {
-            ApiError::Fault { instance, message, scheduler: scheduler_said(host) }
+            match no_hypervisor(host) {
+                Some(complaint) => ApiError::NoHypervisor { instance, message, complaint: Box::new(complaint) },
+                None => ApiError::Fault { instance, message, scheduler: scheduler_said(host) },
+            }
         }
         other => other,
     }
+}
+
+/// A project's user may not ask for hypervisors: the administrator does.
+fn no_hypervisor(host: &Host) -> Option<Complaint> {
+    let admin = clouds::session(host, &clouds::ADMINISTRATORS).ok()?;
+    admin.ask(|session| health::hypervisors(&session.within(PROBE_LIMIT))).ok()?
 }
 
 fn scheduler_said(host: &Host) -> Option<String> {
