@@ -20,12 +20,21 @@ pub struct Failure {
     /// What kind of end it is.
     #[serde(skip)]
     pub ending: Ending,
+    /// Whether a service of the cloud did not answer, for a reason that another one may have.
+    #[serde(skip)]
+    pub unanswered: bool,
 }
 
 impl Failure {
     /// A failure of this machine or of the network.
     pub fn new(what: impl Into<String>, evidence: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { what: what.into(), evidence: evidence.into(), next: next.into(), ending: Ending::Failed }
+        Self {
+            what: what.into(),
+            evidence: evidence.into(),
+            next: next.into(),
+            ending: Ending::Failed,
+            unanswered: false,
+        }
     }
 
     /// The same as another kind of end.
@@ -71,7 +80,7 @@ impl From<host::Error> for Failure {
         let evidence = error.evidence().unwrap_or_default();
         let next = error.next().or_else(|| hint(&format!("{error}\n{evidence}"))).unwrap_or_default();
         let ending = if matches!(error, host::Error::Stopped) { Ending::Midway } else { Ending::Failed };
-        Self::new(error.to_string(), evidence, next).with(ending)
+        Self { unanswered: error.may_pass(), ..Self::new(error.to_string(), evidence, next).with(ending) }
     }
 }
 

@@ -83,3 +83,12 @@ impl Finding {
         self
     }
 }
+
+/// Bytes as a person reads them, in binary units.
+pub fn bytes(n: u64) -> String {
+    match n {
+        n if n >= 1 << 40 => format!("{:.1} TiB", n as f64 / (1_u64 << 40) as f64),
+        n if n >= 1 << 30 => format!("{:.1} GiB", n as f64 / (1_u64 << 30) as f64),
+        n => format!("{} MiB", n >> 20),
+    }
+}

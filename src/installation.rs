@@ -5,30 +5,32 @@
 //! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
-use crate::checks::{self, Asked, CloudPort, Seen, Subject};
-use crate::cloud::{SharedSession, resource_action};
+use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
+use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
+use crate::config::values::UserName;
 use crate::ending::Ending;
+use crate::engine::ask::{self, CACHE_PORT};
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::settings::Setting;
-use crate::engine::{self, Engine, EngineInput};
+use crate::engine::{self, Engine, EngineInput, base};
 use crate::facts::Facts;
 use crate::facts::listeners::{self, Listener};
 use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::host::{Host, users};
+use crate::host::{Host, files, sql, systemd, users};
 use crate::network::consent::Confirmation;
 use crate::network::live::Ownership;
 use crate::network::{self, state::NetworkState};
 use crate::paths;
 use crate::plan::journal::{self, ActionState, Journal};
 use crate::plan::{Plan, Step};
-use crate::resources::{self, known_images, named_files};
+use crate::resources::{self, keys, known_images, named_files};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -53,6 +55,9 @@ pub struct Installation {
     /// Whether what users have may be destroyed; only told by name.
     pub may_lose: bool,
 }
+
+/// The unit of the database; where MySQL is installed instead, its name leads there or nowhere.
+const DATABASE: &str = "mariadb.service";
 
 /// A room's part of the plan.
 type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
@@ -207,6 +212,8 @@ impl Installation {
     pub fn findings(&self, journal: &Journal) -> Result<Vec<Finding>, Failure> {
         let our_packages = packages_of(&self.host, journal)?;
         let mut seen = self.seen();
+        self.look_at_services(journal, &mut seen);
+        seen.administrators = self.administrators().into();
         if journal.is_empty() && !self.facts.software.ours.applied {
             let ports = seen.ports.iter().map(|port| port.port).collect();
             seen.on_cloud_ports = self.listeners(&ports);
@@ -225,6 +232,43 @@ impl Installation {
     /// What the checks of these ids say, and no others are asked.
     pub fn findings_of(&self, ids: &[&str]) -> Vec<Finding> {
         checks::of(&self.subject(&[], &Seen::default()), ids)
+    }
+
+    /// The database and the cache that are here and will be used. Where they stop the installation anyway, they are not
+    /// asked.
+    fn look_at_services(&self, journal: &Journal, seen: &mut Seen) {
+        let begun = !journal.is_empty() || self.facts.software.ours.applied;
+        if !self.host.is_live() || !(begun || self.config.host.share_services) {
+            return;
+        }
+        let has = |names: &[&str]| self.facts.software.shared.iter().any(|(name, _)| names.contains(&name.as_str()));
+        let unit = |name: &str| systemd::unit(&self.host, name).map(|status| status.active).unwrap_or_default();
+        if has(&["mariadb-server", "mysql-server"]) || files::exists(&self.host, sql::DEFAULT_SOCKET) {
+            seen.database = Asked::Told(checks::Database { unit: unit(DATABASE), look: sql::look(PROBE_LIMIT) });
+        }
+        if has(&["memcached"]) && !begun && unit("memcached.service") == "active" {
+            seen.cache = Asked::Told(ask::cache(CACHE_PORT).err());
+        }
+    }
+
+    /// The accounts of the administrators; the first one's home is where keys are made.
+    fn administrators(&self) -> Result<Vec<Administrator>, Failure> {
+        if !self.host.is_live() {
+            return Ok(Vec::new());
+        }
+        let keys = &self.config.resources.key_pairs;
+        let obstacle = keys::obstacle(&self.host, keys, &keys::home(&self.config.host.administrators));
+        let mut obstacles = std::iter::once(obstacle).chain(std::iter::repeat(None));
+        let look = |name: &UserName| {
+            let name = name.to_string();
+            Ok(Administrator {
+                is_known: users::find_user(&name)?.is_some(),
+                is_member: users::is_member(&name, base::ADMIN_GROUP)?,
+                obstacle: obstacles.next().flatten(),
+                name,
+            })
+        };
+        self.config.host.administrators.iter().map(look).collect()
     }
 
     /// What can be said of the network alone; takes its time where addresses are asked for on the wire.

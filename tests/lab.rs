@@ -102,6 +102,7 @@ fn around_the_cloud() -> Vec<Group> {
             trials: vec![
                 trial("a_foreign_enable_restarts_nothing", damage::foreign_enable),
                 trial("damage_is_found_and_mended", damage::found_and_mended),
+                trial("what_answers_and_does_not_work_is_named", damage::answers_and_does_not_work),
                 trial("lost_secrets_are_made_anew", damage::lost_secrets),
                 trial("a_lost_journal_is_said_and_harms_nothing", damage::lost_journal),
                 trial("what_is_down_comes_back", standing::recovered),

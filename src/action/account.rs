@@ -93,6 +93,15 @@ impl Action for SystemGroup {
     }
 }
 
+/// An administrator of the answers whom this machine does not know.
+pub fn no_account(user: &str) -> Finding {
+    let what = format!("there is no account {user} here (host.administrators)");
+    let next = format!(
+        "getent passwd {user} must find it: make it, wait for the directory it is in, or take it out of host.administrators"
+    );
+    Finding::stop("administrators", what, next)
+}
+
 /// Put a user into a group.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -112,7 +121,13 @@ impl Action for Member {
     }
 
     fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
-        Ok(Checked::done_if(users::is_member(&self.user, &self.group)?, "add"))
+        if users::is_member(&self.user, &self.group)? {
+            return Ok(Checked::Done);
+        }
+        Ok(match users::find_user(&self.user)? {
+            Some(_) => Checked::needed("add"),
+            None => Checked::Blocked(no_account(&self.user)),
+        })
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -129,5 +144,24 @@ impl Action for Member {
     fn apply(&self, host: &Host, _history: &History) -> Result<Applied> {
         users::add_member(host, &self.user, &self.group)?;
         Ok(Applied::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(user: &str) -> Checked {
+        let member = Member { user: user.into(), group: "root".into() };
+        member.check(&Host::live(), &History::default()).unwrap()
+    }
+
+    #[test]
+    fn who_has_no_account_is_named_and_not_given_to_a_program() {
+        assert!(matches!(check("nobody"), Checked::Needed(_)));
+        for name in ["no.such@account", "NO\\SUCH", "-x", "4294967294"] {
+            let Checked::Blocked(finding) = check(name) else { panic!("{name}") };
+            assert!(finding.what.contains(name) && finding.next.contains("host.administrators"), "{finding:?}");
+        }
     }
 }

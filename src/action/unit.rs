@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of the unit's journal that an error carries.
 const EVIDENCE_LINES: u32 = 15;
 
+/// With this begins what is pending of a service that runs, and does not work.
+pub const WAIT: &str = "wait until";
+
 /// Enable a unit at boot.
 #[derive(Debug, Clone)]
 pub struct Enabled {
@@ -175,7 +178,8 @@ impl Started {
 
     fn explain(&self, host: &Host, error: Error) -> Error {
         match error {
-            Error::Stopped => error,
+            // The cause is plain, and it is not the unit.
+            Error::Stopped | Error::Room(_) => error,
             other => {
                 let said = other.evidence().map(|said| format!("{said}\n")).unwrap_or_default();
                 Error::Failed {
@@ -184,6 +188,14 @@ impl Started {
                     tail: said + &systemd::last_lines(host, &self.unit, EVIDENCE_LINES),
                 }
             }
+        }
+    }
+
+    /// What no start can mend (a full disk) is said before one is tried.
+    fn refuse_in_vain(&self, host: &Host) -> Result<()> {
+        match self.answer(host) {
+            Err(complaint) if !complaint.wait && complaint.grave => Err(complaint.into()),
+            _ => Ok(()),
         }
     }
 
@@ -197,7 +209,10 @@ impl Started {
         let mut last = String::new();
         let mut looks = 0_u32;
         host.wait_until(&format!("{} answering", self.unit), limit, POLL, || {
-            let Err(complaint) = self.answer(host) else { return Ok(true) };
+            let complaint = match self.answer(host) {
+                Err(complaint) if complaint.grave => complaint,
+                _ => return Ok(true),
+            };
             last = complaint.to_string();
             looks += 1;
             // Asking systemd costs a process: not at every look.
@@ -205,9 +220,11 @@ impl Started {
                 looks.is_multiple_of(LOOKS_PER_UNIT_STATUS)
                     && systemd::unit(host, &self.unit).is_ok_and(|s| s.active == "failed")
             };
-            if !complaint.wait || dead() {
-                let cause = if complaint.wait { "it failed" } else { last.as_str() };
-                return Err(Error::protocol(format!("start {}", self.unit), cause));
+            if !complaint.wait {
+                return Err(complaint.into());
+            }
+            if dead() {
+                return Err(Error::protocol(format!("start {}", self.unit), "it failed"));
             }
             Ok(false)
         })
@@ -243,8 +260,8 @@ impl Action for Started {
             return Ok(Checked::needed("restart: its configuration is newer than its start"));
         }
         Ok(match self.answer(host) {
-            Ok(()) => Checked::Done,
-            Err(reason) => Checked::needed(format!("wait until it answers; now: {reason}")),
+            Err(reason) if reason.grave => Checked::needed(format!("{WAIT} it answers; now: {reason}")),
+            _ => Checked::Done,
         })
     }
 
@@ -269,6 +286,7 @@ impl Action for Started {
         }
         let stale = status.is_active() && self.stale(host, &status)?;
         if !status.is_active() && status.active != "activating" {
+            self.refuse_in_vain(host)?;
             if status.active == "failed" {
                 systemd::reset_failed(host, &self.unit)?;
             }
@@ -285,10 +303,11 @@ impl Action for Started {
         if status.is_active() && !self.only_up {
             files::write_volatile(host, &self.note(), hash.as_bytes(), 0o644)?;
         }
-        if self.only_up
-            && let Err(Error::TimedOut { .. }) = self.wait(host, PATIENCE)
-        {
-            systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?;
+        if self.only_up {
+            match self.wait(host, PATIENCE) {
+                Err(Error::TimedOut { .. }) => systemd::restart(host, &self.unit).map_err(|e| self.explain(host, e))?,
+                answered => return answered.map(|()| Applied::Done).map_err(|e| self.explain(host, e)),
+            }
         }
         self.wait(host, self.limit).map_err(|e| self.explain(host, e))?;
         Ok(Applied::Done)

@@ -1,9 +1,9 @@
 //! The machine itself: system, memory, disk, card, virtualisation, clock.
 
-use super::{Subject, bytes};
+use super::Subject;
 use crate::config::{EngineName, Virt};
 use crate::facts::{kvm::Kvm, pci::NVIDIA};
-use crate::finding::Finding;
+use crate::finding::{Finding, bytes};
 use crate::systems;
 
 const GIB: u64 = 1 << 30;

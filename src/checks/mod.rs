@@ -12,10 +12,12 @@ mod ports;
 mod ranges;
 mod software;
 
+use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::facts::listeners::Listener;
 use crate::facts::{Facts, reach::Server};
 use crate::finding::{Described, Finding, Level, Unasked};
+use crate::host::sql;
 use crate::resources::named_files::WrongFile;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -60,6 +62,34 @@ pub struct Seen {
     pub servers: Asked<Vec<Server>>,
     /// Addresses of the pool that somebody on the LAN has, by hardware address.
     pub taken: Asked<BTreeMap<Ipv4Addr, String>>,
+    /// The database server that the cloud will use.
+    pub database: Asked<Database>,
+    /// What is wrong with the cache that the cloud will use, if anything.
+    pub cache: Asked<Option<Complaint>>,
+    /// The administrators of the answers.
+    pub administrators: Asked<Vec<Administrator>>,
+}
+
+/// A database server that is here.
+#[derive(Debug)]
+pub struct Database {
+    /// systemd's word of its unit: "active", "inactive", "failed".
+    pub unit: String,
+    /// What a look at it came to.
+    pub look: sql::Look,
+}
+
+/// An account of `host.administrators`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Administrator {
+    /// Its name.
+    pub name: String,
+    /// Whether this machine knows it.
+    pub is_known: bool,
+    /// Whether it is in the administrators' group already.
+    pub is_member: bool,
+    /// Why keys that are made for it will lie with root instead.
+    pub obstacle: Option<String>,
 }
 
 /// A TCP port of the cloud.
@@ -181,6 +211,12 @@ pub const CHECKS: &[Check] = &[
     check("own-services", "no service of your own would be used by the cloud", Files, |s| {
         Ok(software::shared_services(s))
     }),
+    check("own-services", "a database and a cache that are shared let the cloud in", RunningSystem, |s| {
+        Ok([software::database(s)?, software::cache(s)?].concat())
+    }),
+    check("administrators", "the administrators have accounts, and homes for their keys", RunningSystem, |s| {
+        software::administrators(s)
+    }),
     check("own-databases", "no databases of another OpenStack are here", Files, |s| Ok(software::own_databases(s))),
     check("secrets", "a cloud that stands has its passwords", Files, |s| Ok(software::lost_secrets(s))),
     check("journal", "a cloud that stands has its journal", Files, |s| Ok(software::lost_journal(s))),
@@ -242,15 +278,6 @@ fn findings(subject: &Subject, which: impl Fn(&Check) -> bool) -> Vec<Finding> {
 /// The gravest level among `findings`.
 pub fn worst(findings: &[Finding]) -> Level {
     findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
-}
-
-/// Bytes as a person reads them, in binary units.
-pub fn bytes(n: u64) -> String {
-    match n {
-        n if n >= 1 << 40 => format!("{:.1} TiB", n as f64 / (1_u64 << 40) as f64),
-        n if n >= 1 << 30 => format!("{:.1} GiB", n as f64 / (1_u64 << 30) as f64),
-        n => format!("{} MiB", n >> 20),
-    }
 }
 
 #[cfg(test)]

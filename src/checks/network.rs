@@ -1,10 +1,10 @@
 //! Addresses, names and what must be reached.
 
-use super::{Outcome, Subject, bytes};
+use super::{Outcome, Subject};
 use crate::config::EngineName;
 use crate::engine::devstack::REPOSITORIES;
 use crate::facts::reach::{Problem, Server};
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, Level, bytes};
 
 pub(super) fn address(s: &Subject) -> Vec<Finding> {
     let address = s.config.host.address;

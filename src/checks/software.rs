@@ -1,7 +1,13 @@
 //! What is on the machine already.
 
-use super::Subject;
+use super::{Administrator, Outcome, Subject};
+use crate::action::account::no_account;
 use crate::finding::Finding;
+use crate::host::RoomError;
+use crate::host::sql::{self, Look, ServerState, SqlError};
+
+/// The stable name of what concerns services of the administrator's own.
+const OWN: &str = "own-services";
 
 pub(super) fn other_clouds(s: &Subject) -> Vec<Finding> {
     let clouds = &s.facts.software.clouds;
@@ -58,6 +64,114 @@ pub(super) fn shared_services(s: &Subject) -> Vec<Finding> {
         let next = "remove them, or say share_services = true under [host] to let the cloud use them";
         Finding::stop("own-services", "services of your own would be used by the cloud", next).seen(seen)
     }]
+}
+
+/// The address to which MariaDB is limited, and on which the services look for it.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
+/// Its port there.
+const PORT: u16 = 3306;
+
+/// Whether root gets into the database server by its socket, and the services by loopback: asked before anything is
+/// changed, not behind it.
+pub(super) fn database(s: &Subject) -> Outcome {
+    s.seen.database.judged(|database| {
+        let stop = |what: String, next: &str| vec![Finding::stop(OWN, what, next)];
+        match &database.look {
+            Look::Nobody if database.unit == "active" => stop(
+                format!("your MariaDB runs, but not behind its usual socket {}", sql::DEFAULT_SOCKET),
+                "socket = /run/mysqld/mysqld.sock in the section [mysqld] of /etc/mysql, then: systemctl restart mariadb",
+            ),
+            Look::Nobody if s.is_begun() => Vec::new(),
+            Look::Nobody if database.unit == "failed" => stop(
+                "your MariaDB does not start".into(),
+                "journalctl -u mariadb -n 30 says why; mend it, then: systemctl start mariadb",
+            ),
+            Look::Nobody => {
+                let what = "your MariaDB does not run: the installation starts it; whether it lets the cloud in cannot be told";
+                vec![Finding::warn(OWN, what, "to know before: systemctl start mariadb, then: gpucloud-install plan")]
+            }
+            Look::Shut(SqlError::Denied { said }) => {
+                let next = sql::LET_ROOT_IN;
+                vec![Finding::stop(OWN, "root cannot log in to your MariaDB by its socket", next).seen(said)]
+            }
+            Look::Shut(error) => {
+                let next = RoomError::next(error).unwrap_or_default();
+                vec![Finding::stop(OWN, error.to_string(), next).seen(RoomError::evidence(error).unwrap_or_default())]
+            }
+            Look::Open(state) => stands(s, state),
+        }
+    })
+}
+
+/// What is wrong with a server that lets root in.
+fn stands(s: &Subject, state: &ServerState) -> Vec<Finding> {
+    let restart = "then: systemctl restart mariadb";
+    let stop = |what: String, next: String| vec![Finding::stop(OWN, what, next)];
+    let shared = !s.is_begun();
+    match (&state.bind_address, state.port) {
+        _ if !state.is_mariadb() => stop(
+            format!("the database server here is no MariaDB ({})", state.version),
+            "move what it holds to MariaDB, or use another machine".into(),
+        ),
+        _ if let Some(setting) = state.read_only => {
+            stop(format!("MariaDB takes no changes: {setting} is on"), sql::Cause::ReadOnly.next().into())
+        }
+        (_, None) => stop(
+            "your MariaDB listens on its socket only; the cloud's services ask 127.0.0.1".into(),
+            format!("take skip-networking out of /etc/mysql, {restart}"),
+        ),
+        (_, Some(port)) if port != PORT => stop(
+            format!("your MariaDB listens on port {port}; the cloud's services ask {PORT}"),
+            format!("port = {PORT} in /etc/mysql, {restart}"),
+        ),
+        (address, _) if shared && !address.as_deref().is_some_and(|address| LOOPBACK.contains(&address)) => {
+            let where_now = address.as_deref().unwrap_or("every address");
+            let what = format!("your MariaDB listens on {where_now}: the cloud limits it to 127.0.0.1");
+            let next =
+                "where other machines use it, say so for good: bind-address in /etc/mysql/mariadb.conf.d/zz-own.cnf";
+            vec![Finding::warn(OWN, what, next)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the services get into a cache of the administrator's own.
+pub(super) fn cache(s: &Subject) -> Outcome {
+    s.seen.cache.judged(|complaint| {
+        let Some(complaint) = complaint else { return Vec::new() };
+        let next = match complaint.next.as_str() {
+            "" => "-l 127.0.0.1 and -p 11211 in /etc/memcached.conf, then: systemctl restart memcached",
+            next => next,
+        };
+        let what = format!("the cloud's services cannot use your memcached: {}", complaint.what);
+        vec![Finding::stop(OWN, what, next).seen(&complaint.evidence)]
+    })
+}
+
+/// Whether the administrators of the answers have accounts here, wherever those come from.
+pub(super) fn administrators(s: &Subject) -> Outcome {
+    s.seen.administrators.judged(|all| all.iter().flat_map(administrator).collect())
+}
+
+fn administrator(account: &Administrator) -> Option<Finding> {
+    match account {
+        Administrator { is_known: false, is_member: false, name, .. } => Some(no_account(name)),
+        Administrator { is_known: false, name, .. } => {
+            let what = format!("{name} (host.administrators) has no account here any more");
+            Some(Finding::warn(
+                "administrators",
+                what,
+                "take it out of host.administrators, then: gpucloud-install apply",
+            ))
+        }
+        Administrator { obstacle: Some(obstacle), .. } => {
+            let what = format!("{obstacle}: keys that are made will lie in /root/.ssh");
+            let next = "sudo gpucloud-install instance ssh finds them; or name a key of your own (public_key in \
+                        resources.key_pairs)";
+            Some(Finding::warn("administrators", what, next))
+        }
+        Administrator { .. } => None,
+    }
 }
 
 /// A cloud that stands cannot do without its passwords.

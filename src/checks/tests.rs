@@ -187,6 +187,85 @@ fn own_services_may_be_shared_and_ours_are_no_finding() {
     assert!(run(&subject).iter().all(|finding| finding.id != "own-services"));
 }
 
+/// What is said of a machine where that was seen, all being well else.
+fn seen(seen: Seen) -> Vec<Finding> {
+    let (facts, config) = (facts(), sample());
+    let findings = run(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen });
+    let grave: Vec<Finding> = findings.into_iter().filter(|finding| finding.level > Level::Pass).collect();
+    assert!(grave.iter().all(|finding| !finding.next.is_empty()), "{grave:?}");
+    grave
+}
+
+fn database(unit: &str, look: sql::Look) -> Vec<(Level, String)> {
+    let found = seen(Seen { database: Asked::Told(Database { unit: unit.into(), look }), ..Seen::default() });
+    assert!(found.iter().all(|finding| finding.id == "own-services"));
+    found.into_iter().map(|finding| (finding.level, format!("{} {}", finding.what, finding.next))).collect()
+}
+
+#[test]
+fn a_database_that_does_not_let_the_cloud_in_stops_before_anything_is_changed() {
+    let good = || sql::ServerState {
+        version: "11.8.9-MariaDB-0+deb13u1 from Debian".into(),
+        read_only: None,
+        connections: 2,
+        max_connections: 151,
+        data: "/var/lib/mysql/".into(),
+        port: Some(3306),
+        bind_address: Some("127.0.0.1".into()),
+    };
+    let open = |change: fn(&mut sql::ServerState)| {
+        let mut state = good();
+        change(&mut state);
+        database("active", sql::Look::Open(state))
+    };
+    assert_eq!(open(|_| ()), []);
+    let denied = sql::SqlError::Denied { said: "Access denied for user 'root'@'localhost'".into() };
+    for (found, level, words) in [
+        (
+            database("active", sql::Look::Shut(denied)),
+            Level::Stop,
+            "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR",
+        ),
+        (database("active", sql::Look::Nobody), Level::Stop, "socket = /run/mysqld/mysqld.sock"),
+        (database("inactive", sql::Look::Nobody), Level::Warn, "the installation starts it"),
+        (database("failed", sql::Look::Nobody), Level::Stop, "journalctl -u mariadb"),
+        (open(|s| s.version = "8.0.39-0ubuntu0.24.04.2".into()), Level::Stop, "no MariaDB"),
+        (open(|s| s.read_only = Some("innodb_force_recovery")), Level::Stop, "innodb_force_recovery is on"),
+        (open(|s| s.port = None), Level::Stop, "skip-networking"),
+        (open(|s| s.port = Some(3307)), Level::Stop, "port 3307"),
+        (open(|s| s.bind_address = Some("0.0.0.0".into())), Level::Warn, "listens on 0.0.0.0"),
+        (open(|s| s.bind_address = None), Level::Warn, "every address"),
+    ] {
+        assert!(found.len() == 1 && found[0].0 == level && found[0].1.contains(words), "{words}: {found:?}");
+    }
+}
+
+#[test]
+fn a_cache_that_does_not_answer_stops() {
+    let cache = |complaint| seen(Seen { cache: Asked::Told(complaint), ..Seen::default() });
+    assert_eq!(cache(None), []);
+    let silent = cache(Some(Complaint::passing("127.0.0.1:11211 does not answer")));
+    assert!(silent[0].level == Level::Stop && silent[0].next.contains("/etc/memcached.conf"), "{silent:?}");
+}
+
+#[test]
+fn administrators_without_an_account_are_named_before_anything_is_changed() {
+    let ada = Administrator { name: "ada".into(), is_known: true, is_member: false, obstacle: None };
+    let found = |change: fn(&mut Administrator)| {
+        let mut account = ada.clone();
+        change(&mut account);
+        let found = seen(Seen { administrators: Asked::Told(vec![account]), ..Seen::default() });
+        found.into_iter().map(|finding| (finding.level, finding.what)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(|_| ()), []);
+    let unknown = found(|a| a.is_known = false);
+    assert!(unknown[0].0 == Level::Stop && unknown[0].1.contains("no account ada"), "{unknown:?}");
+    let gone = found(|a| (a.is_known, a.is_member) = (false, true));
+    assert_eq!(gone[0].0, Level::Warn);
+    let closed = found(|a| a.obstacle = Some("ada may not write below /nfs/ada".into()));
+    assert!(closed[0].0 == Level::Warn && closed[0].1.contains("/root/.ssh"), "{closed:?}");
+}
+
 #[test]
 fn a_dead_name_server_is_told_from_a_closed_port() {
     let server = |problem| Server {

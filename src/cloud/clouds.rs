@@ -12,6 +12,9 @@ use std::path::Path;
 /// Where the clouds of this machine stand.
 pub const PATH: &str = "/etc/openstack/clouds.yaml";
 
+/// What the administrator's cloud is called there, by each engine (`Engine::entrance`).
+pub const ADMINISTRATORS: [&str; 2] = ["gpucloud", "devstack-admin"];
+
 #[derive(Deserialize)]
 struct Clouds {
     clouds: BTreeMap<String, Cloud>,

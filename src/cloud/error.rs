@@ -4,6 +4,7 @@ use super::disk_image::NoDiskFile;
 use super::explain::{self, Fault};
 use super::public_key::NoKeyFile;
 use super::resource::Kind;
+use crate::complaint::Complaint;
 use crate::host;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,14 @@ pub enum ApiError {
     /// Nova could not build an instance.
     #[error("instance {}: {} (Nova: {})", .0.name, .0.meaning(), .0.message)]
     Fault(Box<Fault>),
+    /// Nova could not build an instance, because there is no hypervisor that takes one.
+    #[error("instance {}: no hypervisor takes one: {} (Nova: {})", .fault.name, .complaint.what, .fault.message)]
+    NoHypervisor {
+        /// What Nova says.
+        fault: Box<Fault>,
+        /// What is wrong with the hypervisor.
+        complaint: Box<Complaint>,
+    },
     /// An image does not fit into a flavor's disk.
     #[error("image {image} needs {needed} GiB of disk, flavor {flavor} has {has}")]
     TooSmall {
@@ -226,6 +235,8 @@ impl host::RoomError for ApiError {
             Self::NoneToChoose { .. } => "declare it in [resources], then: gpucloud-install apply".into(),
             Self::SeveralToChoose { kind, .. } => format!("--{kind} NAME"),
             Self::Fault(fault) => fault.next(),
+            Self::NoHypervisor { complaint, .. } if !complaint.next.is_empty() => complaint.next.clone(),
+            Self::NoHypervisor { .. } => "sudo gpucloud-install doctor; sudo gpucloud-install recover".into(),
             Self::TooSmall { .. } => "choose a flavor with more disk: gpucloud-install flavor list".into(),
             Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
             Self::ForeignUser { .. } => "choose another name for resources.project".into(),
@@ -242,6 +253,7 @@ impl host::RoomError for ApiError {
     fn evidence(&self) -> Option<String> {
         match self {
             Self::Fault(fault) => fault.log.clone(),
+            Self::NoHypervisor { complaint, .. } => Some(complaint.evidence.clone()),
             Self::Ambiguous { ids, told, .. } if ids != told => Some(told.join("\n")),
             Self::File(error) => error.evidence(),
             _ => None,

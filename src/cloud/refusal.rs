@@ -1,8 +1,9 @@
-//! Why Nova could not build an instance, where its fault does not say it and a log does: which filter left no host (the
-//! scheduler's), or why the only host gave up (nova-compute's).
+//! Why Nova could not build an instance, where its fault does not say it: whether there is a hypervisor at all (the APIs
+//! tell), which filter left no host (the scheduler's log), or why the only host gave up (nova-compute's).
 
-use super::ApiError;
 use super::explain::Fault;
+use super::{ApiError, PROBE_LIMIT, clouds, health};
+use crate::complaint::Complaint;
 use crate::host::Host;
 use crate::host::command::Command;
 
@@ -10,13 +11,20 @@ use crate::host::command::Command;
 const SCHEDULER: [&str; 2] = ["--unit=gpucloud-nova-scheduler.service", "--unit=devstack@n-sch.service"];
 /// Those of nova-compute.
 const COMPUTE: [&str; 2] = ["--unit=gpucloud-nova-compute.service", "--unit=devstack@n-cpu.service"];
+/// What Nova says where it found no host.
+const NO_HOST: &str = "No valid host was found";
 /// How long after its order Nova has given up, in seconds.
 const GIVEN_UP: i64 = 900;
 
-/// The same error, with the line of a log that has the cause where the fault only says that Nova gave up, and the log
-/// may be read.
+/// The same error; where it is about a missing host, with what is wrong with the hypervisor; else with the line of a log
+/// that has the cause where the fault only says that Nova gave up. As far as whoever calls may read clouds.yaml and the
+/// log.
 pub fn explained(host: &Host, error: ApiError) -> ApiError {
     match error {
+        ApiError::Fault(fault) if fault.message.contains(NO_HOST) => match no_hypervisor(host) {
+            Some(complaint) => ApiError::NoHypervisor { fault, complaint: Box::new(complaint) },
+            None => ApiError::Fault(Box::new(looked_up(host, *fault))),
+        },
         ApiError::Fault(fault) => ApiError::Fault(Box::new(looked_up(host, *fault))),
         other => other,
     }
@@ -27,7 +35,7 @@ pub fn looked_up(host: &Host, fault: Fault) -> Fault {
     let message = &fault.message;
     // Build failures that are not told to the user: nova/compute/manager.py, nova/conductor/manager.py.
     let gave_up = message.contains("Exceeded maximum number of retries") || message.contains("Build of instance");
-    let log = if message.contains("No valid host was found") {
+    let log = if message.contains(NO_HOST) {
         logged(host, &SCHEDULER, &fault).and_then(|log| said(&log))
     } else if gave_up {
         logged(host, &COMPUTE, &fault).and_then(|log| failed(&log, fault.id.as_str()))
@@ -63,6 +71,12 @@ fn failed(log: &str, id: &str) -> Option<String> {
     // What comes last only says that it is given up.
     let mut exceptions = log.lines().rev().filter_map(exception).filter(|line| !line.contains("was re-scheduled"));
     exceptions.next()
+}
+
+/// A project's user may not ask for hypervisors: the administrator does.
+fn no_hypervisor(host: &Host) -> Option<Complaint> {
+    let admin = clouds::session(host, &clouds::ADMINISTRATORS).ok()?;
+    admin.ask(|session| health::hypervisors(&session.within(PROBE_LIMIT))).ok()?
 }
 
 /// The last refusal in a log of nova-scheduler: a filter, or Placement before any filter (nova/filters.py,

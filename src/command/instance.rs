@@ -8,10 +8,12 @@ use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::resource::{flavor, floating_ip, image, port};
 use crate::cloud::{ApiError, SharedSession};
 use crate::cloud::{explain, refusal};
+use crate::config::Config;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host;
 use crate::host::command::Command;
+use crate::host::users;
 use crate::resources::error::ResourceError;
 use crate::resources::ssh::{self, Reachability};
 use crate::resources::{keys, known_images, launch};
@@ -144,15 +146,41 @@ fn log_in(invocation: &Invocation, options: &Ssh) -> Result<Ending, Failure> {
             cloud.ask(|cloud| image_name(cloud, &found))?.map_or("root", |name| known_images::user_of(&name)).to_owned()
         }
     };
-    let mut client = Command::new("ssh")
+    let key = found.key_name.as_deref().and_then(|name| private_key(&invocation.host, name));
+    let client = key.as_ref().map_or_else(|| Command::new("ssh"), |key| key.client(&invocation.host));
+    let client = client
         .args(["-o", &format!("HostKeyAlias=gpucloud-{}", found.id), "-o", "StrictHostKeyChecking=accept-new"])
-        .args(["-o", "LogLevel=ERROR"]);
-    if let Some(key) = found.key_name.as_deref().and_then(|name| keys::own_private(&invocation.host, name)) {
-        client = client.args(["-i", &key.to_string_lossy(), "-o", "IdentitiesOnly=yes"]);
+        .args(["-o", "LogLevel=ERROR"])
+        .arg(format!("{user}@{address}"))
+        .args(options.command.iter().cloned());
+    match (client.interactive(&invocation.host)?, key) {
+        (0, _) => Ok(Ending::Done),
+        (SSH_FAILED, None) => Err(without_key(&found, &user, address)),
+        (code, _) => Err(Failure::passed_on(code)),
     }
-    let code =
-        client.arg(format!("{user}@{address}")).args(options.command.iter().cloned()).interactive(&invocation.host)?;
-    if code == 0 { Ok(Ending::Done) } else { Err(Failure::passed_on(code)) }
+}
+
+/// What ssh(1) itself ends with where it did not get in.
+const SSH_FAILED: i32 = 255;
+
+fn private_key(host: &host::Host, name: &str) -> Option<keys::Private> {
+    let applied = if users::is_root() { Config::load_applied(host).ok().flatten() } else { None };
+    keys::private(host, name, &applied.map(|config| config.host.administrators).unwrap_or_default())
+}
+
+fn without_key(found: &ListedServer, user: &str, address: std::net::Ipv4Addr) -> Failure {
+    let name = &found.name;
+    let what = match &found.key_name {
+        Some(key) => format!("{name} lets in who has the private part of key pair {key}, which you have not"),
+        None => format!("{name} was made without a key pair"),
+    };
+    let with_own = format!("with a key of your own: ssh -i FILE {user}@{address}");
+    let next = match users::is_root() {
+        true => format!("{with_own}; in a browser: gpucloud-install instance console {name}"),
+        false => format!("sudo gpucloud-install instance ssh {name}; {with_own}"),
+    };
+    let code = u8::try_from(SSH_FAILED).unwrap_or(1);
+    Failure::new(what, "", next).with(Ending::Passed(code))
 }
 
 fn image_name(cloud: &crate::cloud::Session, found: &ListedServer) -> Result<Option<String>, ApiError> {

@@ -29,10 +29,12 @@ use crate::config::EngineName;
 use crate::ending::Ending;
 use crate::engine::{Entrance, engine};
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{Host, users};
+use crate::installation::Installation;
 use crate::plan::Plan;
 use crate::plan::journal::Journal;
 use crate::plan::runner::Outcome;
+use crate::recovery::health;
 use crate::run::worker::{self, Work};
 use crate::ui::Ui;
 use std::path::{Path, PathBuf};
@@ -58,12 +60,27 @@ pub fn run(cli: Cli) -> u8 {
         invocation.global.config = absolute(&invocation.global.config);
     }
     let (name, result) = dispatch(&invocation, cli.command);
-    exit::status(result.map_err(|failure| failure.or_next(name)).unwrap_or_else(|failure| {
+    let explained = |failure: Failure| with_cause(&invocation, failure).or_next(name);
+    exit::status(result.map_err(explained).unwrap_or_else(|failure| {
         if !failure.what.is_empty() {
             invocation.ui.failure(name, &failure);
         }
         failure.ending
     }))
+}
+
+/// Where an API did not answer, what is wrong below it: a queue that takes no message, a database that lets nobody in.
+/// Only root can ask.
+fn with_cause(invocation: &Invocation, failure: Failure) -> Failure {
+    if !failure.unanswered || !invocation.host.is_live() || !users::is_root() {
+        return failure;
+    }
+    let Ok(Some(installation)) = Installation::load_applied(&invocation.host) else { return failure };
+    let Some((id, complaint)) = health::cause(&installation) else { return failure };
+    let seen = [failure.evidence, format!("{id}: {complaint}")];
+    let evidence = seen.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let next = if complaint.next.is_empty() { failure.next } else { complaint.next };
+    Failure { evidence, next, ..failure }
 }
 
 fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str, Result<Ending, Failure>) {

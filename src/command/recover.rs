@@ -27,6 +27,11 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
     if let Some(Finding { what, evidence, next, .. }) = cause::of_all(&installation) {
         return Err(Failure::new(what, evidence, next));
     }
+    if let Some((id, complaint)) = health::hopeless(&installation) {
+        let what = format!("{id}: {}", complaint.what);
+        let next = if complaint.next.is_empty() { "gpucloud-install doctor".to_owned() } else { complaint.next };
+        return Err(Failure::new(what, complaint.evidence, next));
+    }
     let plan = |journal: &Journal| -> Result<Plan, Failure> {
         Ok(Plan::make(steps::steps(&installation), &installation.host, journal)?)
     };
@@ -42,7 +47,7 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         invocation.ui.say(match (healthy, changed) {
             (true, 0) => "\nNothing was down: the cloud is healthy.".to_owned(),
             (true, _) => format!("\nThe cloud is healthy again, after {seconds:.0} s."),
-            (false, _) => "\nThe cloud is not healthy. Next: gpucloud-install doctor".to_owned(),
+            (false, _) => format!("\nThe cloud is not healthy. Next: {}", health::next(&layers)),
         });
     }
     let failure = outcome.and_then(|outcome| outcome.failures.into_iter().next());

@@ -32,10 +32,9 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
     if !invocation.ui.is_json() {
         invocation.ui.say(text::layers(&layers));
         invocation.ui.say(format!("\n{}\n", text::ports(&ports)));
-        invocation.ui.say(if healthy {
-            "The cloud is healthy."
-        } else {
-            "The cloud is not healthy. Next: gpucloud-install doctor"
+        invocation.ui.say(match healthy {
+            true => "The cloud is healthy.".to_owned(),
+            false => format!("The cloud is not healthy. Next: {}", health::next(&layers)),
         });
     }
     Ok(if healthy { Ending::Done } else { Ending::Failed })

@@ -9,7 +9,7 @@ use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::symlink::Symlink;
 use crate::action::task::{self, Task};
-use crate::action::unit::{Enabled, Started};
+use crate::action::unit::{Enabled, Started, WAIT};
 use crate::action::{Action, ActionId, Change, Checked};
 use crate::complaint::Complaint;
 use crate::content::Content;
@@ -103,7 +103,7 @@ pub fn finish(
 pub fn healthy(services: Vec<Service>, prober: Arc<Prober>) -> Task {
     let (services_again, prober_again) = (services.clone(), prober.clone());
     let probe = move |host: &Host| {
-        let needed = |complaint| Checked::Needed(Change::new(format!("wait until healthy; now: {complaint}")));
+        let needed = |complaint| Checked::Needed(Change::new(format!("{WAIT} healthy; now: {complaint}")));
         Ok(words(&complaints(host, &services, &prober, ROUND_LIMIT)).map_or(Checked::Done, needed))
     };
     let work = move |host: &Host| wait_healthy(host, &services_again, &prober_again, HEALTHY_LIMIT);
@@ -118,6 +118,9 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
     let (mut asked, mut last) = (services.to_vec(), String::new());
     let waited = host.wait_until("a healthy cloud", limit, HEALTHY_POLL, || {
         let left = end.saturating_duration_since(Instant::now());
+        if left < HEALTHY_POLL {
+            return Ok(false);
+        }
         let complaints = complaints(host, &asked, prober, left);
         let healthy = complaints.is_empty() && asked.len() == services.len();
         last = words(&complaints).unwrap_or_default();
@@ -136,12 +139,13 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
     })
 }
 
-/// The services that complain, each with its complaint.
+/// The services that do not work, each with its complaint.
 fn complaints(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: Duration) -> Vec<(Service, Complaint)> {
     let prober = prober.clone();
-    let ask = move |host: &Host, service: &Service| prober.ask(host, &service.unit, &service.probe);
+    let ask = move |host: &Host, service: &Service| prober.ask(host, service);
     let answers = probe::ask_all(host, services, limit, ask);
-    services.iter().cloned().zip(answers).filter_map(|(service, answer)| Some((service, answer?))).collect()
+    let grave = |answer: Option<Complaint>| answer.filter(|complaint| complaint.grave);
+    services.iter().cloned().zip(answers).filter_map(|(service, answer)| Some((service, grave(answer)?))).collect()
 }
 
 /// The first complaint, and how many there are beside it.

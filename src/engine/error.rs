@@ -26,6 +26,7 @@ pub enum EngineError {
 impl RoomError for EngineError {
     fn next(&self) -> Option<String> {
         Some(match self {
+            Self::Unwell { complaint, .. } if !complaint.next.is_empty() => complaint.next.clone(),
             Self::Unwell { .. } => "gpucloud-install doctor looks for the cause".into(),
             Self::HypervisorUnknown => "systemctl start mariadb, then the same command again".into(),
             Self::Stack(failure) => failure.next.clone(),

@@ -6,7 +6,7 @@
 use super::EngineError;
 use crate::config::Config;
 use crate::facts::Facts;
-use crate::host::sql::{self, Identifier, SqlError};
+use crate::host::sql::{self, Identifier};
 use crate::host::{Host, Result, files};
 use std::path::Path;
 use std::time::Duration;
@@ -47,14 +47,13 @@ fn name_in(text: &str) -> Option<&str> {
 }
 
 /// Of a cloud that was installed before this was written, or whose drop-in is gone. There is one hypervisor.
-fn known_to_nova() -> std::result::Result<Option<String>, SqlError> {
-    let missing = || SqlError::Failed { what: "connect".into(), said: "it does not answer".into() };
-    let sql = sql::connect_within(LIMIT)?.ok_or_else(missing)?;
+fn known_to_nova() -> Result<Option<String>> {
+    let sql = sql::connect_within(LIMIT)?.ok_or(EngineError::HypervisorUnknown)?;
     let (database, table) = (Identifier::new(DATABASE)?, Identifier::new("compute_nodes")?);
     if !sql.table_exists(&database, &table)? {
         return Ok(None);
     }
-    sql.first(&database, &table, &Identifier::new("hypervisor_hostname")?, "deleted = 0 ORDER BY id")
+    Ok(sql.first(&database, &table, &Identifier::new("hypervisor_hostname")?, "deleted = 0 ORDER BY id")?)
 }
 
 #[cfg(test)]

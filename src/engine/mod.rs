@@ -5,6 +5,7 @@
 //! `config/mod.rs` (`EngineName`), and where it has answers of its own a file like `config/devstack.rs`. Templates
 //! belong to their path on the host, not to an engine.
 
+pub mod ask;
 pub mod base;
 pub mod devstack;
 mod error;

@@ -1,18 +1,19 @@
-//! Kinds of probe: one service, one question, whether it answers (as opposed to whether it runs). A new kind is a
-//! variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in `cloud/health.rs`.
+//! Kinds of probe: one service, one question, whether it works (as opposed to whether it runs, or takes connections). A
+//! new kind is a variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in
+//! `cloud/health.rs`, what is asked of the services below the APIs in `ask.rs`. A probe takes milliseconds where all is well;
+//! what costs more (`rabbitmqctl`, a journal) is asked only where something is known to be wrong.
 
-use super::EngineInput;
 use super::service::Service;
+use super::{EngineInput, ask};
 use crate::cloud::health;
 use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
 use crate::complaint::Complaint;
-use crate::host::{Host, amqp, sql, systemd};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use crate::config::{Config, Virt};
+use crate::host::{Host, amqp, systemd};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a plain connection may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// RabbitMQ answers a wrong password late, on purpose.
 const AMQP_LIMIT: Duration = Duration::from_secs(5);
 /// How long a round of all probes may take: longer than a login that hangs and the call behind it.
@@ -30,10 +31,21 @@ pub enum Probe {
     Active,
     /// Something accepts connections on this port of loopback.
     Port(u16),
-    /// MariaDB answers on its socket.
+    /// MariaDB answers on its socket, takes changes, and has connections left.
     Sql,
-    /// RabbitMQ accepts connections, and our login where the secrets are known.
+    /// RabbitMQ accepts connections, and our login and a message where the secrets are known.
     Queue,
+    /// memcached answers on this port of loopback.
+    Cache(u16),
+    /// OVN's databases answer, and the daemon between them is active and connected to both.
+    Northd,
+    /// OVN's daemon of this chassis is connected to the southbound database.
+    OvnController,
+    /// libvirt finds an emulator; one that runs on KVM where that is asked for.
+    Emulator {
+        /// Whether it must run on KVM.
+        kvm: bool,
+    },
     /// An API answers: without a token at this port, with one as this service of the catalog.
     Api {
         /// Port of the host's address.
@@ -43,7 +55,7 @@ pub enum Probe {
         /// Type in the catalog; none for APIs without a catalog entry (metadata).
         service: Option<&'static str>,
     },
-    /// Nova has a heartbeat of this hypervisor that is newer than its unit's start.
+    /// Nova has a heartbeat of this hypervisor that is newer than its unit's start, and Placement what it offers.
     Compute,
     /// Neutron sees the OVN chassis and agent of this host alive.
     NetworkAgents,
@@ -56,6 +68,13 @@ pub enum Probe {
         /// What it must contain.
         contains: &'static str,
     },
+}
+
+impl Probe {
+    /// libvirt's, for instances that run as the answers say.
+    pub fn emulator(config: &Config) -> Self {
+        Probe::Emulator { kvm: config.compute.virt == Virt::Kvm }
+    }
 }
 
 /// Asks probes; logs in once for all of them.
@@ -79,40 +98,72 @@ impl Prober {
         self
     }
 
-    /// Whether `probe` of the unit `unit` is content; each takes its time, but has a limit.
-    pub fn ask(&self, host: &Host, unit: &str, probe: &Probe) -> Answer {
-        match probe {
+    /// Whether `service` is content; each probe takes its time, but has a limit.
+    pub fn ask(&self, host: &Host, service: &Service) -> Answer {
+        ask::has_room(host, service)?;
+        match &service.probe {
             Probe::Active => Ok(()),
-            Probe::Port(port) => connect_loopback(*port),
-            Probe::Sql => ask_sql(),
-            Probe::Queue => self.ask_queue(),
+            Probe::Port(port) => ask::connect(*port).map(drop),
+            Probe::Sql => ask::sql(),
+            Probe::Queue => self.ask_queue(host, false),
+            Probe::Cache(port) => ask::cache(*port),
+            Probe::Northd => ask::northd(host),
+            Probe::OvnController => ask::ovn(host, "ovn-controller", "connection-status", "connected"),
+            Probe::Emulator { kvm } => ask::emulator(host, *kvm),
             Probe::Api { port, path, service } => self.ask_api(*port, path, *service),
-            Probe::Compute => {
-                let since = started(host, unit)?;
-                self.ask_with_token(|session| health::compute(session, &self.host_name, since))
-            }
+            Probe::Compute => self.ask_compute(host, &service.unit),
             Probe::NetworkAgents => self.ask_with_token(|session| health::network_agents(session, &self.host_name)),
             Probe::Page { port, path, contains } => self.ask_page(*port, path, contains),
         }
     }
 
     /// The same as [`Prober::ask`], but without what needs other services: enough to go on with a start.
-    pub fn ask_alone(&self, host: &Host, unit: &str, probe: &Probe) -> Answer {
-        match probe {
-            Probe::Api { port, path, .. } => self.ask_port(*port, path),
-            Probe::Compute | Probe::NetworkAgents => Ok(()),
-            Probe::Queue => connect_loopback(amqp::DEFAULT_PORT),
-            other => self.ask(host, unit, other),
+    pub fn ask_alone(&self, host: &Host, service: &Service) -> Answer {
+        match &service.probe {
+            Probe::Api { port, path, .. } => ask::has_room(host, service).and_then(|()| self.ask_port(*port, path)),
+            Probe::Compute | Probe::NetworkAgents | Probe::OvnController => ask::has_room(host, service),
+            Probe::Queue => ask::has_room(host, service).and_then(|()| self.ask_queue(host, true)),
+            _ => self.ask(host, service),
         }
     }
 
-    fn ask_queue(&self) -> Answer {
-        let Some((user, password)) = &self.queue else { return connect_loopback(amqp::DEFAULT_PORT) };
+    /// A login that is refused is no hindrance for a start: the account is mended behind it.
+    fn ask_queue(&self, host: &Host, only_started: bool) -> Answer {
+        let Some((user, password)) = &self.queue else { return ask::connect(amqp::DEFAULT_PORT).map(drop) };
         match amqp::login(amqp::DEFAULT_PORT, user, password.expose(), AMQP_LIMIT) {
             amqp::Login::Ok => Ok(()),
-            // It says the same while it starts.
-            amqp::Login::Refused(why) => Err(Complaint::passing("RabbitMQ refuses our login").seen(why)),
+            amqp::Login::Blocked => Err(ask::blocked(host)),
+            amqp::Login::Refused(_) if only_started => Ok(()),
+            amqp::Login::Refused(why) => Err(ask::refused(host, user, &why)),
             amqp::Login::NoServer => Err(Complaint::passing("RabbitMQ does not answer")),
+        }
+    }
+
+    fn ask_compute(&self, host: &Host, unit: &str) -> Answer {
+        let since = started(host, unit)?;
+        let answer = self.ask_with_token(|session| health::compute(session, &self.host_name, since));
+        answer
+            .map_err(|complaint| if complaint.grave { self.explained(host, unit, since, complaint) } else { complaint })
+    }
+
+    /// What the machine itself shows of why nova-compute takes no instance. It refuses to start under another host name
+    /// than before, and on other errors of its start, with a last word of the level CRITICAL; its unit stays active.
+    fn explained(&self, host: &Host, unit: &str, since: f64, complaint: Complaint) -> Complaint {
+        let now = host_name();
+        if short(&now) != short(&self.host_name) {
+            let was = &self.host_name;
+            return Complaint { wait: false, ..complaint }
+                .seen(format!("this machine is called {now} now, the cloud knows it as {was}"))
+                .mended_by(format!("hostnamectl set-hostname {was}; systemctl restart libvirtd {unit}"));
+        }
+        let next = format!("systemctl restart {unit}; if that does not help: journalctl -u {unit} -n 50");
+        let said = systemd::lines_since(host, unit, since);
+        let last = |sign: &str| said.lines().rev().find(|line| line.contains(sign)).map(|line| line.trim().to_owned());
+        match (last(" CRITICAL "), last(" ERROR ")) {
+            (Some(died), _) => Complaint { wait: false, ..complaint }.seen(died).mended_by(next),
+            (None, Some(error)) if !complaint.wait => complaint.seen(error).mended_by(next),
+            _ if !complaint.wait && complaint.next.is_empty() => complaint.mended_by(next),
+            _ => complaint,
         }
     }
 
@@ -142,11 +193,10 @@ impl Prober {
     }
 
     /// `ask` returns what is wrong, if anything.
-    fn ask_with_token(&self, ask: impl Fn(&Session) -> Result<Option<String>, ApiError>) -> Answer {
+    fn ask_with_token(&self, ask: impl Fn(&Session) -> Result<Option<Complaint>, ApiError>) -> Answer {
         let unknown = || Complaint::lasting("the administrator's password is not known");
         let session = self.session.as_ref().ok_or_else(unknown)?;
-        let complaint = session.ask(|session| ask(&session.within(PROBE_LIMIT)))?;
-        complaint.map_or(Ok(()), |what| Err(Complaint::passing(what)))
+        session.ask(|session| ask(&session.within(PROBE_LIMIT)))?.map_or(Ok(()), Err)
     }
 }
 
@@ -193,18 +243,14 @@ impl From<ApiError> for Complaint {
     }
 }
 
-fn ask_sql() -> Answer {
-    let failed = |error: sql::SqlError| Complaint::passing("MariaDB does not let root in").seen(error);
-    match sql::connect_within(PROBE_LIMIT).map_err(failed)? {
-        Some(_) => Ok(()),
-        None => Err(Complaint::passing("MariaDB does not answer")),
-    }
+/// What the kernel calls this machine.
+fn host_name() -> String {
+    nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn connect_loopback(port: u16) -> Answer {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let failed = |error| Complaint::passing(format!("{address} does not answer")).seen(error);
-    TcpStream::connect_timeout(&address, CONNECT_LIMIT).map(drop).map_err(failed)
+/// A name without its domain.
+fn short(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }
 
 /// When the unit was started last, in seconds since 1970.

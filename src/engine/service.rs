@@ -101,6 +101,8 @@ pub struct Service {
     pub inputs: Vec<PathBuf>,
     /// Its ports.
     pub listens: Vec<Listen>,
+    /// Directories that it writes to: a full disk below one keeps it from working.
+    pub stores: &'static [&'static str],
     /// How to see that it works.
     pub probe: Probe,
     /// How long a start may take before it counts as failed.

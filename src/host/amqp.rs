@@ -1,21 +1,30 @@
-//! Whether an account may log in to the RabbitMQ of this machine: the one place that uses the `amqprs` crate, which is
-//! asynchronous; a runtime of one thread stays in here.
+//! Whether an account may log in to the RabbitMQ of this machine and send: the one place that uses the `amqprs` crate,
+//! which is asynchronous; a runtime of one thread stays in here. (What RabbitMQ says of itself: `rabbitmq.rs`.)
 //!
-//! Nothing on the server changes: no channel is opened, no queue, no message. "May log in" means that the password is
-//! right and that the account may use the virtual host `/`.
+//! Nothing on the server changes: one empty message goes to the default exchange for a queue that is not there, which
+//! drops it. "May log in" means that the password is right and that the account may use the virtual host `/`.
 
+use amqprs::BasicProperties;
+use amqprs::channel::{BasicPublishArguments, BasicQosArguments};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The port of AMQP without TLS.
 pub const DEFAULT_PORT: u16 = 5672;
+/// No queue is called that.
+const NOWHERE: &str = "gpucloud-install.nowhere";
+/// How long RabbitMQ may take over a message and one question: milliseconds. Who takes longer is asked why.
+const TAKEN_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a login came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// User, password and virtual host are right.
+    /// User, password and virtual host are right, and a message is taken.
     Ok,
+    /// The login is right, but who has sent a message hears nothing more: RabbitMQ reads no further from a connection
+    /// that sends while it is in alarm (<https://www.rabbitmq.com/docs/alarms>).
+    Blocked,
     /// The server ended the connection, or did not answer in time; the words of the connection. RabbitMQ gives no
     /// reason for a wrong password, and takes a second over it on purpose.
     Refused(String),
@@ -23,27 +32,34 @@ pub enum Login {
     NoServer,
 }
 
-/// Logs in on loopback and out again, within `limit`.
+/// Logs in on loopback, sends, and logs out again, within `limit`.
 pub fn login(port: u16, user: &str, password: &str, limit: Duration) -> Login {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if TcpStream::connect_timeout(&server, limit).is_err() {
         return Login::NoServer;
     }
     let arguments = OpenConnectionArguments::new(&server.ip().to_string(), port, user, password);
-    match in_time(limit, open_and_close(&arguments)) {
-        Ok(()) => Login::Ok,
-        Err(words) => Login::Refused(words),
-    }
+    in_time(limit, open_and_send(&arguments)).unwrap_or_else(Login::Refused)
 }
 
-async fn open_and_close(arguments: &OpenConnectionArguments) -> Result<(), String> {
+async fn open_and_send(arguments: &OpenConnectionArguments) -> Result<Login, String> {
     let connection = Connection::open(arguments).await.map_err(|error| error.to_string())?;
-    // The login went well; a server that does not answer our good-bye changes nothing.
+    let Ok(sent) = tokio::time::timeout(TAKEN_LIMIT, send(&connection)).await else { return Ok(Login::Blocked) };
+    sent.map_err(|error| error.to_string())?;
+    // A server that does not answer our good-bye changes nothing.
     let _ = connection.close().await;
-    Ok(())
+    Ok(Login::Ok)
 }
 
-fn in_time(limit: Duration, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+/// Sends, and asks something that is answered only behind the message.
+async fn send(connection: &Connection) -> Result<(), amqprs::error::Error> {
+    let channel = connection.open_channel(None).await?;
+    channel.basic_publish(BasicProperties::default(), Vec::new(), BasicPublishArguments::new("", NOWHERE)).await?;
+    channel.basic_qos(BasicQosArguments::new(0, 1, false)).await?;
+    channel.close().await
+}
+
+fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let late = || Err(format!("no answer within {} s", limit.as_secs()));

@@ -2,7 +2,8 @@
 //! own, with [`RoomError`]; plan and journal carry it on as an [`Error`].
 
 use super::files::place::LinkInTheWay;
-use super::{links, nft, sql};
+use super::{links, nft};
+use crate::complaint::Complaint;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -198,8 +199,13 @@ impl From<nft::NftError> for Error {
     }
 }
 
-impl From<sql::SqlError> for Error {
-    fn from(error: sql::SqlError) -> Self {
-        Error::protocol("MariaDB", error)
+/// A service that does not work, said by whoever waits for it.
+impl RoomError for Complaint {
+    fn next(&self) -> Option<String> {
+        (!self.next.is_empty()).then(|| self.next.clone())
+    }
+
+    fn may_pass(&self) -> bool {
+        self.wait
     }
 }

@@ -5,7 +5,7 @@ use super::command::Command;
 use super::files;
 use super::users::{self, Owner};
 use super::{Error, Host, Result};
-use nix::unistd::User;
+use nix::unistd::{Uid, User};
 use std::path::{Path, PathBuf};
 
 /// A home, and whose it is.
@@ -47,6 +47,35 @@ impl Home {
             name => Self::of(&users::known_user(name)?),
         };
         Ok((home.dir.join(below), home))
+    }
+
+    /// The home of whoever has the nearest directory above `path` that root can look at; `None` where that is root.
+    /// Below a home on another machine root is nobody (exports(5), "root_squash").
+    pub fn above(host: &Host, path: &Path) -> Option<Self> {
+        let look = |dir: &Path| Some((dir.to_owned(), files::directory_status(host, dir).ok()??.owner));
+        let (dir, owner) = path.ancestors().skip(1).find_map(look)?;
+        let gid = User::from_uid(Uid::from_raw(owner.uid)).ok()??.gid.as_raw();
+        (owner.uid != 0).then(|| Self::at(dir, Owner { gid, ..owner }))
+    }
+
+    /// Whether it is another one's than that of whoever runs this program.
+    pub fn is_somebodys(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// The name of its owner.
+    pub fn user(&self) -> String {
+        super::users::name_of(self.owner.map_or_else(|| Uid::effective().as_raw(), |owner| owner.uid))
+    }
+
+    /// Whether its owner may make files in `folder` below it, or make that; as far as permissions tell: a quota does not
+    /// show. Counts as so where nobody can be asked.
+    pub fn may_fill(&self, host: &Host, folder: &Path) -> Result<bool> {
+        if self.owner.is_none() || !host.is_live() {
+            return Ok(true);
+        }
+        let place = if self.has(host, folder)? { folder } else { &self.dir };
+        Ok(self.program("test").args(["-d", &text(place), "-a", "-w", &text(place)]).quiet().exit_code(host)? == 0)
     }
 
     /// Whether something is there that the home's owner can reach.
@@ -118,6 +147,11 @@ impl Home {
             None => files::remove(host, path),
             Some(_) => self.program("rm").args(["--force", "--", &text(path)]).run(host),
         }
+    }
+
+    /// Removes a directory that is empty; another stays.
+    pub fn remove_empty_dir(&self, host: &Host, path: &Path) -> Result<()> {
+        self.program("rmdir").args(["--ignore-fail-on-non-empty", "--", &text(path)]).quiet().exit_code(host).map(drop)
     }
 
     /// A program, run as the home's owner and with no more than that user may do: without root's environment, without a

@@ -9,6 +9,11 @@
 //! - Nothing waits: who starts MariaDB waits for its probe (`engine/probe.rs`), and a look finds it there or not.
 //! - Every call may be repeated: what is there already is left, what is missing already is fine.
 
+mod error;
+
+pub use error::{Cause, LET_ROOT_IN, SqlError};
+
+use error::failed;
 use mysql::prelude::Queryable;
 use mysql::{Conn, DriverError, OptsBuilder};
 use sha1::{Digest, Sha1};
@@ -16,7 +21,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where Debian and Ubuntu put MariaDB's socket.
@@ -27,25 +32,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MAX_PACKET_BYTES: usize = 1 << 20;
 /// "There is no such grant defined for user", `ER_NONEXISTING_GRANT`.
 const NO_SUCH_GRANT: u16 = 1141;
-
-/// What can go wrong in talking to MariaDB.
-#[derive(Debug, thiserror::Error)]
-pub enum SqlError {
-    /// The server refused, or the connection broke.
-    #[error("MariaDB could not {what}: {said}")]
-    Failed {
-        /// What was to be done.
-        what: String,
-        /// The server's words, or the connection's; without any hash.
-        said: String,
-    },
-    /// It does not run, but was needed.
-    #[error("MariaDB does not run")]
-    NotRunning,
-    /// A name that is not `[a-z0-9_]{1,32}`.
-    #[error("`{0}` cannot name a database or account: use a-z, 0-9 and _, at most 32")]
-    Name(String),
-}
 
 /// The name of a database, table or account: `[a-z0-9_]{1,32}`, so that it needs no quoting.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +89,62 @@ impl fmt::Display for AccountHost {
     }
 }
 
+/// How a server that let root in stands, and how it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerState {
+    /// "11.8.9-MariaDB-0+deb13u1 from Debian".
+    pub version: String,
+    /// The setting that keeps it from taking changes, if any: "read_only".
+    pub read_only: Option<&'static str>,
+    /// Connections that are open, this one too.
+    pub connections: u64,
+    /// Connections that it allows; root has one beyond them.
+    pub max_connections: u64,
+    /// Where it keeps its data.
+    pub data: PathBuf,
+    /// Its TCP port; none where it listens on its socket only.
+    pub port: Option<u16>,
+    /// The address that it listens on; none for every address.
+    pub bind_address: Option<String>,
+}
+
+impl ServerState {
+    /// Whether it is MariaDB: MySQL and Percona do not know the statements that are used here.
+    pub fn is_mariadb(&self) -> bool {
+        self.version.contains("MariaDB")
+    }
+
+    /// Whether nobody but root gets in.
+    pub fn is_crowded(&self) -> bool {
+        self.connections > self.max_connections
+    }
+}
+
+/// What a look at the server came to.
+#[derive(Debug)]
+pub enum Look {
+    /// Nobody listens on the socket.
+    Nobody,
+    /// It lets root in, and stands so.
+    Open(ServerState),
+    /// It does not let root in, or lets root do too little.
+    Shut(SqlError),
+}
+
+/// Looks whether root may do everything in the server behind Debian's and Ubuntu's socket, within `limit`.
+pub fn look(limit: Duration) -> Look {
+    let asked = || -> Result<Option<ServerState>, SqlError> {
+        let Some(sql) = connect_within(limit)? else { return Ok(None) };
+        sql.require_all()?;
+        sql.state().map(Some)
+    };
+    match asked() {
+        Ok(None) => Look::Nobody,
+        Ok(Some(state)) => Look::Open(state),
+        Err(error) => Look::Shut(error),
+    }
+}
+
 /// A MariaDB that let root in.
 #[derive(Debug)]
 pub struct Sql(RefCell<Conn>);
@@ -129,7 +171,8 @@ impl Sql {
     /// Logs in at the server behind `socket`. `None` where the socket is missing or nobody listens.
     ///
     /// # Errors
-    /// Root has a password instead of `unix_socket` (MariaDB's error 1045), or this process is not root's (1698).
+    /// Root has a password instead of `unix_socket` (MariaDB's error 1045), or this process is not root's (1698):
+    /// [`SqlError::Denied`].
     pub fn connect(socket: &Path) -> Result<Option<Self>, SqlError> {
         Self::connect_within(socket, LIMIT)
     }
@@ -147,6 +190,50 @@ impl Sql {
             Err(error) if nobody_there(&error) => Ok(None),
             Err(error) => Err(failed("let root in", &error)),
         }
+    }
+
+    /// How the server stands and is set.
+    pub fn state(&self) -> Result<ServerState, SqlError> {
+        const SETTINGS: &str = "SELECT VERSION(), CAST(@@read_only AS CHAR), CAST(@@innodb_read_only AS CHAR), \
+                                @@innodb_force_recovery, @@max_connections, @@datadir, @@port, @@bind_address, \
+                                CAST(@@skip_networking AS CHAR)";
+        type Row = (String, String, String, u64, u64, String, u16, Option<String>, String);
+        let what = "tell its settings";
+        let rows: Vec<Row> = self.query(what, SETTINGS)?;
+        let broken = || SqlError::Failed { what: what.into(), said: "it gave no answer".into(), cause: Cause::Other };
+        let (version, read_only, innodb, recovery, max_connections, data, port, bind_address, no_network) =
+            rows.into_iter().next().ok_or_else(broken)?;
+        let threads: Vec<(String, u64)> = self.query(what, "SHOW GLOBAL STATUS LIKE 'Threads_connected'")?;
+        // From 4 on InnoDB takes no changes (<https://mariadb.com/kb/en/innodb-recovery-modes/>).
+        let settings = [
+            ("read_only", is_on(&read_only)),
+            ("innodb_read_only", is_on(&innodb)),
+            ("innodb_force_recovery", recovery > 3),
+        ];
+        Ok(ServerState {
+            version,
+            read_only: settings.into_iter().find_map(|(name, on)| on.then_some(name)),
+            connections: threads.first().map_or(0, |(_, count)| *count),
+            max_connections,
+            data: data.into(),
+            port: (!is_on(&no_network)).then_some(port),
+            bind_address: bind_address.filter(|address| !address.is_empty() && address != "*"),
+        })
+    }
+
+    /// Fails where root may not do everything and give it away, or where nobody is asked who it is.
+    fn require_all(&self) -> Result<(), SqlError> {
+        let what = "show the grants of root";
+        let lines: Vec<String> = self.query(what, "SHOW GRANTS")?;
+        let all =
+            |line: &String| line.starts_with("GRANT ALL PRIVILEGES ON *.* TO ") && line.contains("WITH GRANT OPTION");
+        // MySQL 8 lists every privilege by its name; it is refused for another reason.
+        let many = |line: &String| line.contains("CREATE USER") && line.contains("WITH GRANT OPTION");
+        if lines.iter().any(|line| all(line) || many(line)) {
+            return Ok(());
+        }
+        let said = "root has not all privileges".to_owned();
+        Err(SqlError::Failed { what: "do all that the cloud needs".into(), said, cause: Cause::Unprivileged })
     }
 
     /// Whether a database of this name exists.
@@ -306,15 +393,16 @@ impl Sql {
     }
 }
 
-fn failed(what: &str, error: &mysql::Error) -> SqlError {
-    SqlError::Failed { what: what.to_owned(), said: error.to_string() }
-}
-
 /// A missing socket and one left behind by a dead server are no errors: MariaDB is just not there.
 fn nobody_there(error: &mysql::Error) -> bool {
     use ErrorKind::{ConnectionRefused, NotFound};
     let mysql::Error::DriverError(DriverError::CouldNotConnect(Some((_, _, kind)))) = error else { return false };
     matches!(kind, NotFound | ConnectionRefused)
+}
+
+/// A switch is a number in some versions, a word in others.
+fn is_on(value: &str) -> bool {
+    !matches!(value, "0" | "OFF")
 }
 
 /// The hash that MariaDB keeps for `mysql_native_password`: `*` and SHA1(SHA1(password)) in hex, what its function
@@ -336,7 +424,9 @@ fn gives_all(line: &str, database: &Identifier) -> bool {
 
 fn without(secret: &str, error: SqlError) -> SqlError {
     match error {
-        SqlError::Failed { what, said } => SqlError::Failed { what, said: said.replace(secret, "(hidden)") },
+        SqlError::Failed { what, said, cause } => {
+            SqlError::Failed { what, said: said.replace(secret, "(hidden)"), cause }
+        }
         other => other,
     }
 }
@@ -380,7 +470,8 @@ mod tests {
         let socket = dir.path().join("s");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let begin = std::time::Instant::now();
-        assert!(Sql::connect_within(&socket, Duration::from_secs(1)).is_err());
+        let error = Sql::connect_within(&socket, Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(error.contains("did not answer in time"), "{error}");
         assert!(begin.elapsed() < Duration::from_secs(3), "it took {:?}", begin.elapsed());
     }
 

@@ -205,6 +205,17 @@ pub fn last_lines(host: &Host, unit: &str, lines: u32) -> String {
         .unwrap_or_default()
 }
 
+/// What a unit wrote to the journal since then, in seconds since 1970: its last lines.
+pub fn lines_since(host: &Host, unit: &str, since: f64) -> String {
+    Command::new("journalctl")
+        .args(["--no-pager", "--quiet", "--output=cat", "--lines=300", "--unit", unit])
+        .arg(format!("--since=@{since:.0}"))
+        .quiet()
+        .read(host)
+        .map(|text| host.mask(text.trim()))
+        .unwrap_or_default()
+}
+
 /// Seconds of the monotonic clock, which [`UnitStatus::started_at`] uses.
 pub fn monotonic_seconds() -> f64 {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)

@@ -74,9 +74,15 @@ pub fn add_system_group(host: &Host, name: &str) -> Result<()> {
     Command::new("groupadd").args(["--system", name]).run(host)
 }
 
-/// Puts a user into a group.
+/// Puts a user into a group of /etc/group. The user may come from a directory (LDAP, Active Directory): gpasswd(1), other
+/// than usermod(8), takes whom getpwnam(3) knows. The name is the one that the directory gives: who logs in is looked for
+/// in groups by that.
+///
+/// # Errors
+/// There is no such user, or no such group.
 pub fn add_member(host: &Host, user: &str, group: &str) -> Result<()> {
-    Command::new("gpasswd").args(["--add", user, group]).run(host)
+    // In one word: a name may begin with `-`.
+    Command::new("gpasswd").args([&format!("--add={}", canonical(user)?), group]).run(host)
 }
 
 /// Takes a user out of a group; not being in it is fine.
@@ -84,12 +90,19 @@ pub fn remove_member(host: &Host, user: &str, group: &str) -> Result<()> {
     if !is_member(user, group)? {
         return Ok(());
     }
-    Command::new("gpasswd").args(["--delete", user, group]).run(host)
+    Command::new("gpasswd").args([&format!("--delete={}", canonical(user)?), group]).run(host)
 }
 
 /// Whether `user` is listed in `group`.
 pub fn is_member(user: &str, group: &str) -> Result<bool> {
-    Ok(find_group(group)?.is_some_and(|g| g.mem.iter().any(|member| member == user)))
+    let name = canonical(user)?;
+    Ok(find_group(group)?.is_some_and(|g| g.mem.contains(&name)))
+}
+
+/// A user's name as getpwnam(3) gives it back: directories know `MGarcia` and call that `mgarcia`. One that is not known
+/// (any more) stays as it is.
+fn canonical(user: &str) -> Result<String> {
+    Ok(find_user(user)?.map_or_else(|| user.to_owned(), |found| found.name))
 }
 
 /// Ends what still runs as a user: a daemon may outlive its package.

@@ -107,14 +107,30 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         match error {
             PlanError::Check { id, source } => {
+                let next = look_again(&source);
                 let inner = Failure::from(*source);
-                Failure { what: format!("cannot look at {id}: {}", inner.what), ..inner }
+                let next = if inner.next.is_empty() { next } else { inner.next };
+                Failure { what: format!("cannot look at {id}: {}", inner.what), next, ..inner }
             }
             other => {
                 Failure::new(other.to_string(), "", "report this with the output of: gpucloud-install plan --json")
             }
         }
     }
+}
+
+/// What to do where a look failed for a reason that nobody knows: another apply would look the same way, and fail.
+fn look_again(error: &crate::host::Error) -> String {
+    use crate::host::Error;
+    let first = match error {
+        Error::Failed { command, .. } => format!("run it yourself and repair what it says: {command}"),
+        Error::Start { command, .. } => {
+            format!("see what is wrong with that program: command -v {}", command.split(' ').next().unwrap_or_default())
+        }
+        Error::Io { path, .. } => format!("ls -ld {0}; df -h {0}: repair what is wrong there", path.display()),
+        _ => "repair what it names; journalctl -b -p err says more".to_owned(),
+    };
+    format!("{first}, then: gpucloud-install plan")
 }
 
 impl Plan {

@@ -22,8 +22,8 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
         let mut here = Vec::new();
         for service in by_unit(&services).filter(|service| service.layer == layer) {
             let step = Step::new(&step_name(service), &format!("Bring {} back", service.id)).after(&words(&below));
-            let (prober, unit, probe) = (prober.clone(), service.unit.clone(), service.probe.clone());
-            let answers = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+            let (prober, asked) = (prober.clone(), service.clone());
+            let answers = move |host: &Host| prober.ask_alone(host, &asked);
             let started = Started::new(&service.unit).until(service.time_limit, answers).only_up();
             steps.push(step.with(started));
             here.push(step_name(service));

@@ -222,7 +222,8 @@ impl Maker<'_> {
         });
         let keys = self.answers.key_pairs.iter().map(|answer| {
             let (file, home) = keys::public_path(answer, &self.home)?;
-            let pair = KeyPair { name: answer.name.to_string(), file, home };
+            let instead = keys::instead(answer, &home);
+            let pair = KeyPair { name: answer.name.to_string(), file, home, instead };
             let mut step = self.step(self.by_user(pair), &after);
             let made = keys::made(self.order.host, answer, &self.home);
             step.actions.splice(0..0, made.into_iter().map(|task| Box::new(task) as Box<dyn crate::action::Action>));

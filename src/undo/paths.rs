@@ -3,7 +3,8 @@
 use crate::action::kept::{KEPT_SUFFIX, free_name_for_kept, keep_if_edited};
 use crate::action::originals::{Original, Originals};
 use crate::action::{History, Undone};
-use crate::host::{Host, Result, files};
+use crate::host::home::Home;
+use crate::host::{Error, Host, Result, files};
 use std::path::{Path, PathBuf};
 
 pub(super) fn keep_edits(host: &Host, history: &History, path: &Path) -> Result<Undone> {
@@ -25,6 +26,13 @@ pub(super) fn restore(
     if files::is_behind_a_foreign_link(host, path) {
         return Ok(Undone::Kept(format!("{} stays: the way there is a link of its user's", path.display())));
     }
+    if *original == Original::Absent
+        && let Some(home) = closed_to_root(host, path)
+    {
+        home.remove(host, path)?;
+        made.iter().rev().try_for_each(|dir| home.remove_empty_dir(host, dir))?;
+        return Ok(Undone::Restored);
+    }
     let kept = keep_if_edited(host, history, path)?;
     match original {
         Original::File { hash, mode, owner } => {
@@ -37,6 +45,12 @@ pub(super) fn restore(
     }
     remove_made(host, made)?;
     Ok(kept.map_or(Undone::Restored, |kept| was_edited(path, &kept)))
+}
+
+/// The home around a file that root can neither read nor remove: its owner's hands made it, and take it away.
+fn closed_to_root(host: &Host, path: &Path) -> Option<Home> {
+    let is_closed = matches!(files::read(host, path), Err(Error::Io { .. }));
+    if is_closed && host.is_live() { Home::above(host, path) } else { None }
 }
 
 fn remove_made(host: &Host, made: &[PathBuf]) -> Result<()> {

@@ -158,3 +158,29 @@ pub fn foreign_enable() -> Verdict {
     installer(LAB, &["status"]).expect(0);
     Ok(())
 }
+
+/// A queue in alarm takes connections and no message: said with the numbers, with what ends it, and nothing is restarted
+/// for it. A hypervisor that a person has disabled is told, and is no damage.
+pub fn answers_and_does_not_work() -> Verdict {
+    let limit = |bytes: &str| inside(LAB, &["rabbitmqctl", "--quiet", "set_disk_free_limit", bytes]).expect(0);
+    limit("900000GB");
+    let began = std::time::Instant::now();
+    let blocked = "it blocks all senders: free disk";
+    // RabbitMQ measures its disk every ten seconds.
+    while !installer(LAB, &["status"]).out.contains(blocked) {
+        assert!(began.elapsed() < std::time::Duration::from_secs(40), "the alarm was not seen");
+    }
+    let began = std::time::Instant::now();
+    let refused = installer(LAB, &["recover", "--yes"]).expect(1);
+    assert!(refused.err.contains(blocked) && refused.err.contains("df -h"), "{}", refused.err);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "it took {:?}", began.elapsed());
+    limit("50MB");
+    installer(LAB, &["recover", "--yes"]).expect(0);
+    let disabled = "UPDATE services SET disabled=1, disabled_reason='new disk' WHERE `binary`='nova-compute'";
+    inside(LAB, &["mariadb", "nova_cell1", "--execute", disabled]).expect(0);
+    let status = installer(LAB, &["status"]).expect(0).out;
+    assert!(status.contains("somebody disabled the compute service") && status.contains("new disk"), "{status}");
+    let enabled = "UPDATE services SET disabled=0, disabled_reason=NULL WHERE `binary`='nova-compute'";
+    inside(LAB, &["mariadb", "nova_cell1", "--execute", enabled]).expect(0);
+    Ok(())
+}

@@ -23,9 +23,9 @@ fn apply(lab: &str) -> Done {
     installer(lab, &["apply", "--yes", "--json"])
 }
 
-/// An administrator whose `~/.ssh` leads to where only root may write: nothing is written there, and that is said. One whose
-/// `~/.ssh` leads to a folder of that user's own gets the pair, made by that user. On a standing cloud of the `lab`
-/// profile; it leaves that cloud with its own answers, and a key pair `linked` that `uninstall` takes.
+/// An administrator whose `~/.ssh` leads to where only root may write: nothing is written there, root keeps the pair and
+/// says so. One whose `~/.ssh` leads to a folder of that user's own gets the next pair, made by that user. On a standing
+/// cloud of the `lab` profile; it leaves that cloud with its own answers, and key pairs that `uninstall` takes.
 pub fn links_in_a_home(lab: &str) -> Result<(), Failed> {
     let sh = |script: &str| inside(lab, &["sh", "-c", script]).expect(0).out;
     let before = read(lab, ANSWERS);
@@ -35,17 +35,16 @@ pub fn links_in_a_home(lab: &str) -> Result<(), Failed> {
     sh(&format!("ln -s {ROOT_ONLY} /home/ann/.ssh"));
     let root_only = sh(&format!("ls -lA {ROOT_ONLY}"));
     write(lab, ANSWERS, &with_ann(&before));
-    let refused = apply(lab).expect(4);
-    assert!(
-        refused.out.contains("ann, who may not") && refused.out.contains("ls -ld /home/ann/.ssh"),
-        "{}",
-        refused.out
-    );
+    let kept = apply(lab).expect(0);
+    assert!(kept.err.contains("ann cannot write a key below /home/ann"), "{}", kept.err);
+    assert_eq!(sh("stat -c '%n %a %U' /root/.ssh/gpucloud-linked"), "/root/.ssh/gpucloud-linked 600 root\n");
     assert_eq!(sh(&format!("ls -lA {ROOT_ONLY}")), root_only, "something was written where only root may");
+    assert_eq!(apply(lab).expect(0).json()["changed"], 0);
     sh("rm /home/ann/.ssh; su ann -c 'mkdir -m 700 ~/keys && ln -s keys ~/.ssh'");
+    write(lab, ANSWERS, &with_ann(&before).replace("\"linked\" }", "\"linked\" }, { name = \"owned\" }"));
     apply(lab).expect(0);
     let made = sh("cd /home/ann/keys && stat -c '%n %a %U %G' *");
-    assert_eq!(made, "gpucloud-linked 600 ann users\ngpucloud-linked.pub 644 ann users\n");
+    assert_eq!(made, "gpucloud-owned 600 ann users\ngpucloud-owned.pub 644 ann users\n");
     assert_eq!(apply(lab).expect(0).json()["changed"], 0);
     write(lab, ANSWERS, &before);
     apply(lab).expect(0);

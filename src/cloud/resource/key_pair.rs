@@ -18,12 +18,20 @@ pub struct KeyPair {
     pub file: PathBuf,
     /// The home in which pairs are made: its owner reads the file where root may not.
     pub home: Home,
+    /// Root's file, which counts where the home has none.
+    pub instead: Option<PathBuf>,
 }
 
 impl KeyPair {
-    /// The keys of the file.
+    /// The keys of the file; where the home has none, of root's.
     fn own(&self) -> Result<Vec<PublicKey>, NoKeyFile> {
-        public_key::read(&Host::live(), &self.home, &self.file)
+        let own = public_key::read(&Host::live(), &self.home, &self.file);
+        match (own, &self.instead) {
+            (Err(missing), Some(instead)) => {
+                public_key::read(&Host::live(), &Home::own("/root"), instead).map_err(|_| missing)
+            }
+            (own, _) => own,
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use super::{Engine, EngineInput, Entrance, Holdings, base, holdings};
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
+use crate::cloud::clouds;
 use crate::cloud::session::Login;
 use crate::config::Config;
 use crate::config::devstack::Extra;
@@ -136,7 +137,12 @@ impl Engine for Devstack {
 
     /// As stack.sh writes clouds.yaml; all its users have one password.
     fn entrance(&self) -> Entrance {
-        Entrance { admin: "devstack-admin", user: "devstack", user_secret: "admin", stands: stack::has_completed }
+        Entrance {
+            admin: clouds::ADMINISTRATORS[1],
+            user: "devstack",
+            user_secret: "admin",
+            stands: stack::has_completed,
+        }
     }
 
     /// The repositories; git itself tells of what is missing there.
@@ -256,8 +262,8 @@ impl<'a> Recipe<'a> {
         let mut step = Step::new("units", "See that every unit runs").after(&["settings", prepare::CLOSED]);
         let early = |service: &&Service| self.datapath() == Datapath::Netdev && service.unit == SWITCH_UNIT;
         for service in by_unit(&self.services).filter(|service| !early(service)) {
-            let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
-            let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+            let (prober, asked) = (self.prober.clone(), service.clone());
+            let ready = move |host: &Host| prober.ask_alone(host, &asked);
             let mut inputs = service.inputs.clone();
             inputs.extend(services::is_devstacks(service).then(|| drop_in(service)));
             step = step

@@ -4,6 +4,7 @@
 
 use crate::config::Config;
 use crate::config::devstack::Extra;
+use crate::engine::ask::CACHE_PORT;
 use crate::engine::hypervisor;
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Listen, Scope, Service};
@@ -102,7 +103,7 @@ fn extra_rows(extra: Extra) -> &'static [Row] {
 
 /// The whole table.
 pub fn table(config: &Config) -> Vec<Service> {
-    let mut table = theirs();
+    let mut table = theirs(config);
     let extras = config.devstack.services.iter().flat_map(|extra| extra_rows(*extra));
     table.extend(ROWS.iter().chain(extras).map(service));
     if config.cloud.dashboard {
@@ -121,6 +122,7 @@ fn service(row: &Row) -> Service {
         after: row.after,
         inputs: inputs(row.id),
         listens: row.listens.into_iter().collect(),
+        stores: stores(row.id),
         probe: row.probe.clone(),
         time_limit: LIMIT,
         unit_file: None,
@@ -138,6 +140,7 @@ fn distribution(id: &'static str, unit: &str, layer: Layer, role: Role, probe: P
         after: &[],
         inputs: Vec::new(),
         listens,
+        stores: stores(id),
         probe,
         time_limit: LIMIT,
         unit_file: None,
@@ -145,7 +148,7 @@ fn distribution(id: &'static str, unit: &str, layer: Layer, role: Role, probe: P
 }
 
 /// What the distribution brings. DevStack lets most of it listen on every address.
-fn theirs() -> Vec<Service> {
+fn theirs(config: &Config) -> Vec<Service> {
     use Layer::{Foundation, Switch};
     use Role::{Compute, Control};
     let listen = |scope, port, purpose| Listen { scope, port, purpose };
@@ -157,13 +160,27 @@ fn theirs() -> Vec<Service> {
     vec![
         distribution("mariadb", "mariadb.service", Foundation, Control, Probe::Sql, vec![own(3306, "SQL")]),
         distribution("rabbitmq", "rabbitmq-server.service", Foundation, Control, Probe::Queue, queue),
-        distribution("memcached", "memcached.service", Foundation, Control, Probe::Port(11211), cache),
+        distribution("memcached", "memcached.service", Foundation, Control, Probe::Cache(CACHE_PORT), cache),
         distribution("apache", "apache2.service", Foundation, Control, Probe::Port(80), web),
         distribution("openvswitch", "openvswitch-switch.service", Switch, Compute, Probe::Active, Vec::new()),
-        distribution("ovn-central", "ovn-central.service", Switch, Control, Probe::Port(6642), ovn),
-        distribution("ovn-host", "ovn-host.service", Switch, Compute, Probe::Active, Vec::new()),
-        distribution("libvirt", "libvirtd.service", Layer::Compute, Compute, Probe::Active, Vec::new()),
+        distribution("ovn-central", "ovn-central.service", Switch, Control, Probe::Northd, ovn),
+        distribution("ovn-host", "ovn-host.service", Switch, Compute, Probe::OvnController, Vec::new()),
+        distribution("libvirt", "libvirtd.service", Layer::Compute, Compute, Probe::emulator(config), Vec::new()),
     ]
+}
+
+/// Where a service keeps what it has; DevStack's own lies below its data directory.
+fn stores(id: &str) -> &'static [&'static str] {
+    match id {
+        "mariadb" => &["/var/lib/mysql"],
+        "rabbitmq" => &["/var/lib/rabbitmq"],
+        "ovn-central" => &["/var/lib/ovn"],
+        "glance-api" => &["/opt/stack/data/glance"],
+        "nova-compute" => &["/opt/stack/data/nova"],
+        "cinder-volume" => &["/opt/stack/data/cinder"],
+        "swift-object" => &["/opt/stack/data/swift"],
+        _ => &[],
+    }
 }
 
 /// What a service reads at its start of what we set.

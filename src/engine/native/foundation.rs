@@ -7,9 +7,8 @@ use crate::action::unit::Started;
 use crate::action::{ActionId, Checked};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::command::Command;
 use crate::host::sql::Identifier;
-use crate::host::{Host, Result, amqp};
+use crate::host::{Host, Result, amqp, rabbitmq};
 use crate::plan::Step;
 use std::time::Duration;
 
@@ -82,30 +81,14 @@ fn start_queue(recipe: &Recipe) -> std::result::Result<Step, Failure> {
 fn queue_user(password: Secret) -> Task {
     let again = password.clone();
     let probe = move |_: &Host| queue_login(&password);
-    let work = move |host: &Host| {
-        let known = rabbitmqctl()
-            .args(["list_users", "--silent"])
-            .read(host)?
-            .lines()
-            .any(|l| l.split('\t').next() == Some(QUEUE_USER));
-        let verb = if known { "change_password" } else { "add_user" };
-        // Without a password as an argument, it is read from standard input.
-        rabbitmqctl().args([verb, QUEUE_USER]).stdin(format!("{}\n", again.expose())).run(host)?;
-        rabbitmqctl().args(["set_permissions", QUEUE_USER, ".*", ".*", ".*"]).run(host)
-    };
+    let work = move |host: &Host| rabbitmq::give_account(host, QUEUE_USER, again.expose());
     Task::new(ActionId::new("queue-user", QUEUE_USER), "Make the queue's account", probe, work)
         .asking_the_running_system()
 }
 
-fn rabbitmqctl() -> Command {
-    // It waits for ever where it misses something on standard input; with --quiet it misses a password that is there
-    // (RabbitMQ 4.0.5).
-    Command::new("rabbitmqctl").limit(Duration::from_secs(60))
-}
-
 fn queue_login(password: &Secret) -> Result<Checked> {
     Ok(match amqp::login(amqp::DEFAULT_PORT, QUEUE_USER, password.expose(), Duration::from_secs(10)) {
-        amqp::Login::Ok => Checked::Done,
+        amqp::Login::Ok | amqp::Login::Blocked => Checked::Done,
         amqp::Login::NoServer => Checked::Later("when RabbitMQ runs".into()),
         amqp::Login::Refused(_) => Checked::needed("make, with a password and permissions"),
     })

@@ -36,6 +36,7 @@ use super::{Engine, EngineInput, Entrance, Holdings, base, holdings};
 use crate::action::Action;
 use crate::action::file::File;
 use crate::action::unit::{Enabled, Started};
+use crate::cloud::clouds;
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::secrets::Secrets;
 use crate::config::{Config, Virt};
@@ -138,7 +139,7 @@ impl Engine for Native {
     }
 
     fn entrance(&self) -> Entrance {
-        Entrance { admin: "gpucloud", user: "gpucloud-demo", user_secret: "demo", stands: |_| true }
+        Entrance { admin: clouds::ADMINISTRATORS[0], user: "gpucloud-demo", user_secret: "demo", stands: |_| true }
     }
 
     fn downloads(&self, _: &Host, _: &Config) -> Vec<ToDownload> {
@@ -271,8 +272,8 @@ impl<'a> Recipe<'a> {
             inputs.push(path.into());
         }
         actions.push(Box::new(Enabled { unit: service.unit.clone() }));
-        let (prober, unit, probe) = (self.prober.clone(), service.unit.clone(), service.probe.clone());
-        let ready = move |host: &Host| prober.ask_alone(host, &unit, &probe);
+        let (prober, asked) = (self.prober.clone(), service.clone());
+        let ready = move |host: &Host| prober.ask_alone(host, &asked);
         actions.push(Box::new(Started::new(&service.unit).reading(inputs).until(service.time_limit, ready)));
         Ok(actions)
     }

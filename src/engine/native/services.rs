@@ -7,6 +7,7 @@
 
 use super::VENV;
 use crate::config::Config;
+use crate::engine::ask::CACHE_PORT;
 use crate::engine::hypervisor;
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Listen, Scope, Service, UnitFile};
@@ -37,6 +38,8 @@ pub struct Api {
     pub after: &'static [&'static str],
     /// Its layer.
     pub layer: Layer,
+    /// Directories that it writes to.
+    pub stores: &'static [&'static str],
 }
 
 /// All APIs.
@@ -50,6 +53,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/keystone/keystone.conf", "/etc/keystone/keystone.conf.d"],
         after: &["mariadb", "memcached"],
         layer: Layer::Identity,
+        stores: &[],
     },
     Api {
         id: "placement",
@@ -60,6 +64,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/placement/placement.conf", "/etc/placement/placement.conf.d"],
         after: &["mariadb", "memcached", "keystone"],
         layer: Layer::Control,
+        stores: &[],
     },
     Api {
         id: "glance-api",
@@ -70,6 +75,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/glance/glance-api.conf", "/etc/glance/glance-api.conf.d"],
         after: &["mariadb", "memcached", "keystone"],
         layer: Layer::Control,
+        stores: &["/var/lib/glance"],
     },
     Api {
         id: "nova-api",
@@ -80,6 +86,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/nova/nova.conf", "/etc/nova/nova.conf.d"],
         after: &["mariadb", "memcached", "rabbitmq", "keystone"],
         layer: Layer::Control,
+        stores: &[],
     },
     Api {
         id: "nova-metadata",
@@ -90,6 +97,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/nova/nova.conf", "/etc/nova/nova.conf.d"],
         after: &["mariadb", "memcached", "rabbitmq", "keystone"],
         layer: Layer::Control,
+        stores: &[],
     },
     Api {
         id: "neutron-api",
@@ -100,6 +108,7 @@ pub const APIS: &[Api] = &[
         reads: &["/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ml2_conf.ini", "/etc/neutron/neutron.conf.d"],
         after: &["mariadb", "memcached", "rabbitmq", "keystone", "ovn-central"],
         layer: Layer::Control,
+        stores: &[],
     },
 ];
 
@@ -109,7 +118,7 @@ pub fn table(config: &Config) -> Vec<Service> {
     table.extend(switch());
     table.extend(APIS.iter().map(api));
     table.extend(workers());
-    table.extend(hypervisor());
+    table.extend(hypervisor(config));
     if config.cloud.dashboard {
         table.push(dashboard());
     }
@@ -126,6 +135,7 @@ fn theirs(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe) 
         after: &[],
         inputs: Vec::new(),
         listens: Vec::new(),
+        stores: &[],
         probe,
         time_limit: OUR_LIMIT,
         unit_file: None,
@@ -145,6 +155,7 @@ fn foundation() -> Vec<Service> {
         Service {
             inputs: paths(&["/etc/mysql/mariadb.conf.d"]),
             listens: vec![loopback(3306, "SQL")],
+            stores: &["/var/lib/mysql"],
             ..theirs("mariadb", "mariadb.service", Layer::Foundation, Role::Control, Probe::Sql)
         },
         Service {
@@ -154,11 +165,12 @@ fn foundation() -> Vec<Service> {
                 loopback(25672, "Erlang distribution"),
                 loopback(4369, "Erlang port mapper"),
             ],
+            stores: &["/var/lib/rabbitmq"],
             ..theirs("rabbitmq", "rabbitmq-server.service", Layer::Foundation, Role::Control, Probe::Queue)
         },
         Service {
             listens: vec![loopback(11211, "cache")],
-            ..theirs("memcached", "memcached.service", Layer::Foundation, Role::Control, Probe::Port(11211))
+            ..theirs("memcached", "memcached.service", Layer::Foundation, Role::Control, Probe::Cache(CACHE_PORT))
         },
     ]
 }
@@ -168,9 +180,10 @@ fn switch() -> Vec<Service> {
         theirs("openvswitch", "openvswitch-switch.service", Layer::Switch, Role::Compute, Probe::Active),
         Service {
             listens: vec![loopback(6641, "OVN northbound"), loopback(6642, "OVN southbound")],
-            ..theirs("ovn-central", "ovn-central.service", Layer::Switch, Role::Control, Probe::Port(6642))
+            stores: &["/var/lib/ovn"],
+            ..theirs("ovn-central", "ovn-central.service", Layer::Switch, Role::Control, Probe::Northd)
         },
-        theirs("ovn-host", "ovn-host.service", Layer::Switch, Role::Compute, Probe::Active),
+        theirs("ovn-host", "ovn-host.service", Layer::Switch, Role::Compute, Probe::OvnController),
     ]
 }
 
@@ -186,6 +199,7 @@ fn api(api: &Api) -> Service {
         after: api.after,
         inputs,
         listens: vec![Listen { scope: Scope::Host, port: api.port, purpose: "API" }],
+        stores: api.stores,
         probe: Probe::Api { port: api.port, path: "/", service: api.service },
         time_limit: OUR_LIMIT,
         unit_file: Some(UnitFile {
@@ -217,6 +231,7 @@ fn worker(w: &Worker) -> Service {
         after: w.after,
         inputs: paths(w.reads),
         listens: Vec::new(),
+        stores: &[],
         probe: Probe::Active,
         time_limit: OUR_LIMIT,
         unit_file: Some(UnitFile {
@@ -271,7 +286,7 @@ fn workers() -> Vec<Service> {
     workers.iter().map(worker).collect()
 }
 
-fn hypervisor() -> Vec<Service> {
+fn hypervisor(config: &Config) -> Vec<Service> {
     let compute = Worker {
         id: "nova-compute",
         description: "Nova, the hypervisor",
@@ -300,9 +315,9 @@ fn hypervisor() -> Vec<Service> {
     vec![
         Service {
             inputs: paths(&[hypervisor::DROP_IN]),
-            ..theirs("libvirt", "libvirtd.socket", Layer::Compute, Role::Compute, Probe::Active)
+            ..theirs("libvirt", "libvirtd.socket", Layer::Compute, Role::Compute, Probe::emulator(config))
         },
-        as_root(worker(&compute), Probe::Compute),
+        Service { stores: &["/var/lib/nova"], ..as_root(worker(&compute), Probe::Compute) },
         as_root(worker(&agent), Probe::NetworkAgents),
         Service {
             layer: Layer::Compute,
@@ -332,6 +347,7 @@ fn dashboard() -> Service {
             "/etc/gpucloud/horizon/local_settings.d",
         ]),
         listens: vec![Listen { scope: Scope::Host, port: DASHBOARD_PORT, purpose: "dashboard" }],
+        stores: &[],
         probe: Probe::Page { port: DASHBOARD_PORT, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken" },
         time_limit: OUR_LIMIT,
         unit_file: Some(UnitFile {
