@@ -85,12 +85,12 @@ pub(super) fn blocked(host: &Host) -> Complaint {
     Complaint::lasting(format!("it blocks all senders: {}", all.join("; "))).mended_by(&first.next)
 }
 
-/// It says the same while it starts.
+/// It says the same while it starts; not so where it knows of no such account.
 pub(super) fn refused(host: &Host, user: &str, why: &str) -> Complaint {
     let complaint = Complaint::passing("RabbitMQ refuses our login").seen(why);
     match (rabbitmq::alarms(host), rabbitmq::lacks(host, user)) {
         (Ok(alarms), _) if !alarms.is_empty() => complaint.seen(&alarms[0].what).mended_by(&alarms[0].next),
-        (_, Ok(Some(lacks))) => complaint.seen(lacks).mended_by("gpucloud-install apply makes it again"),
+        (_, Ok(Some(lacks))) => Complaint::lasting(lacks).seen(why).mended_by("gpucloud-install apply makes it again"),
         (_, Ok(None)) => complaint.mended_by("gpucloud-install apply sets its password again"),
         (_, Err(_)) => complaint,
     }

@@ -115,7 +115,7 @@ pub fn healthy(services: Vec<Service>, prober: Arc<Prober>) -> Task {
 /// Asks all; then those that complained, until they are content, and all again: a round of all is the last word.
 fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: Duration) -> Result<(), Error> {
     let end = Instant::now() + limit;
-    let (mut asked, mut last) = (services.to_vec(), String::new());
+    let (mut asked, mut last, mut known) = (services.to_vec(), String::new(), None);
     let waited = host.wait_until("a healthy cloud", limit, HEALTHY_POLL, || {
         let left = end.saturating_duration_since(Instant::now());
         if left < HEALTHY_POLL {
@@ -127,6 +127,7 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
         if let Some((service, complaint)) = complaints.iter().find(|(_, complaint)| !complaint.wait) {
             return Err(EngineError::Unwell { service: service.id.to_owned(), complaint: complaint.clone() }.into());
         }
+        known = complaints.iter().find(|(_, complaint)| !complaint.next.is_empty()).cloned();
         asked = complaints.into_iter().map(|(service, _)| service).collect();
         if asked.is_empty() {
             asked = services.to_vec();
@@ -134,6 +135,10 @@ fn wait_healthy(host: &Host, services: &[Service], prober: &Arc<Prober>, limit: 
         Ok(healthy)
     });
     waited.map_err(|error| match error {
+        Error::TimedOut { seconds, .. } if let Some((service, complaint)) = known => {
+            let what = format!("{}, and not otherwise within {seconds} s", complaint.what);
+            EngineError::Unwell { service: service.id.to_owned(), complaint: Complaint { what, ..complaint } }.into()
+        }
         Error::TimedOut { what, seconds } => Error::TimedOut { what: format!("{what} ({last})"), seconds },
         other => other,
     })

@@ -43,9 +43,9 @@ pub fn login(port: u16, user: &str, password: &str, limit: Duration) -> Login {
 }
 
 async fn open_and_send(arguments: &OpenConnectionArguments) -> Result<Login, String> {
-    let connection = Connection::open(arguments).await.map_err(|error| error.to_string())?;
+    let connection = Connection::open(arguments).await.map_err(|error| words(&error.to_string()))?;
     let Ok(sent) = tokio::time::timeout(TAKEN_LIMIT, send(&connection)).await else { return Ok(Login::Blocked) };
-    sent.map_err(|error| error.to_string())?;
+    sent.map_err(|error| words(&error.to_string()))?;
     // A server that does not answer our good-bye changes nothing.
     let _ = connection.close().await;
     Ok(Login::Ok)
@@ -57,6 +57,16 @@ async fn send(connection: &Connection) -> Result<(), amqprs::error::Error> {
     channel.basic_publish(BasicProperties::default(), Vec::new(), BasicPublishArguments::new("", NOWHERE)).await?;
     channel.basic_qos(BasicQosArguments::new(0, 1, false)).await?;
     channel.close().await
+}
+
+/// The server's own words ("NOT_ALLOWED - vhost / not found"), which the crate shows inside of its types.
+fn words(said: &str) -> String {
+    let server = said.split_once("reply_text").and_then(|(_, rest)| rest.split('"').nth(1));
+    match server {
+        Some(server) => server.to_owned(),
+        None if said.contains(['{', '(']) => "it ended the connection".to_owned(),
+        None => said.to_owned(),
+    }
 }
 
 fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
@@ -88,6 +98,18 @@ mod tests {
             }
         });
         port
+    }
+
+    #[test]
+    fn the_crates_types_are_never_shown() {
+        let said = "AMQP connection open error: failed to open connection, reason: Close(MethodHeader { class_id: 10 }, Close \
+                    { reply_code: 530, reply_text: ShortStr(31, \"NOT_ALLOWED - vhost / not found\"), class_id: 10 })";
+        assert_eq!(words(said), "NOT_ALLOWED - vhost / not found");
+        assert_eq!(words("AMQP network error: Io(Kind { x: 1 })"), "it ended the connection");
+        assert_eq!(
+            words("AMQP network error: connection reset by peer"),
+            "AMQP network error: connection reset by peer"
+        );
     }
 
     #[test]

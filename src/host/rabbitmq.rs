@@ -158,7 +158,7 @@ pub fn lacks(host: &Host, user: &str) -> Result<Option<String>> {
     let asked = look(&["list_permissions", "--vhost", "/", "--formatter", "json"]).output(host)?;
     let said = String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
     if said.contains("does not exist") || said.contains("no_such_vhost") {
-        return Ok(Some("its virtual host `/` is gone".into()));
+        return Ok(Some("the virtual host `/` is gone".into()));
     }
     if !asked.status.success() {
         let why = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("rabbitmqctl failed").trim().to_owned();
@@ -175,8 +175,8 @@ fn lacks_in(json: &str, user: &str) -> Option<String> {
     }
     let all: Vec<Permission> = serde_json::from_str(json).unwrap_or_default();
     match all.iter().find(|permission| permission.user == user) {
-        None => Some(format!("its account {user} is gone, or may not use the virtual host `/`")),
-        Some(permission) if permission.write != ".*" => Some(format!("its account {user} may not send everything")),
+        None => Some(format!("the account {user} is gone, or may not use the virtual host `/`")),
+        Some(permission) if permission.write != ".*" => Some(format!("the account {user} may not send everything")),
         Some(_) => None,
     }
 }
