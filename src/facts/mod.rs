@@ -21,6 +21,9 @@ pub mod resolver;
 pub mod software;
 pub mod storage;
 
+#[cfg(test)]
+mod decorated;
+
 use crate::host::{Host, Result};
 use serde::Serialize;
 
