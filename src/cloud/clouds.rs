@@ -47,7 +47,10 @@ pub fn session(host: &Host, names: &[&str]) -> Result<SharedSession, Failure> {
     let text = match files::read_text(host, PATH) {
         Ok(Some(text)) => text,
         Ok(None) => {
-            return Err(refused(format!("there is no {PATH}: no cloud is installed"), "sudo gpucloud-install installs one"));
+            return Err(refused(
+                format!("there is no {PATH}: no cloud is installed"),
+                "sudo gpucloud-install installs one",
+            ));
         }
         Err(error) => {
             let next = "with sudo; or as a member of group gpucloud-admin (logged in anew since)";

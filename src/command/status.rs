@@ -19,17 +19,15 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         };
         return Err(Failure::new("there is no complete cloud here", "", next));
     };
-    if let Some(cause) = cause::of_all(&installation) {
-        let ports = installation.open_ports();
-        invocation.ui.document("status", json!({"healthy": false, "cause": cause, "layers": [], "ports": ports}));
-        invocation.ui.say(text::finding(&cause));
-        return Ok(Ending::Failed);
-    }
-    let layers = health::layers(&installation);
+    let cause = cause::of_all(&installation);
+    let layers = if cause.is_some() { Vec::new() } else { health::layers(&installation) };
     let ports = installation.open_ports();
-    let healthy = layers.iter().all(|layer| layer.healthy);
-    invocation.ui.document("status", json!({"healthy": healthy, "layers": layers, "ports": ports}));
-    if !invocation.ui.is_json() {
+    let healthy = cause.is_none() && layers.iter().all(|layer| layer.healthy);
+    let document = json!({"healthy": healthy, "cause": cause, "layers": layers, "ports": ports});
+    invocation.ui.document("status", document);
+    if let Some(cause) = cause {
+        invocation.ui.say(text::finding(&cause));
+    } else if !invocation.ui.is_json() {
         invocation.ui.say(text::layers(&layers));
         invocation.ui.say(format!("\n{}\n", text::ports(&ports)));
         invocation.ui.say(match healthy {
