@@ -125,7 +125,7 @@ impl Proxies {
 
 /// What `apt-helper auto-detect-proxy` says, if it finds one: "Using proxy 'PROXY' for URL 'URL'".
 fn detected(host: &Host, url: &str) -> Option<String> {
-    let helper = Command::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", url]).env("LC_ALL", "C");
+    let helper = Command::new("/usr/lib/apt/apt-helper").args(["auto-detect-proxy", url]);
     let said = helper.quiet().read(host).ok()?;
     said.split('\'').nth(1).filter(|proxy| !proxy.is_empty()).map(str::to_owned)
 }

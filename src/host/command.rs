@@ -189,7 +189,9 @@ impl Command {
     }
 
     fn expression(&self) -> Result<duct::Expression> {
-        let expression = self.in_environment().before_spawn(|command| {
+        let speaks = |expression: duct::Expression| expression.env("LC_ALL", LANGUAGE).env_remove("LANGUAGE");
+        let expression = if self.clean { self.in_environment() } else { speaks(self.in_environment()) };
+        let expression = expression.before_spawn(|command| {
             command.process_group(0);
             Ok(())
         });
@@ -325,6 +327,9 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
+/// What programs say is read here, and looked for in tables: on a machine in any language they say it in English.
+const LANGUAGE: &str = "C.UTF-8";
+
 /// PATH, and where administrators' programs are: a plain `su` leaves those out.
 fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -345,6 +350,12 @@ pub fn on_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_speak_english_whatever_the_machine_speaks() {
+        let german = Command::new("sh").args(["-c", "echo \"$LC_ALL $LANGUAGE\""]).env("LANG", "de_DE.UTF-8");
+        assert_eq!(german.read(&Host::live()).unwrap().trim(), LANGUAGE);
+    }
 
     #[test]
     fn a_failure_carries_the_end_of_the_output() {
