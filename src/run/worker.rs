@@ -14,6 +14,7 @@ use crate::plan::runner::{Outcome, Runner};
 use crate::plan::{Plan, Step};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Goes on after a boot.
@@ -86,6 +87,13 @@ fn finished(sink: &dyn Sink, outcome: &Outcome) {
 /// safe point.
 pub fn stop_on_signal(host: &Host) -> Result<(), Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    // A server that runs many works for one machine listens once for it.
+    static LISTENING: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
+    let mut listening = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+    if listening.iter().any(|flag| Arc::ptr_eq(flag, &host.stop_flag())) {
+        return Ok(());
+    }
+    listening.push(host.stop_flag());
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, host.stop_flag())
             .map_err(|e| Failure::new("cannot listen to signals", e.to_string(), "try again"))?;
