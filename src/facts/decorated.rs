@@ -4,8 +4,11 @@ use super::{apt, filters, os, reach, resolver};
 use crate::host::{Host, files};
 use std::path::Path;
 
+/// How a file comes to look otherwise.
+type Decorated = (&'static str, fn(&str) -> Vec<u8>);
+
 /// What can stand around the same content, and changes nothing of it for whoever owns the file.
-const DECORATIONS: [(&str, fn(&str) -> Vec<u8>); 8] = [
+const DECORATIONS: [Decorated; 8] = [
     ("as it is", |text| text.into()),
     ("CRLF", |text| text.replace('\n', "\r\n").into()),
     ("no last newline", |text| text.trim_end().into()),
