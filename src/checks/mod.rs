@@ -202,7 +202,7 @@ pub const CHECKS: &[Check] = &[
     check("system", "this system is supported", Files, |s| Ok(machine::system(s))),
     check("memory", "there is enough memory", Files, |s| Ok(machine::memory(s))),
     check("gpu", "there is an NVIDIA card, new enough", Files, |s| Ok(machine::gpu(s))),
-    check("host-name", "the machine is called what the answers say", Files, |s| Ok(network::host_name(s))),
+    check("host-name", "the machine has a name that OpenStack takes", Files, |s| Ok(network::host_name(s))),
     check("packet-filter", "no other packet filter drops what the cloud needs", Files, filters::all).of_network(),
     check("dns", "instances have name servers that they can ask", Files, |s| Ok(ranges::name_servers(s))).of_network(),
     check("admin-networks", "administrators may come from other machines", Files, |s| Ok(ranges::administrators(s)))

@@ -2,6 +2,7 @@
 
 use super::{Outcome, Subject};
 use crate::config::EngineName;
+use crate::config::values::names_a_host;
 use crate::engine::devstack::REPOSITORIES;
 use crate::facts::reach::{Problem, Server};
 use crate::finding::{Finding, Level, bytes};
@@ -47,10 +48,18 @@ fn address_is_gone(s: &Subject) -> Finding {
     Finding::stop("address", format!("the cloud's address {address} is gone"), next).seen(seen)
 }
 
-/// The cloud keeps the name that it knows, whatever the machine is called (`engine/hypervisor.rs`).
+/// The cloud keeps the name that it knows, whatever the machine is called (`engine/hypervisor.rs`), as long as that is a
+/// name at all.
 pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
     let (now, wanted) = (s.facts.os.short_host_name(), s.config.host.name.as_str());
-    let what = format!("this machine is called {now}; the cloud knows it as {wanted}, and keeps that");
+    let kernels = &s.facts.os.host_name;
+    if !kernels.is_empty() && !names_a_host(kernels) {
+        let what = format!("this machine is called `{kernels}`, and Neutron does not start under such a name");
+        let next = format!(
+            "hostnamectl set-hostname {wanted} (letters, digits and `-`); what runs notices it at its next start"
+        );
+        return vec![Finding::stop("host-name", what, next)];
+    }
     if now == "localhost" && !s.is_begun() {
         let next = "hostnamectl set-hostname NAME, and host.name in gpucloud.toml: it stays as long as the cloud";
         return vec![Finding::warn(
@@ -59,6 +68,7 @@ pub(super) fn host_name(s: &Subject) -> Vec<Finding> {
             next,
         )];
     }
+    let what = format!("this machine is called {now}; the cloud knows it as {wanted}, and keeps that");
     if now == wanted { Vec::new() } else { vec![Finding::pass("host-name", what)] }
 }
 

@@ -120,6 +120,7 @@ fn each_fault_is_found_with_its_level() {
     assert_eq!(level("address", |f, _| f.network.nics[0].addresses[0].dynamic = true), Warn);
     assert_eq!(level("host-name", |_, c| c.host.name = "other".parse().unwrap()), Level::Pass);
     assert_eq!(level("host-name", |f, _| f.os.host_name = "localhost.localdomain".into()), Warn);
+    assert_eq!(level("host-name", |f, _| f.os.host_name = "gpu_box".into()), Stop);
     assert_eq!(
         level("other-cloud", |f, _| f.software.clouds.push(("DevStack".into(), "/opt/stack/devstack".into()))),
         Stop

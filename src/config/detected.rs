@@ -2,7 +2,7 @@
 //! checks take; where the machine has something else, the nearest that they take stands here, and a note says so.
 
 use super::network::{self, overlap};
-use super::values::{HostName, InterfaceName, UserName};
+use super::values::{HostName, InterfaceName, UserName, names_a_host};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::finding::Finding;
@@ -71,15 +71,17 @@ fn no_address(facts: &Facts) -> Failure {
 
 /// The machine's own name; where no service could carry it, one made of its letters and digits.
 fn name(machine: &str) -> (HostName, Option<Finding>) {
-    if let Ok(name) = machine.parse::<HostName>() {
+    if let Ok(name) = machine.parse::<HostName>()
+        && names_a_host(machine)
+    {
         return (name, None);
     }
     let known = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let kept: String = machine.chars().map(known).take(63).collect();
-    let name = kept.trim_matches('-').parse().or_else(|_| "gpubox".parse()).unwrap_or_else(|_| HostName::fallback());
-    let what = format!("this machine is called `{machine}`, which is no host name: host.name is `{name}`");
-    let next = "another one: host.name in the answers; the cloud keeps it, and the machine may be called what you like";
-    (name, Some(Finding::warn("host-name", what, next)))
+    let kept = kept.trim_matches('-');
+    let name = kept.parse().ok().filter(|_| names_a_host(kept)).unwrap_or_else(HostName::fallback);
+    let what = format!("this machine is called `{machine}`, and OpenStack takes no such name: host.name is `{name}`");
+    (name.clone(), Some(Finding::warn("host-name", what, format!("hostnamectl set-hostname {name}"))))
 }
 
 /// Whoever called sudo.
@@ -145,7 +147,8 @@ mod tests {
     fn a_name_that_no_service_could_carry_becomes_one_that_it_can() {
         for (machine, expected, is_said) in [
             ("gpubox", "gpubox", false),
-            ("gpu_box", "gpu_box", false),
+            ("gpu_box", "gpu-box", true),
+            ("4711", "gpubox", true),
             ("größe", "gr--e", true),
             ("-x-", "x", true),
             ("", "gpubox", true),
@@ -155,7 +158,7 @@ mod tests {
             assert_eq!((name.as_str(), note.is_some()), (expected, is_said), "{machine}");
         }
         let (name, note) = name(&"a".repeat(64));
-        assert_eq!((name.as_str().len(), note.is_some()), (64, false));
+        assert_eq!((name.as_str().len(), note.is_some()), (63, true));
     }
 
     #[test]

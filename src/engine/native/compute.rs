@@ -84,7 +84,7 @@ fn is_mapped(name: &str, database: &str, table: &str) -> Result<Checked> {
     if !sql.table_exists(&database, &table)? {
         return Ok(Checked::Later("when Nova has its tables".into()));
     }
-    // A host name holds letters, digits, `-` and `_` only.
+    // A host name holds letters, digits and `-` only.
     let condition = format!("host = '{name}'");
     Ok(Checked::done_if(sql.count(&database, &table, &condition)? > 0, "map"))
 }
