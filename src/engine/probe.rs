@@ -4,12 +4,12 @@
 //! what costs more (`rabbitmqctl`, a journal) is asked only where something is known to be wrong.
 
 use super::service::Service;
-use super::{EngineInput, ask};
+use super::{EngineInput, ask, hypervisor};
 use crate::cloud::health;
 use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
 use crate::complaint::Complaint;
 use crate::config::{Config, Virt};
-use crate::host::{Host, amqp, systemd};
+use crate::host::{Host, amqp, files, systemd};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -150,7 +150,8 @@ impl Prober {
     /// than before, and on other errors of its start, with a last word of the level CRITICAL; its unit stays active.
     fn explained(&self, host: &Host, unit: &str, since: f64, complaint: Complaint) -> Complaint {
         let now = host_name();
-        if short(&now) != short(&self.host_name) {
+        let keeps_its_name = files::exists(host, hypervisor::DROP_IN);
+        if !keeps_its_name && short(&now) != short(&self.host_name) {
             let was = &self.host_name;
             return Complaint { wait: false, ..complaint }
                 .seen(format!("this machine is called {now} now, the cloud knows it as {was}"))
