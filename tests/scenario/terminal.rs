@@ -76,7 +76,7 @@ pub fn wrong_and_back() -> Verdict {
     person.send_line("")?;
     person.exp_string("Which range?")?;
     person.send_line("172.24.0.0/33")?;
-    person.exp_string("is not a range")?;
+    person.exp_string("is no number of bits")?;
     person.send("\u{3}")?;
     person.flush()?;
     let left = person.exp_eof()?;
