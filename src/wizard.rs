@@ -164,7 +164,7 @@ fn ways(i: &Interview) -> Vec<Way> {
 /// A part of the LAN with neither this machine nor its router: an eighth of it, near its end.
 fn part_of_lan(i: &Interview) -> Option<Ipv4Net> {
     let (_, own) = i.facts.network.owner(i.config.host.address)?;
-    let lan = Ipv4Net::new(i.config.host.address, own.prefix_len).ok()?.trunc();
+    let lan = own.ipv4()?.trunc();
     let router = i.facts.network.default_route.as_ref().and_then(|route| route.gateway);
     let taken = |part: &Ipv4Net| {
         part.contains(&i.config.host.address)

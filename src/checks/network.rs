@@ -81,19 +81,13 @@ pub(super) const SET_CLOCK: &str = "set it: timedatectl set-ntp true";
 pub(super) fn servers(s: &Subject) -> Outcome {
     s.seen.servers.judged(|servers| {
         let silent = servers.iter().filter_map(|server| Some((server, server.problem.as_ref()?)));
-        let mut findings: Vec<Finding> = silent.map(finding).map(|finding| of_git(s, finding)).collect();
+        let mut findings: Vec<Finding> = silent.map(finding).collect();
         if findings.is_empty() && !servers.is_empty() {
             findings.push(Finding::pass("servers", format!("{} download servers answer", servers.len())));
         }
         findings.extend(sizes(servers));
         findings
     })
-}
-
-/// git may go another way, by settings of its own (`http.proxy`, `insteadOf`): its silence stops nothing.
-fn of_git(s: &Subject, finding: Finding) -> Finding {
-    let is_its = finding.what.contains(REPOSITORIES) && s.config.engine == EngineName::Devstack;
-    if is_its { Finding { level: Level::Warn, ..finding } } else { finding }
 }
 
 /// Bytes a second of a line with 100 Mbit/s.
@@ -132,7 +126,14 @@ fn span(seconds: i64) -> String {
     }
 }
 
+/// git may go another way, by settings of its own (`http.proxy`, `insteadOf`): its silence stops nothing.
 fn finding((server, problem): (&Server, &Problem)) -> Finding {
+    let finding = stopped_by(server, problem);
+    let level = if server.purpose.starts_with(REPOSITORIES) { Level::Warn } else { finding.level };
+    Finding { level, ..finding }
+}
+
+fn stopped_by(server: &Server, problem: &Problem) -> Finding {
     let (host, port, purpose) = (&server.host, server.port, &server.purpose);
     match problem {
         Problem::Unresolved(why) => {

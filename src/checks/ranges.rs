@@ -47,13 +47,9 @@ fn clashes(s: &Subject, key: &str, net: &Ipv4Net) -> Vec<Finding> {
 
 /// Routes as a VPN or a campus has them, to all that there may be: ours is narrower and wins, and hides little.
 fn is_summary(s: &Subject, route: &NetworkRoute, net: &Ipv4Net) -> bool {
-    let nets = s.facts.network.nics.iter().flat_map(|nic| &nic.addresses);
-    let is_lan = nets.clone().any(|own| own.prefix_len == route.net.prefix_len() && route.net.contains(&ipv4_of(own)));
+    let mut own = s.facts.network.nics.iter().flat_map(|nic| &nic.addresses).filter_map(NicAddress::ipv4);
+    let is_lan = own.any(|own| own.trunc() == route.net.trunc());
     route.net.prefix_len() <= 12 && route.net.prefix_len() < net.prefix_len() && !is_lan
-}
-
-fn ipv4_of(own: &NicAddress) -> Ipv4Net {
-    if let IpAddr::V4(address) = own.address { address.into() } else { Ipv4Net::default() }
 }
 
 /// With proxy ARP the range is a part of the LAN's, without this machine and its router.
@@ -64,7 +60,7 @@ fn part_of_lan(s: &Subject) -> Vec<Finding> {
         vec![Finding::stop(ID, what, next)]
     };
     let Some((_, own)) = s.facts.network.owner(host) else { return Vec::new() };
-    let lan = Ipv4Net::new(host, own.prefix_len).unwrap_or_default().trunc();
+    let lan = own.ipv4().unwrap_or_default().trunc();
     if !lan.contains(&range) || lan == range {
         return stop(format!("network.range {range} is not a part of the LAN {lan}"));
     }

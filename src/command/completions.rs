@@ -1,5 +1,5 @@
-//! `completions` and `man`: what shells and man(1) know of this program, made from the command line's own types (`cli.rs`;
-//! which shells there are says clap_complete).
+//! `completions` and `man`: what shells and man(1) know of this program, made from the command line's own types
+//! (`cli.rs`). Which shells there are says clap_complete.
 
 use super::Invocation;
 use crate::cli::{Cli, Completions, Man};

@@ -110,9 +110,9 @@ fn name_servers(facts: &Facts) -> (Vec<Ipv4Addr>, Option<Finding>) {
 
 /// The LAN; a prefix length of 32 says nothing of who is near.
 fn admin_networks(facts: &Facts, address: Ipv4Addr) -> (Vec<Ipv4Net>, Option<Finding>) {
-    let prefix = facts.network.owner(address).map_or(32, |(_, own)| own.prefix_len);
-    let lan = Ipv4Net::new(address, prefix).unwrap_or_else(|_| address.into()).trunc();
-    let note = (prefix > 31).then(|| network::only_this_machine(&[lan]));
+    let own = facts.network.owner(address).and_then(|(_, own)| own.ipv4());
+    let lan = own.unwrap_or_else(|| address.into()).trunc();
+    let note = (lan.prefix_len() > 31).then(|| network::only_this_machine(&[lan]));
     (vec![lan], note)
 }
 

@@ -229,8 +229,8 @@ impl ResourceAnswers {
     }
 
     /// Names that Neutron gives itself: each project has a group called `default` from its beginning, in any
-    /// capitals, which nobody can make or rename (neutron/extensions/securitygroup.py). Keystone's and our own: [`ResourceAnswers::check`]. Nova,
-    /// Glance and Cinder have none.
+    /// capitals, which nobody can make or rename (neutron/extensions/securitygroup.py). Keystone's and our own:
+    /// [`ResourceAnswers::check`]. Nova, Glance and Cinder have none.
     ///
     /// # Errors
     /// In words, with the way out.

@@ -2,7 +2,8 @@
 //! the API calls them: `cloud/resource/security_group.rs`.
 //!
 //! Read as people write them: capitals, `ingress`, `22/tcp`, `8000:8100`, `ssh`, an address without a mask; written in
-//! one form. A new protocol is a variant of [`Protocol`] with its words here and its name there. A rule is about IPv4, unless it says an IPv6 network or `icmpv6`.
+//! one form. A rule is about IPv4, unless it says an IPv6 network or `icmpv6`. A new protocol is a variant of
+//! [`Protocol`] with its words here and its name there.
 
 use super::values::{address_or_network, as_text};
 use ipnet::IpNet;

@@ -1,5 +1,6 @@
 //! Lines that a room needs in the configuration of OpenStack's services: it gives them to the engine, which has a place
-//! for each. The keys themselves stand in the room that needs them (`network::settings`), which `Installation::new` asks. Two rooms never write one file, and none writes a service's own.
+//! for each. The keys themselves stand in the room that needs them (`network::settings`), which `Installation::new` asks.
+//! Two rooms never write one file, and none writes a service's own.
 //!
 //! The native engine writes a file of ours into the `.d` directory of each service, beside the administrator's own
 //! files, which come later by their names and so win; DevStack gets them into local.conf and merges them key by key.

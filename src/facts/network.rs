@@ -116,11 +116,17 @@ impl Nic {
 
     /// The IPv4 address with which it speaks to a router.
     fn address_towards(&self, router: Option<IpAddr>) -> Option<Ipv4Addr> {
-        let net = |a: &NicAddress| Some((ipv4(a.address)?, Ipv4Net::new(ipv4(a.address)?, a.prefix_len).ok()?));
-        let own: Vec<(Ipv4Addr, Ipv4Net)> = self.addresses.iter().filter_map(net).collect();
-        let beside = router.and_then(ipv4).and_then(|router| own.iter().find(|(_, net)| net.contains(&router)));
-        let chosen = beside.or_else(|| own.iter().find(|(address, _)| !address.is_link_local())).or(own.first());
-        chosen.map(|(address, _)| *address)
+        let own: Vec<Ipv4Net> = self.addresses.iter().filter_map(NicAddress::ipv4).collect();
+        let beside = router.and_then(ipv4).and_then(|router| own.iter().find(|net| net.contains(&router)));
+        let chosen = beside.or_else(|| own.iter().find(|net| !net.addr().is_link_local())).or(own.first());
+        chosen.map(Ipv4Net::addr)
+    }
+}
+
+impl NicAddress {
+    /// The address with its prefix; none for IPv6.
+    pub fn ipv4(&self) -> Option<Ipv4Net> {
+        Ipv4Net::new(ipv4(self.address)?, self.prefix_len).ok()
     }
 }
 

@@ -23,6 +23,16 @@ impl Home {
         Self { dir: dir.into(), owner: None }
     }
 
+    /// Root's.
+    pub fn root() -> Self {
+        Self::own("/root")
+    }
+
+    /// That of the account called `name`, if there is one.
+    pub fn of_account(name: &str) -> Option<Self> {
+        users::find_user(name).ok().flatten().map(|user| Self::of(&user))
+    }
+
     /// A user's. The first group need not be called like the user.
     pub fn of(user: &User) -> Self {
         Self::at(user.dir.clone(), Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() })

@@ -17,10 +17,6 @@ fn private_path(home: &Home, name: &str) -> PathBuf {
     home.dir.join(".ssh").join(format!("gpucloud-{name}"))
 }
 
-fn root() -> Home {
-    Home::own("/root")
-}
-
 /// The private part of a pair, and whose home it lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Private {
@@ -41,11 +37,10 @@ impl Private {
 /// The private part of the pair called `name`: of the one who is logged in, of root, or of an administrator, in whose
 /// home pairs are made; whoever calls finds what may be read.
 pub fn private(host: &Host, name: &str, administrators: &[UserName]) -> Option<Private> {
-    let of_user = |user: &str| users::find_user(user).ok().flatten().map(|user| Home::of(&user));
-    let sudo = users::invoking_user().and_then(|user| of_user(&user));
+    let sudo = users::invoking_user().and_then(|user| Home::of_account(&user));
     let own = std::env::var_os("HOME").map(Home::own);
-    let others = administrators.iter().filter(|_| users::is_root()).filter_map(|user| of_user(user.as_str()));
-    let homes = [sudo, own, Some(root())].into_iter().flatten().chain(others);
+    let others = administrators.iter().filter(|_| users::is_root()).filter_map(|user| Home::of_account(user.as_str()));
+    let homes = [sudo, own, Some(Home::root())].into_iter().flatten().chain(others);
     let mut all = homes.map(|home| Private { path: private_path(&home, name), home });
     all.find(|found| found.home.has(host, &found.path).unwrap_or(false))
 }
@@ -64,7 +59,7 @@ pub fn public_path(key: &KeyPairAnswer, home: &Home) -> Result<(PathBuf, Home)> 
 /// Where the public part of a pair that is made lies instead, where `home` cannot take it.
 pub fn instead(key: &KeyPairAnswer, home: &Home) -> Option<PathBuf> {
     let made = key.public_key.is_none() && home.is_somebodys();
-    made.then(|| public_of(&private_path(&root(), key.name.as_str())))
+    made.then(|| public_of(&private_path(&Home::root(), key.name.as_str())))
 }
 
 fn public_of(private: &Path) -> PathBuf {
@@ -73,15 +68,14 @@ fn public_of(private: &Path) -> PathBuf {
 
 /// The first administrator's home; root's where there is none.
 pub fn home(administrators: &[UserName]) -> Home {
-    let first = administrators.first().and_then(|user| users::find_user(user.as_str()).ok().flatten());
-    first.map_or_else(root, |user| Home::of(&user))
+    administrators.first().and_then(|user| Home::of_account(user.as_str())).unwrap_or_else(Home::root)
 }
 
 /// Why keys that are made for the first administrator will lie with root, if they will.
 pub fn obstacle(host: &Host, keys: &[KeyPairAnswer], home: &Home) -> Option<String> {
     let missing = |key: &KeyPairAnswer| {
         let has = |home: &Home| home.has(host, &private_path(home, key.name.as_str())).unwrap_or(false);
-        key.public_key.is_none() && !has(home) && !has(&root())
+        key.public_key.is_none() && !has(home) && !has(&Home::root())
     };
     let folder = home.dir.join(".ssh");
     let closed = keys.iter().any(missing) && !home.may_fill(host, &folder).unwrap_or(false);
@@ -90,8 +84,8 @@ pub fn obstacle(host: &Host, keys: &[KeyPairAnswer], home: &Home) -> Option<Stri
 
 /// The home of the one who typed a command: by sudo, or logged in.
 pub fn own_home() -> Home {
-    let sudo = users::invoking_user().and_then(|user| users::find_user(&user).ok()?);
-    sudo.map_or_else(|| Home::own(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())), |user| Home::of(&user))
+    let sudo = users::invoking_user().and_then(|user| Home::of_account(&user));
+    sudo.or_else(|| std::env::var_os("HOME").map(Home::own)).unwrap_or_else(Home::root)
 }
 
 /// Makes both parts of a pair where they are not there; one that is there is taken, never written over. Nothing where
@@ -101,7 +95,7 @@ pub fn made(host: &Host, key: &KeyPairAnswer, home: &Home) -> Vec<Task> {
         return Vec::new();
     }
     let refused = Arc::default();
-    let pair = Pair { name: key.name.to_string(), kind: key.kind, home: home.clone(), root: root(), refused };
+    let pair = Pair { name: key.name.to_string(), kind: key.kind, home: home.clone(), root: Home::root(), refused };
     pair.tasks(host)
 }
 

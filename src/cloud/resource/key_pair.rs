@@ -28,7 +28,7 @@ impl KeyPair {
         let own = public_key::read(&Host::live(), &self.home, &self.file);
         match (own, &self.instead) {
             (Err(missing), Some(instead)) => {
-                public_key::read(&Host::live(), &Home::own("/root"), instead).map_err(|_| missing)
+                public_key::read(&Host::live(), &Home::root(), instead).map_err(|_| missing)
             }
             (own, _) => own,
         }
