@@ -50,7 +50,7 @@ check_and_test_without_hosts() {
     cargo fmt --all --check
     begin "lints"
     cargo clippy --locked --all-targets --quiet -- -D warnings
-    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/*
+    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/* tests/scenario/*.sh
     if command -v cargo-deny >/dev/null; then
         cargo deny --offline check licenses bans sources
     else

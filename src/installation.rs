@@ -17,7 +17,7 @@ use crate::engine::ask::{self, CACHE_PORT};
 use crate::engine::devstack::stack::brought;
 use crate::engine::probe::Prober;
 use crate::engine::settings::Setting;
-use crate::engine::{self, Engine, EngineInput, base};
+use crate::engine::{self, Engine, EngineInput, base, pace};
 use crate::facts::Facts;
 use crate::facts::listeners::{self, Listener};
 use crate::facts::reach::{self, ToDownload};
@@ -91,7 +91,8 @@ impl Installation {
         let host = host.masking(secrets.values());
         let facts = Facts::gather(&host)?;
         let admin = engine.login(&config, &secrets).map(SharedSession::new);
-        let settings = network::settings(&config);
+        let host = host.paced(config.host.pace);
+        let settings = [network::settings(&config), pace::settings(config.host.pace)].concat();
         Ok(Self { host, config, facts, secrets, engine, admin, settings, may_lose: false })
     }
 

@@ -18,7 +18,8 @@ use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
-    moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, upgrade,
+    moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, ubuntu_like,
+    upgrade,
 };
 
 /// Which groups are wanted, if not all.
@@ -208,8 +209,10 @@ fn beside_the_cloud() -> Vec<Group> {
         Group {
             name: "long",
             begins: WithNothing,
-            labs: &[resources::DEVSTACK.lab, long::LAB],
+            labs: &[resources::DEVSTACK.lab, long::LAB, ubuntu_like::LAB],
             trials: vec![
+                long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),
+                long_trial("a_debian_with_ubuntu_s_habits_below_networkmanager", ubuntu_like::network_manager),
                 no_mirror(long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack)),
                 long_trial("forty_installations_killed_once_each_go_on", long::single_kills),
             ],

@@ -3,14 +3,20 @@
 use crate::config::EngineName;
 use crate::config::devstack::GitBase;
 use crate::systems::LabSystem;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
 /// Throw-away test hosts.
 #[derive(Debug, Subcommand)]
 pub enum Lab {
     /// Make a host and install a cloud in it
+    ///
+    /// A container unless said otherwise: quick, on this machine's kernel. A
+    /// virtual machine (--kind vm) has a kernel of its own, real reboots, power
+    /// cuts, an IOMMU and stand-ins for display devices; it runs on KVM where that
+    /// boots a kernel, else it is emulated, some twelve times slower.
     #[command(
-        after_help = "Examples:\n  gpucloud-install lab up --yes\n  gpucloud-install lab up --name two --os debian12 --no-install"
+        after_help = "Examples:\n  gpucloud-install lab up --yes\n  gpucloud-install lab up --name two --os debian12 --no-install\n  gpucloud-install lab up --name board --kind vm --cards profiles/cards/companions.toml --no-install"
     )]
     Up(LabUp),
     /// Run a program in a host; its output, its exit status
@@ -24,7 +30,13 @@ pub enum Lab {
     /// Show the state of a host and of its cloud
     #[command(after_help = "Example:\n  gpucloud-install lab status lab")]
     Status(LabName),
-    /// Shut a host down, copy its disk to a snapshot, start it again
+    /// Show what a virtual machine wrote to its serial line
+    #[command(
+        after_help = "Examples:\n  gpucloud-install lab console board\n  gpucloud-install lab console board --follow"
+    )]
+    Console(LabConsole),
+    /// Copy a host to a snapshot: a container is shut down for that and started
+    /// again, a virtual machine stops for seconds and is saved as it runs
     #[command(after_help = "Example:\n  gpucloud-install lab save lab before-upgrade")]
     Save(LabSnapshot),
     /// Make a host from a snapshot and start it; it has the address of the host
@@ -36,6 +48,9 @@ pub enum Lab {
     /// Reboot a host and wait until its cloud is healthy
     #[command(after_help = "Example:\n  gpucloud-install lab reboot lab")]
     Reboot(LabName),
+    /// Cut a host's power: all its processes end at once; `lab up` starts it again
+    #[command(after_help = "Example:\n  gpucloud-install lab cut lab && gpucloud-install lab up --name lab --yes")]
+    Cut(LabName),
     /// Take a host or a snapshot away without a trace
     #[command(
         after_help = "Examples:\n  gpucloud-install lab down lab --yes\n  gpucloud-install lab down --purge --yes"
@@ -57,12 +72,22 @@ pub struct LabUp {
     /// Its name: small letters, digits, `-`, at most 11
     #[arg(long, default_value = "lab")]
     pub name: String,
+    /// What it is
+    #[arg(long, value_enum, default_value = "container")]
+    pub kind: LabKind,
     /// Its system; debian13 unless said
     #[arg(long, value_enum)]
     pub os: Option<LabSystem>,
-    /// Profile of its cloud
-    #[arg(long, default_value = "lab")]
-    pub profile: String,
+    /// With --kind vm: what stands on its board, a file like those in
+    /// profiles/cards/; without, a console and four cards
+    #[arg(long, value_name = "FILE")]
+    pub cards: Option<PathBuf>,
+    /// With --kind vm: its memory; 8 with a cloud, 2 without
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub memory: Option<u32>,
+    /// Profile of its cloud; `vagrant` for a virtual machine, else `lab`
+    #[arg(long)]
+    pub profile: Option<String>,
     /// Engine of its cloud
     #[arg(long, value_enum)]
     pub engine: Option<EngineName>,
@@ -76,6 +101,26 @@ pub struct LabUp {
     /// Only make the host: no cloud
     #[arg(long)]
     pub no_install: bool,
+}
+
+/// What a lab can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LabKind {
+    /// On this machine's kernel
+    Container,
+    /// With a kernel of its own
+    Vm,
+}
+
+/// Options of `lab console`.
+#[derive(Debug, Args)]
+pub struct LabConsole {
+    /// Its name
+    #[arg(default_value = "lab")]
+    pub name: String,
+    /// Go on showing what it writes
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// Options of `lab exec`.

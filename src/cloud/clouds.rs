@@ -1,6 +1,7 @@
 //! Who logs in where: clouds.yaml, as every OpenStack client reads it.
 
 use super::session::{Login, SharedSession};
+use super::transport::CALL_LIMIT;
 use crate::config::secrets::Secret;
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -25,6 +26,9 @@ struct Cloud {
     auth: Auth,
     #[serde(default)]
     region_name: Option<String>,
+    /// Seconds that an answer may take.
+    #[serde(default)]
+    api_timeout: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +88,7 @@ fn login(text: &str, names: &[&str]) -> Result<Login, Failure> {
         password: Secret::of(cloud.auth.password),
         project: cloud.auth.project_name,
         region: cloud.region_name.unwrap_or_else(|| "RegionOne".into()),
+        pace: cloud.api_timeout.map_or(1, |seconds| seconds / CALL_LIMIT.as_secs() as u32).max(1),
     })
 }
 

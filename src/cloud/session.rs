@@ -30,12 +30,19 @@ pub struct Login {
     pub project: String,
     /// Region whose endpoints are used.
     pub region: String,
+    /// How many times longer than on a real machine each answer may take.
+    pub pace: u32,
 }
 
 impl Login {
     /// The administrator of a cloud whose Keystone is at `auth_url`.
     pub fn admin(auth_url: String, region: &str, password: Secret) -> Self {
-        Self { auth_url, user: "admin".into(), password, project: "admin".into(), region: region.to_owned() }
+        Self { auth_url, user: "admin".into(), password, project: "admin".into(), region: region.to_owned(), pace: 1 }
+    }
+
+    /// The same, where everything may take so many times longer than on a real machine.
+    pub fn paced(self, pace: u32) -> Self {
+        Self { pace, ..self }
     }
 }
 
@@ -48,6 +55,7 @@ pub struct Session {
     catalog: Vec<(String, String)>,
     who: String,
     limit: Duration,
+    pace: u32,
     answers: Option<Arc<Answers>>,
     since: Instant,
 }
@@ -64,7 +72,7 @@ impl Session {
     /// # Errors
     /// Keystone does not answer, or refuses the password (status 401).
     fn login(login: &Login, limit: Duration) -> Result<Self, ApiError> {
-        let agent = agent();
+        let (agent, limit) = (agent(), limit * login.pace);
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": login.user, "domain": {"id": "default"}, "password": login.password.expose()}}},
@@ -77,10 +85,11 @@ impl Session {
         let catalog = catalog(&answer.body, &login.region).ok_or_else(|| unexpected("no catalog in the answer"))?;
         let who = format!("{}@{}", login.user, login.project);
         let auth_url = login.auth_url.clone();
-        Ok(Self { agent, token, auth_url, catalog, who, limit: CALL_LIMIT, answers: None, since: Instant::now() })
+        let (limit, pace) = (CALL_LIMIT, login.pace);
+        Ok(Self { agent, token, auth_url, catalog, who, limit, pace, answers: None, since: Instant::now() })
     }
 
-    /// The same session, where each call may take `limit`.
+    /// The same session, where each call may take `limit`, or what that is on a slower machine.
     pub fn within(&self, limit: Duration) -> Self {
         Self { limit, ..self.clone() }
     }
@@ -149,7 +158,7 @@ impl Session {
         body: Option<&Value>,
     ) -> Result<T, ApiError> {
         let url = format!("{}{path}", self.endpoint(service)?);
-        let call = Call { service, method, url: &url, token: Some(&self.token), body, limit: self.limit };
+        let call = Call { service, method, url: &url, token: Some(&self.token), body, limit: self.limit * self.pace };
         let answer = send(&self.agent, &call)?;
         serde_json::from_value(answer.body)
             .map_err(|e| ApiError::Unexpected { service: service.to_owned(), cause: format!("{method} {path}: {e}") })

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 fn shared(auth_url: String) -> SharedSession {
     let (user, project, region) = ("admin".into(), "admin".into(), "R".into());
-    SharedSession::new(Login { auth_url, user, password: Secret::random().unwrap(), project, region })
+    SharedSession::new(Login { auth_url, user, password: Secret::random().unwrap(), project, region, pace: 1 })
 }
 
 /// Accepts connections and never answers; counts them.

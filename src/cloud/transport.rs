@@ -30,13 +30,13 @@ pub(super) struct Answer {
     pub token: Option<String>,
 }
 
-/// Status and body of what answers at `url` without a token, within [`PROBE_LIMIT`].
+/// Status and body of what answers at `url` without a token, within `limit`.
 ///
 /// # Errors
 /// No answer; any status is one.
-pub fn page(url: &str) -> Result<(u16, String), ApiError> {
-    let failed = |error: ureq::Error| no_answer(url, "GET", PROBE_LIMIT, &error);
-    let mut response = agent_within(PROBE_LIMIT).get(url).call().map_err(failed)?;
+pub fn page(url: &str, limit: Duration) -> Result<(u16, String), ApiError> {
+    let failed = |error: ureq::Error| no_answer(url, "GET", limit, &error);
+    let mut response = agent_within(limit).get(url).call().map_err(failed)?;
     let body = response.body_mut().read_to_string().map_err(failed)?;
     Ok((response.status().as_u16(), body))
 }

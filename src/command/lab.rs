@@ -1,18 +1,21 @@
 //! `lab`: throw-away hosts.
 
 use super::Invocation;
-use crate::cli::{Lab as Verb, LabDown, LabExec, LabRestore, LabSnapshot, LabUp};
+use crate::cli::{Lab as Verb, LabConsole, LabDown, LabExec, LabKind, LabRestore, LabSnapshot, LabUp};
 use crate::config::values::LabName;
-use crate::config::{CloudAnswers, Config};
+use crate::config::{CloudAnswers, Config, HostAnswers};
 use crate::ending::Ending;
 use crate::engine;
+use crate::facts::kvm::Kvm;
 use crate::facts::{Facts, network};
 use crate::failure::Failure;
 use crate::host::command::{Command, on_path};
-use crate::host::{Host, files, nspawn};
+use crate::host::{Host, files, qemu};
 use crate::installation::require_root;
+use crate::lab::base::Base;
+use crate::lab::cards::Board;
 use crate::lab::inside::Inside;
-use crate::lab::{self, Lab, System, base, lifecycle};
+use crate::lab::{self, Kind, Lab, System, Vm, hands, image, lifecycle};
 use crate::paths;
 use crate::ui::text;
 use serde_json::json;
@@ -30,6 +33,8 @@ pub(super) fn run(invocation: &Invocation, verb: Verb) -> Result<Ending, Failure
         Verb::Save(options) => save(invocation, &options),
         Verb::Restore(options) => restore(invocation, &options),
         Verb::Reboot(lab) => reboot(invocation, &lab.name),
+        Verb::Cut(lab) => cut(invocation, &lab.name),
+        Verb::Console(options) => console(invocation, &options),
         Verb::Down(options) => down(invocation, &options),
     }
 }
@@ -40,29 +45,84 @@ fn name(text: &str) -> Result<LabName, Failure> {
 
 fn up(invocation: &Invocation, options: &LabUp) -> Result<Ending, Failure> {
     let host = &invocation.host;
-    let lab = match known(host, options)? {
+    refuse_unfit(options)?;
+    let known = known(host, options)?;
+    let facts = Facts::gather(host)?;
+    let (sink, jobs) = (invocation.ui.display(), usize::from(invocation.global.jobs));
+    let lab = match known {
         Some(lab) => {
             invocation.consent(&format!("Go on with lab {}?", lab.name), true)?;
             lab
         }
         None => new(invocation, options)?,
     };
-    let facts = Facts::gather(host)?;
-    lifecycle::make(
-        host,
-        &lab,
-        base::dir(lab.system),
-        &facts,
-        &invocation.ui.display(),
-        usize::from(invocation.global.jobs),
-    )?;
+    let lab = match &lab.kind {
+        Kind::Vm(vm) if !options.no_install && !image::is_made(host, &lab) => {
+            let made_of = made_of(invocation, options, &lab, vm)?;
+            with_image(invocation, options, &lab, vm, &made_of, &facts)?
+        }
+        _ => lab,
+    };
+    lifecycle::make(host, &lab, Base::of(&lab).dir(), &facts, &sink, jobs)?;
     let inside = Inside::new(host, &lab);
     inside.take_program()?;
     if options.no_install {
         return farewell(invocation, &lab, None);
     }
-    let config = install(invocation, options, &inside)?;
+    if matches!(lab.kind, Kind::Vm(_)) {
+        invocation.ui.say("Waiting for its cloud ...");
+        inside.wait_healthy()?;
+        return farewell(invocation, &lab, Some(&inside.answers()?));
+    }
+    let config = install(invocation, options, &inside, 1)?;
     farewell(invocation, &lab, Some(&config))
+}
+
+/// What virtual machines alone have.
+fn refuse_unfit(options: &LabUp) -> Result<(), Failure> {
+    let only = [("--cards", options.cards.is_some()), ("--memory", options.memory.is_some())];
+    match only.iter().find(|(_, given)| *given && options.kind == LabKind::Container) {
+        Some((option, _)) => {
+            Err(Failure::usage(format!("{option} is for virtual machines"), format!("lab up --kind vm {option} ...")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The lab with an image that has its cloud: one that is kept, or a new one.
+fn with_image(
+    invocation: &Invocation,
+    options: &LabUp,
+    lab: &Lab,
+    vm: &Vm,
+    made_of: &str,
+    facts: &Facts,
+) -> Result<Lab, Failure> {
+    let (host, jobs) = (&invocation.host, usize::from(invocation.global.jobs));
+    let container = lab.as_container();
+    lifecycle::make(host, &container, Base::of(lab).dir(), facts, &invocation.ui.display(), jobs)?;
+    let inside = Inside::new(host, &container);
+    inside.take_program()?;
+    install(invocation, options, &inside, vm.pace())?;
+    invocation.ui.say("Making its disk ...");
+    let image = image::keep(host, lab, vm, made_of, &inside)?;
+    let lab = Lab { kind: Kind::Vm(Vm { image: Some(image), ..vm.clone() }), ..lab.clone() };
+    lab.note(host, &lab.dir())?;
+    Ok(lab)
+}
+
+/// Everything that goes into an image.
+fn made_of(invocation: &Invocation, options: &LabUp, lab: &Lab, vm: &Vm) -> Result<String, Failure> {
+    let host = &invocation.host;
+    let program = files::read(host, Path::new("/proc/self/exe"))?.unwrap_or_default();
+    let answers = match invocation.global.config.as_path() {
+        path if path == Path::new(paths::ANSWERS) => String::new(),
+        path => files::read_text(host, path)?.unwrap_or_default(),
+    };
+    let git_base = options.git_base.as_ref().map(ToString::to_string);
+    let all = json!({"program": files::hash(&program), "profile": options.profile, "engine": options.engine,
+        "git_base": git_base, "system": lab.system, "pace": vm.pace(), "kernel": vm.board.kernel, "answers": answers});
+    Ok(all.to_string())
 }
 
 /// The lab of that name, where there is one: `up` makes what is missing of it.
@@ -76,25 +136,67 @@ fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
 }
 
 fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
+    let host = &invocation.host;
     let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
-    invocation.consent(&format!("Make a lab host called {name} with {}?", system.name()), true)?;
-    let network = network::probe(&invocation.host)?;
+    let board = options.cards.as_ref().map(|file| Board::load(host, file)).transpose()?.unwrap_or_default();
+    let kind = if options.kind == LabKind::Vm { "virtual machine" } else { "host" };
+    invocation.consent(&format!("Make a lab {kind} called {name} with {}?", system.name()), true)?;
+    let network = network::probe(host)?;
     let folder = options.git_base.as_ref().and_then(|base| base.folder()).map(Path::to_owned);
-    if let Some(missing) = folder.as_ref().filter(|folder| !files::exists(&invocation.host, folder)) {
+    if let Some(missing) = folder.as_ref().filter(|folder| !files::exists(host, folder)) {
         let what = format!("there is no folder {}", missing.display());
         return Err(Failure::usage(what, "--git-base: the folder of a mirror, or an address"));
     }
-    Lab::claim(&invocation.host, || {
-        let address = lab::free_address(&invocation.host, &network)?;
-        let stands_on = lab::stands_on(&invocation.host, base::dir(system));
-        Ok(Lab { host_name: name.to_string(), name, system, address, kvm: options.kvm, folder, stands_on })
+    let kind = match options.kind {
+        LabKind::Container => Kind::Container,
+        LabKind::Vm => Kind::Vm(virtual_machine(invocation, options, board)?),
+    };
+    let has_kernel = options.kind == LabKind::Vm;
+    let base = Base { system, has_kernel };
+    Lab::claim(host, || {
+        let address = lab::free_address(host, &network)?;
+        let stands_on = lab::stands_on(host, base.dir());
+        let host_name = name.to_string();
+        let new = Lab { host_name, name, system, address, kvm: options.kvm, folder, stands_on, kind, has_kernel };
+        Ok(kept(invocation, options, &new)?.unwrap_or(new))
     })
 }
 
+/// The same lab, standing on an image that is kept: that has its cloud's name and address.
+fn kept(invocation: &Invocation, options: &LabUp, lab: &Lab) -> Result<Option<Lab>, Failure> {
+    let Kind::Vm(vm) = lab.kind.clone() else { return Ok(None) };
+    if options.no_install {
+        return Ok(None);
+    }
+    let found = image::find(&invocation.host, &made_of(invocation, options, lab, &vm)?)?;
+    Ok(found.map(|(image, of)| {
+        let kind = Kind::Vm(Vm { image: Some(image), ..vm });
+        Lab { host_name: of.host_name, address: of.address, kind, ..lab.clone() }
+    }))
+}
+
+/// Tries this machine's KVM with the kernel that the host will have.
+fn virtual_machine(invocation: &Invocation, options: &LabUp, board: Board) -> Result<Vm, Failure> {
+    let host = &invocation.host;
+    let base = Base { system: options.os.unwrap_or(System::Debian13), has_kernel: true };
+    lifecycle::share(host, Some(base), true, &invocation.ui.display(), usize::from(invocation.global.jobs))?;
+    let kvm = *Facts::gather(host)?.kvm == Kvm::Works && qemu::boots_with_kvm(host, &base.dir().join("vmlinuz"));
+    if !kvm {
+        invocation.ui.say("KVM boots no kernel here: the virtual machine is emulated, some twelve times slower.");
+    }
+    let memory_gib = options.memory.unwrap_or(if options.no_install { 2 } else { 8 });
+    Ok(Vm { memory_gib, kvm, board, image: None })
+}
+
 /// Answers and apply, inside.
-fn install(invocation: &Invocation, options: &LabUp, inside: &Inside) -> Result<Config, Failure> {
-    if !inside.has_answers() {
-        inside.run(&["gpucloud-install", "init", "--profile", &options.profile])?;
+fn install(invocation: &Invocation, options: &LabUp, inside: &Inside, pace: u32) -> Result<Config, Failure> {
+    if !inside.has_answers()? {
+        let profile = match (options.profile.as_deref(), options.kind) {
+            (Some(profile), _) => profile,
+            (None, LabKind::Container) => "lab",
+            (None, LabKind::Vm) => "vagrant",
+        };
+        inside.run(&["gpucloud-install", "init", "--profile", profile])?;
     }
     inside.change_answers(|answers| {
         let engine = options.engine;
@@ -103,6 +205,7 @@ fn install(invocation: &Invocation, options: &LabUp, inside: &Inside) -> Result<
             // What belongs to the host itself stays.
             path => Config { host: answers.host, ..Config::load(&invocation.host, path)? },
         };
+        let config = Config { host: HostAnswers { pace, ..config.host }, ..config };
         let git_base = options.git_base.clone().unwrap_or(config.cloud.git_base);
         let cloud = CloudAnswers { git_base, ..config.cloud };
         Ok(Config { engine: engine.unwrap_or(config.engine), cloud, ..config })
@@ -141,7 +244,7 @@ fn farewell(invocation: &Invocation, lab: &Lab, config: Option<&Config>) -> Resu
 
 fn running(invocation: &Invocation, name: &str) -> Result<Lab, Failure> {
     let lab = Lab::find(&invocation.host, name)?;
-    if nspawn::is_running(&invocation.host, name) {
+    if hands::of(&lab).is_running(&invocation.host) {
         return Ok(lab);
     }
     let next = format!("gpucloud-install lab up --name {name}");
@@ -150,12 +253,12 @@ fn running(invocation: &Invocation, name: &str) -> Result<Lab, Failure> {
 
 fn exec(invocation: &Invocation, options: &LabExec) -> Result<Ending, Failure> {
     let lab = running(invocation, &options.name)?;
-    passed_on(Inside::new(&invocation.host, &lab).program(&options.command)?, invocation)
+    passed_on(Inside::new(&invocation.host, &lab).on_terminal(&options.command)?, invocation)
 }
 
 fn shell(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
     let lab = running(invocation, name)?;
-    passed_on(Inside::new(&invocation.host, &lab).program(&["/bin/bash", "--login"])?, invocation)
+    passed_on(Inside::new(&invocation.host, &lab).on_terminal(&["/bin/bash", "--login"])?, invocation)
 }
 
 /// Runs a program with our own terminal; its exit status becomes ours.
@@ -166,15 +269,18 @@ fn passed_on(command: Command, invocation: &Invocation) -> Result<Ending, Failur
 
 fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     let labs = Lab::all(&invocation.host)?;
-    let state = |lab: &Lab| if nspawn::is_running(&invocation.host, lab.name.as_str()) { "running" } else { "stopped" };
+    let state = |lab: &Lab| if hands::of(lab).is_running(&invocation.host) { "running" } else { "stopped" };
     let rows: Vec<Vec<String>> = labs
         .iter()
-        .map(|lab| vec![lab.name.to_string(), lab.system.name().into(), state(lab).into(), lab.address.to_string()])
+        .map(|lab| {
+            let (name, system) = (lab.name.to_string(), lab.system.name().into());
+            vec![name, kind(lab).into(), system, state(lab).into(), lab.address.to_string()]
+        })
         .collect();
     let snapshots = lab::snapshots(&invocation.host)?;
     let listed: Vec<_> = labs
         .iter()
-        .map(|l| json!({"name": l.name, "system": l.system, "state": state(l), "address": l.address}))
+        .map(|l| json!({"name": l.name, "kind": kind(l), "system": l.system, "state": state(l), "address": l.address}))
         .collect();
     let kept: Vec<_> = snapshots
         .iter()
@@ -186,12 +292,19 @@ fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     }
     match rows.is_empty() {
         true => invocation.ui.say("No labs. gpucloud-install lab up makes one."),
-        false => invocation.ui.say(text::table(&["LAB", "SYSTEM", "STATE", "ADDRESS"], &rows)),
+        false => invocation.ui.say(text::table(&["LAB", "KIND", "SYSTEM", "STATE", "ADDRESS"], &rows)),
     }
     for (name, lab) in snapshots {
         invocation.ui.say(format!("snapshot {name}: {} at {}", lab.system.name(), lab.address));
     }
     Ok(Ending::Done)
+}
+
+fn kind(lab: &Lab) -> &'static str {
+    match lab.kind {
+        Kind::Container => "container",
+        Kind::Vm(_) => "vm",
+    }
 }
 
 fn status(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
@@ -215,17 +328,41 @@ fn save(invocation: &Invocation, options: &LabSnapshot) -> Result<Ending, Failur
             Failure::new(format!("there is a snapshot called {snapshot} already"), "", next).with(Ending::Refused)
         );
     }
-    let was_running = nspawn::is_running(host, lab.name.as_str());
-    invocation.ui.say("Shutting the host down ...");
-    nspawn::shut_down(host, lab.name.as_str())?;
+    let hands = hands::of(&lab);
+    let was_running = hands.is_running(host);
+    match &lab.kind {
+        Kind::Container => {
+            invocation.ui.say("Shutting the host down ...");
+            hands.shut_down(host)?;
+        }
+        Kind::Vm(vm) if was_running => refuse_unsavable(&lab, vm)?,
+        Kind::Vm(_) => {}
+    }
     let saved = lifecycle::save(host, &lab, &dir);
-    if was_running {
-        lifecycle::make(host, &lab, base::dir(lab.system), &Facts::gather(host)?, &invocation.ui.display(), 4)?;
+    if was_running && lab.kind == Kind::Container {
+        start(invocation, &lab)?;
     }
     saved?;
     invocation.ui.say(format!("Saved. gpucloud-install lab restore {snapshot} NAME makes a host of it."));
     invocation.ui.document("lab", json!({"saved": snapshot}));
     Ok(Ending::Done)
+}
+
+fn refuse_unsavable(lab: &Lab, vm: &Vm) -> Result<(), Failure> {
+    let Some(card) = vm.board.unsavable() else { return Ok(()) };
+    let what = format!("the state of a card that is {card} cannot be saved");
+    let next = format!(
+        "a board without it (--cards FILE); or shut the host down first, then it boots when it is restored: \
+         gpucloud-install lab exec {} -- systemctl poweroff",
+        lab.name
+    );
+    Err(Failure::new(what, "", next).with(Ending::Refused))
+}
+
+/// Starts a lab that is made.
+fn start(invocation: &Invocation, lab: &Lab) -> Result<(), Failure> {
+    let (host, jobs) = (&invocation.host, usize::from(invocation.global.jobs));
+    lifecycle::make(host, lab, Base::of(lab).dir(), &Facts::gather(host)?, &invocation.ui.display(), jobs)
 }
 
 fn restore(invocation: &Invocation, options: &LabRestore) -> Result<Ending, Failure> {
@@ -237,16 +374,15 @@ fn restore(invocation: &Invocation, options: &LabRestore) -> Result<Ending, Fail
         refuse_taken(host, &lab)?;
         Ok(Lab { stands_on: lab::stands_on(host, source.clone()), ..lab })
     })?;
-    lifecycle::make(
-        host,
-        &lab,
-        source,
-        &Facts::gather(host)?,
-        &invocation.ui.display(),
-        usize::from(invocation.global.jobs),
-    )?;
-    Inside::new(host, &lab).wait_healthy()?;
-    farewell(invocation, &lab, Inside::new(host, &lab).answers().ok().as_ref())
+    if let Kind::Vm(_) = lab.kind {
+        lifecycle::copy_disks(host, &lab::snapshot_dir(&snapshot), &lab.dir())?;
+    }
+    let (facts, jobs) = (Facts::gather(host)?, usize::from(invocation.global.jobs));
+    lifecycle::make(host, &lab, source, &facts, &invocation.ui.display(), jobs)?;
+    let inside = Inside::new(host, &lab);
+    inside.set_clock()?;
+    inside.wait_healthy()?;
+    farewell(invocation, &lab, inside.answers().ok().as_ref())
 }
 
 /// The cloud in a snapshot is bound to its address.
@@ -270,8 +406,8 @@ fn reboot(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
     let host = &invocation.host;
     let lab = running(invocation, name)?;
     invocation.ui.say("Shutting the host down ...");
-    nspawn::shut_down(host, name)?;
-    lifecycle::make(host, &lab, base::dir(lab.system), &Facts::gather(host)?, &invocation.ui.display(), 4)?;
+    hands::of(&lab).shut_down(host)?;
+    start(invocation, &lab)?;
     let healthy = Inside::new(host, &lab).wait_healthy()?;
     invocation.ui.document("lab", json!({"name": name, "healthy": healthy}));
     invocation.ui.say(if healthy {
@@ -280,6 +416,24 @@ fn reboot(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
         "The host is up; there is no complete cloud in it."
     });
     Ok(Ending::Done)
+}
+
+fn cut(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
+    let lab = Lab::find(&invocation.host, name)?;
+    hands::of(&lab).cut(&invocation.host)?;
+    invocation.ui.document("lab", json!({"name": name, "state": "stopped"}));
+    invocation.ui.say(format!("The power is cut. gpucloud-install lab up --name {name} starts it again."));
+    Ok(Ending::Done)
+}
+
+fn console(invocation: &Invocation, options: &LabConsole) -> Result<Ending, Failure> {
+    let lab = Lab::find(&invocation.host, &options.name)?;
+    let file = match &lab.kind {
+        Kind::Container => lab.container().console,
+        Kind::Vm(vm) => lab.machine(vm).console(),
+    };
+    let lines = if options.follow { ["--lines=20", "--follow"] } else { ["--lines=+1", "--quiet"] };
+    passed_on(Command::new("tail").args(lines).arg(file.display().to_string()), invocation)
 }
 
 fn down(invocation: &Invocation, options: &LabDown) -> Result<Ending, Failure> {

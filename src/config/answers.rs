@@ -57,6 +57,11 @@ pub const ANSWERS: &[Answer] = &[
         on_change: OnChange::Live,
     },
     Answer {
+        key: "host.pace",
+        meaning: "How many times longer than on a real machine everything may take: 1; 12 where its processor is emulated",
+        on_change: OnChange::Restart,
+    },
+    Answer {
         key: "cloud.region",
         meaning: "Name of the region",
         on_change: OnChange::Fixed("endpoints and clients name the old region"),

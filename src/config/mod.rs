@@ -88,6 +88,13 @@ pub struct HostAnswers {
     pub administrators: Vec<UserName>,
     /// Whether databases and queues that were here before may be used.
     pub share_services: bool,
+    /// How many times longer than on a real machine everything may take.
+    #[serde(default = "real_machine")]
+    pub pace: u32,
+}
+
+fn real_machine() -> u32 {
+    1
 }
 
 /// The cloud as a whole.
@@ -149,6 +156,9 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         if self.host.address.is_loopback() || self.host.address.is_unspecified() || self.host.address.is_multicast() {
             return Err(format!("host.address: {} is not an address that others can reach", self.host.address));
+        }
+        if !(1..=100).contains(&self.host.pace) {
+            return Err(format!("host.pace: {} is not between 1 and 100", self.host.pace));
         }
         if !(1..=64).contains(&self.cloud.workers) {
             return Err(format!("cloud.workers: {} is not between 1 and 64", self.cloud.workers));
@@ -220,6 +230,7 @@ pub(crate) mod tests {
                 name: "gpubox".parse().unwrap(),
                 administrators: vec!["ada".parse().unwrap()],
                 share_services: false,
+                pace: 1,
             },
             cloud: CloudAnswers {
                 region: "RegionOne".parse().unwrap(),

@@ -16,6 +16,7 @@ pub const PROFILES: &[(&str, &str)] = &[
     ("workstation", include_str!("../../profiles/workstation.toml")),
     ("lab", include_str!("../../profiles/lab.toml")),
     ("devstack", include_str!("../../profiles/devstack.toml")),
+    ("vagrant", include_str!("../../profiles/vagrant.toml")),
 ];
 
 /// Answers from a profile and the facts of this machine.
@@ -47,6 +48,7 @@ fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
     host.insert("interface".into(), text(&found.interface));
     host.insert("name".into(), text(&found.name));
     host.insert("administrators".into(), texts(&found.administrators));
+    host.insert("pace".into(), Value::Integer(facts.hardware.pace().into()));
     let known = systems::find(&facts.os.id, &facts.os.version);
     let devstack = DevstackAnswers {
         branch: Branch::of(known.map_or("master", |system| system.branch)),

@@ -13,6 +13,7 @@ pub mod holdings;
 pub mod hypervisor;
 pub mod native;
 pub mod openvswitch;
+pub mod pace;
 pub mod packages;
 pub mod probe;
 pub mod service;

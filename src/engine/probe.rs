@@ -81,6 +81,8 @@ impl Probe {
 pub struct Prober {
     address: Ipv4Addr,
     host_name: String,
+    /// How long a page may take here.
+    limit: Duration,
     session: Option<SharedSession>,
     queue: Option<(String, crate::config::secrets::Secret)>,
 }
@@ -89,7 +91,9 @@ impl Prober {
     /// For this cloud; without a session only what needs no token is asked.
     pub fn of(order: &EngineInput) -> Self {
         let host = &order.config.host;
-        Self { address: host.address, host_name: host.name.to_string(), session: order.admin.cloned(), queue: None }
+        let limit = order.host.limit(PROBE_LIMIT);
+        let (host_name, session) = (host.name.to_string(), order.admin.cloned());
+        Self { address: host.address, host_name, limit, session, queue: None }
     }
 
     /// Logs in to the queue too.
@@ -169,7 +173,7 @@ impl Prober {
     }
 
     fn ask_port(&self, port: u16, path: &str) -> Answer {
-        match page(&format!("http://{}:{port}{path}", self.address))? {
+        match page(&format!("http://{}:{port}{path}", self.address), self.limit)? {
             (status @ (502 | 503), _) => {
                 Err(Complaint::passing("it answers that it is not ready").seen(format!("status {status}")))
             }
@@ -185,7 +189,7 @@ impl Prober {
     }
 
     fn ask_page(&self, port: u16, path: &str, contains: &str) -> Answer {
-        let (status, body) = page(&format!("http://{}:{port}{path}", self.address))?;
+        let (status, body) = page(&format!("http://{}:{port}{path}", self.address), self.limit)?;
         match status {
             200 if body.contains(contains) => Ok(()),
             200 => Err(Complaint::passing(format!("{path} is not the expected page"))),
@@ -209,6 +213,7 @@ pub fn ask_all(
     limit: Duration,
     ask: impl Fn(&Host, &Service) -> Answer + Send + Sync + 'static,
 ) -> Vec<Option<Complaint>> {
+    let limit = host.limit(limit);
     let (sender, answers) = mpsc::channel();
     let ask = Arc::new(ask);
     for (i, service) in services.iter().cloned().enumerate() {
@@ -266,6 +271,6 @@ fn started(host: &Host, unit: &str) -> Result<f64, Complaint> {
 impl Prober {
     /// Without any login.
     pub(super) fn at(address: Ipv4Addr) -> Self {
-        Self { address, host_name: "box".into(), session: None, queue: None }
+        Self { address, host_name: "box".into(), limit: PROBE_LIMIT, session: None, queue: None }
     }
 }

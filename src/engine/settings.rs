@@ -14,11 +14,13 @@ pub enum Conf {
     Nova,
     /// Of Neutron with its ML2 plugin.
     Ml2,
+    /// Of Neutron's agent beside each hypervisor.
+    OvnAgent,
 }
 
 impl Conf {
     /// All.
-    pub const ALL: [Conf; 2] = [Conf::Nova, Conf::Ml2];
+    pub const ALL: [Conf; 3] = [Conf::Nova, Conf::Ml2, Conf::OvnAgent];
 }
 
 /// A key that a room asks for.

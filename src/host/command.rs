@@ -239,7 +239,7 @@ impl Command {
                 end_group(handle);
                 return Err(Error::Stopped);
             }
-            if let Some(limit) = self.limit.filter(|limit| started.elapsed() > *limit) {
+            if let Some(limit) = self.limit.map(|limit| host.limit(limit)).filter(|limit| started.elapsed() > *limit) {
                 end_group(handle);
                 return Err(Error::TimedOut {
                     what: format!("the end of `{}`", self.shown()),

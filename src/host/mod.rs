@@ -1,6 +1,6 @@
 //! The hands: one narrow file for each part of the machine that is read or changed (files, programs, packages,
 //! systemd, sysctl, users and their homes, links, nftables, iptables, Open vSwitch, git, MariaDB and its dumps,
-//! RabbitMQ, DNS, HTTP, overlays, containers). Every change goes through one of them; some facts look for themselves.
+//! RabbitMQ, DNS, HTTP, SSH, overlays, containers, virtual machines). Every change goes through one of them; some facts look for themselves.
 //! A new hand is a file here and its `mod` line.
 //!
 //! A [`Host`] carries a root directory, so that the same code works on the running system (`/`), on a temporary tree
@@ -25,9 +25,11 @@ pub mod nspawn;
 pub mod overlay;
 pub mod ovs;
 pub mod packages;
+pub mod qemu;
 pub mod rabbitmq;
 pub mod snapshot;
 pub mod sql;
+pub mod ssh;
 pub mod sysctl;
 pub mod systemd;
 pub mod users;
@@ -108,6 +110,7 @@ pub struct Host {
     masks: Arc<Vec<String>>,
     kill_point: Option<Arc<KillPoint>>,
     snapshot: Option<Arc<snapshot::Snapshot>>,
+    pace: u32,
 }
 
 impl Host {
@@ -126,7 +129,19 @@ impl Host {
             masks: Arc::default(),
             kill_point: None,
             snapshot: None,
+            pace: 1,
         }
+    }
+
+    /// The same host, whatever is waited for taking so many times longer than on a real machine: one whose processors
+    /// are emulated.
+    pub fn paced(&self, pace: u32) -> Self {
+        Self { pace: pace.max(1), ..self.clone() }
+    }
+
+    /// How long what takes `limit` at most on a real machine may take on this one.
+    pub fn limit(&self, limit: Duration) -> Duration {
+        limit * self.pace
     }
 
     /// The same host, telling `observer` what happens.
@@ -260,6 +275,7 @@ impl Host {
         every: Duration,
         mut done: impl FnMut() -> Result<bool>,
     ) -> Result<()> {
+        let limit = self.limit(limit);
         let end = Instant::now() + limit;
         loop {
             self.go_on()?;
@@ -284,7 +300,7 @@ impl Host {
         every: Duration,
         mut missing: impl FnMut() -> Result<Option<String>>,
     ) -> Result<()> {
-        let (begin, seconds) = (Instant::now(), limit.as_secs());
+        let (begin, seconds) = (Instant::now(), self.limit(limit).as_secs());
         let mut last = String::new();
         let waited = self.wait_until(what, limit, every, || {
             let missing = missing()?;

@@ -1,6 +1,6 @@
 //! Base images: a minimal Debian made by mmdebstrap, kept for a week, and as long as a lab stands on it.
 
-use super::{DIRECTORY, System};
+use super::{DIRECTORY, Lab, System};
 use crate::action::originals::Original;
 use crate::action::{ActionId, Checked, Undo, task::Task};
 use crate::facts::apt;
@@ -10,59 +10,92 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// After this, the next lab has a new image: packages of an old one would be upgraded in every lab again.
-const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What is in an image beside Debian's essential packages. nftables brings the two libraries that our binary needs.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iputils-ping,nftables,curl,ca-certificates,python3,procps,kmod,udev,netbase,less";
 
-/// Where the image of `system` lies.
-pub fn dir(system: System) -> PathBuf {
-    Path::new(DIRECTORY).join("base").join(system.name())
+/// And in that of a virtual machine: what boots it, and lets somebody in.
+const VM_PACKAGES: &str = "linux-image-amd64,initramfs-tools,grub-pc,openssh-server,fdisk,e2fsprogs,login,pciutils,\
+                           apparmor,zstd";
+
+/// What a root file system begins as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Base {
+    /// Its system.
+    pub system: System,
+    /// Whether it has a kernel of its own, and all that goes with one.
+    pub has_kernel: bool,
 }
 
-fn mark(system: System) -> PathBuf {
+impl Base {
+    /// What `lab` begins as.
+    pub fn of(lab: &Lab) -> Self {
+        Self { system: lab.system, has_kernel: lab.has_kernel }
+    }
+
+    fn name(self) -> String {
+        format!("{}{}", self.system.name(), if self.has_kernel { "-vm" } else { "" })
+    }
+
+    /// Where it lies.
+    pub fn dir(self) -> PathBuf {
+        Path::new(DIRECTORY).join("base").join(self.name())
+    }
+
     // Beside the image, since the image itself is copied for each lab.
-    Path::new(DIRECTORY).join("base").join(format!("{}.made", system.name()))
+    fn mark(self) -> PathBuf {
+        Path::new(DIRECTORY).join("base").join(format!("{}.made", self.name()))
+    }
+
+    fn packages(self) -> String {
+        if self.has_kernel { format!("{PACKAGES},{VM_PACKAGES}") } else { PACKAGES.into() }
+    }
 }
 
 /// Makes the image where there is none younger than a week.
-pub fn image(system: System) -> Task {
-    let id = ActionId::new("base-image", system.name());
-    let probe =
-        move |host: &Host| Ok(Checked::done_if(serves(host, system), format!("make Debian {}", system.codename())));
-    let work = move |host: &Host| make(host, system);
+pub fn image(base: Base) -> Task {
+    let id = ActionId::new("base-image", base.name());
+    let change = format!("make Debian {}", base.system.codename());
+    let probe = move |host: &Host| Ok(Checked::done_if(serves(host, base), change.clone()));
+    let work = move |host: &Host| make(host, base);
     let path = Path::new(DIRECTORY).join("base");
     let undo = Undo::Directory { path, original: Original::Absent, made: Vec::new(), shared: false };
-    Task::new(id, format!("Make the base image of {}", system.name()), probe, work).undone_by(undo)
+    Task::new(id, format!("Make the base image {}", base.name()), probe, work).undone_by(undo)
 }
 
 /// Whether it is complete, and young enough or in use.
-fn serves(host: &Host, system: System) -> bool {
-    let made = files::modified(host, mark(system));
+fn serves(host: &Host, base: Base) -> bool {
+    let made = files::modified(host, base.mark());
     // What cannot be read may be a lab's note.
-    let is_used = || !matches!(super::standing_on(host, &dir(system)), Ok(None));
+    let is_used = || !matches!(super::standing_on(host, &base.dir()), Ok(None));
     made.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE || is_used())
 }
 
-fn make(host: &Host, system: System) -> Result<()> {
-    let target = dir(system);
-    files::remove(host, &mark(system))?;
+fn make(host: &Host, base: Base) -> Result<()> {
+    let target = base.dir();
+    files::remove(host, &base.mark())?;
     files::remove_tree(host, &target)?;
     files::make_parents(host, &target)?;
     let mut command = Command::new("mmdebstrap")
-        .args(["--variant=minbase", "--format=directory", "--skip=check/empty", &format!("--include={PACKAGES}")])
+        .args([
+            "--variant=minbase",
+            "--format=directory",
+            "--skip=check/empty",
+            &format!("--include={}", base.packages()),
+        ])
         // Our own installation keeps what it downloads apart, and a test host needs no manual pages.
         .args([
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=force-unsafe-io",
         ])
-        .arg(system.codename())
+        .arg(base.system.codename())
         .arg(target.display().to_string());
-    for source in sources(host, system)? {
+    for source in sources(host, base.system)? {
         command = command.arg(source);
     }
     command.run(host)?;
-    files::write(host, &mark(system), b"", 0o644, None)
+    files::write(host, &base.mark(), b"", 0o644, None)
 }
 
 /// The machine's own mirror where it is a Debian's, else what mmdebstrap knows.

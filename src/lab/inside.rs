@@ -1,15 +1,17 @@
 //! What is done inside a lab host: exactly what an administrator does on a real one. (What a lab takes along from this
 //! machine, such as name servers and certificates, is in `steps.rs`.)
 
-use super::{Lab, network};
+use super::hands::{self, Hands};
+use super::{Kind, Lab, network};
 use crate::config::Config;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::host::{Host, Observer, files, nspawn};
+use crate::host::{Host, Observer, files};
 use crate::paths;
 use crate::plan::event::{Event, Sink};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,50 +22,83 @@ const HEALTHY_LIMIT: Duration = Duration::from_secs(600);
 
 /// A running lab host.
 pub struct Inside<'a> {
-    host: &'a Host,
+    host: Host,
     lab: &'a Lab,
+    hands: Box<dyn Hands>,
 }
 
 impl<'a> Inside<'a> {
-    /// Of this lab.
-    pub fn new(host: &'a Host, lab: &'a Lab) -> Self {
-        Self { host, lab }
+    /// Of this lab: whatever is waited for may take as long as it takes there.
+    pub fn new(host: &Host, lab: &'a Lab) -> Self {
+        Self { host: host.paced(lab.pace()), lab, hands: hands::of(lab) }
     }
 
-    fn real(&self, path: &str) -> PathBuf {
-        self.lab.root().join(path.trim_start_matches('/'))
+    fn program_with<S: AsRef<str>>(&self, command: &[S], terminal: bool) -> crate::host::Result<Command> {
+        let words: Vec<String> = command.iter().map(|word| word.as_ref().to_owned()).collect();
+        self.hands.program(&self.host, &words, &network::proxies(self.lab), terminal)
     }
 
     /// `command` as it runs inside, with this machine's proxies.
     pub fn program<S: AsRef<str>>(&self, command: &[S]) -> crate::host::Result<Command> {
-        let program = nspawn::program(self.host, self.lab.name.as_str(), command)?;
-        Ok(network::proxies(self.lab).into_iter().fold(program, |program, (name, value)| program.env(name, value)))
+        self.program_with(command, false)
     }
 
-    /// Copies this program in.
+    /// The same, on this program's own terminal, where it has one.
+    pub fn on_terminal<S: AsRef<str>>(&self, command: &[S]) -> crate::host::Result<Command> {
+        self.program_with(command, std::io::stdin().is_terminal() && std::io::stdout().is_terminal())
+    }
+
+    fn read(&self, path: &str) -> Result<Option<String>, Failure> {
+        if self.lab.kind == Kind::Container {
+            return Ok(files::read_text(&self.host, self.lab.real(path))?);
+        }
+        let read = self.program(&["cat", path])?.output(&self.host)?;
+        Ok(read.status.success().then(|| String::from_utf8_lossy(&read.stdout).into_owned()))
+    }
+
+    fn write(&self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Result<(), Failure> {
+        if self.lab.kind == Kind::Container {
+            return Ok(files::write(&self.host, &self.lab.real(path), &content.into(), mode, None)?);
+        }
+        let script = "umask 077; cat >\"$1.new\" && chmod \"$2\" \"$1.new\" && mv \"$1.new\" \"$1\"";
+        let words = ["sh", "-c", script, "sh", path, &format!("{mode:o}")].map(str::to_owned);
+        Ok(self.program(&words)?.stdin(content).run(&self.host)?)
+    }
+
+    /// Copies this program in, unless it is there.
     pub fn take_program(&self) -> Result<(), Failure> {
-        Ok(files::copy(self.host, Path::new("/proc/self/exe"), &self.real(PROGRAM), 0o755)?)
+        let own = Path::new("/proc/self/exe");
+        if self.lab.kind == Kind::Container {
+            return Ok(files::copy(&self.host, own, &self.lab.real(PROGRAM), 0o755)?);
+        }
+        let program = files::read(&Host::live(), own)?.unwrap_or_default();
+        let there = self.program(&["sha256sum", PROGRAM])?.output(&self.host)?;
+        if String::from_utf8_lossy(&there.stdout).starts_with(&files::hash(&program)) {
+            return Ok(());
+        }
+        self.write(PROGRAM, program, 0o755)
     }
 
     /// Whether there is an answer file.
-    pub fn has_answers(&self) -> bool {
-        files::exists(self.host, self.real(paths::ANSWERS))
+    pub fn has_answers(&self) -> Result<bool, Failure> {
+        Ok(self.read(paths::ANSWERS)?.is_some())
     }
 
     /// The answers.
     pub fn answers(&self) -> Result<Config, Failure> {
-        Config::load(self.host, &self.real(paths::ANSWERS))
+        let text = self.read(paths::ANSWERS)?.unwrap_or_default();
+        Config::parse(&text, Path::new(paths::ANSWERS))
     }
 
     /// Changes the answers.
     pub fn change_answers(&self, change: impl FnOnce(Config) -> Result<Config, Failure>) -> Result<(), Failure> {
         let text = change(self.answers()?)?.render();
-        Ok(files::write(self.host, &self.real(paths::ANSWERS), text.as_bytes(), 0o644, None)?)
+        self.write(paths::ANSWERS, text, 0o644)
     }
 
     /// Runs a program inside.
     pub fn run(&self, command: &[&str]) -> Result<(), Failure> {
-        Ok(self.program(command)?.run(self.host)?)
+        Ok(self.program(command)?.run(&self.host)?)
     }
 
     /// `apply`, shown in `display`.
@@ -93,15 +128,24 @@ impl<'a> Inside<'a> {
         Failure { what: format!("inside lab {name}: {}", failure.what), next, ..failure }.with(Ending::Passed(status))
     }
 
+    /// Gives it this machine's time: what was restored goes on at the time when it was saved.
+    pub fn set_clock(&self) -> Result<(), Failure> {
+        if self.lab.kind == Kind::Container {
+            return Ok(());
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.run(&["date", "--utc", "--set", &format!("@{now}")])
+    }
+
     /// Waits until the cloud inside is healthy; `false` when there is no complete one.
     pub fn wait_healthy(&self) -> Result<bool, Failure> {
-        if !files::exists(self.host, self.real(paths::APPLIED)) {
+        if self.read(paths::APPLIED)?.is_none() {
             return Ok(false);
         }
         let status = self.program(&["gpucloud-install", "status"])?;
         let healthy =
             self.host.wait_until("a healthy cloud in the lab", HEALTHY_LIMIT, Duration::from_millis(500), || {
-                Ok(status.output(self.host)?.status.success())
+                Ok(status.output(&self.host)?.status.success())
             });
         healthy.map(|()| true).map_err(|error| {
             let next = format!("gpucloud-install lab status {}", self.lab.name);

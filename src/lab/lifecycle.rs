@@ -1,12 +1,13 @@
 //! Makes labs and takes them away: two plans, each with its own journal.
 
-use super::{DIRECTORY, Lab, base, steps};
+use super::base::Base;
+use super::{DIRECTORY, Kind, Lab, hands, image, steps};
 use crate::action::ActionId;
 use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::host::command::Command;
-use crate::host::{Host, files, nspawn, overlay};
+use crate::host::{Host, files, overlay, qemu};
 use crate::plan::event::{Event, Sink};
 use crate::plan::journal::{Journal, JournalError};
 use crate::plan::runner::Runner;
@@ -28,13 +29,19 @@ pub fn make(
     sink: &Arc<dyn Sink>,
     jobs: usize,
 ) -> Result<(), Failure> {
+    let base = Base::of(lab);
+    let begins = source == base.dir() && !files::exists(host, lab.root()) && !files::exists(host, lab.disk(0));
+    share(host, begins.then_some(base), lab.has_kernel, sink, jobs)?;
+    run(host, &own_journal(lab), steps::own(lab, source, facts, host)?, sink, jobs)
+}
+
+/// Makes what all labs share, with this base image; and what virtual machines need with `vms`.
+pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
     crate::run::worker::stop_on_signal(host)?;
     let mut shared = steps::shared();
-    if source == base::dir(lab.system) && !files::exists(host, lab.root()) {
-        shared.push(steps::image(lab.system));
-    }
-    run(host, &shared_journal(), shared, sink, jobs)?;
-    run(host, &own_journal(lab), steps::own(lab, source, facts, host)?, sink, jobs)
+    shared.extend(vms.then(steps::shared_by_vms));
+    shared.extend(base.map(steps::base_image));
+    run(host, &shared_journal(), shared, sink, jobs)
 }
 
 fn shared_journal() -> PathBuf {
@@ -79,18 +86,50 @@ fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: us
     }
 }
 
-/// Copies a stopped lab's root to `dir`, which is there only when it is complete.
+/// Copies a lab to `dir`, which is there only when it is complete: the root of a container that was shut down; the disks
+/// of a virtual machine, with its state where it runs.
 pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
     let partial = files::sibling(dir, ".partial");
     files::remove_tree(host, &partial)?;
     files::make_parents(host, &partial.join("root"))?;
+    match &lab.kind {
+        Kind::Container => save_root(host, lab, &partial)?,
+        Kind::Vm(vm) => {
+            let machine = lab.machine(vm);
+            if qemu::is_running(host, &machine) {
+                qemu::save(host, &machine, || copy_disks(host, &lab.dir(), &partial))?;
+                files::write(host, &partial.join(RUNNING), b"", 0o644, None)?;
+            } else {
+                copy_disks(host, &lab.dir(), &partial)?;
+            }
+        }
+    }
+    Lab { stands_on: None, ..lab.clone() }.note(host, &partial)?;
+    Ok(files::rename(host, &partial, dir)?)
+}
+
+/// In a snapshot of a virtual machine that was running.
+pub const RUNNING: &str = "running";
+
+fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), Failure> {
     if let Some(overlay) = lab.overlay() {
         overlay.mount(host)?;
     }
-    let (from, to) = (lab.root().display().to_string(), partial.join("root").display().to_string());
-    Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
-    Lab { stands_on: None, ..lab.clone() }.note(host, &partial)?;
-    Ok(files::rename(host, &partial, dir)?)
+    Ok(copy(host, &lab.root(), &partial.join("root"))?)
+}
+
+fn copy(host: &Host, from: &Path, to: &Path) -> crate::host::Result<()> {
+    let (from, to) = (from.display().to_string(), to.display().to_string());
+    Command::new("cp").args(["--archive", "--reflink=auto", "--sparse=always", &from, &to]).run(host)
+}
+
+/// The disks of a virtual machine, its keys, and whether it ran, from one directory to another.
+pub fn copy_disks(host: &Host, from: &Path, to: &Path) -> Result<(), Failure> {
+    image::take_along(host, from, to)?;
+    for name in files::list(host, from)?.iter().filter(|name| name.ends_with(".qcow2") || *name == RUNNING) {
+        copy(host, &from.join(name), &to.join(name))?;
+    }
+    Ok(())
 }
 
 /// Takes labs down; with `purge` also what all labs share. Returns what could not be taken back.
@@ -98,7 +137,9 @@ pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Res
     let mut failed = Vec::new();
     for lab in labs {
         let title = format!("Take lab {} down", lab.name);
-        nspawn::stop(host, lab.name.as_str())?;
+        // A virtual machine is a container while its cloud is installed.
+        hands::of(lab).cut(host)?;
+        hands::of(&lab.as_container()).cut(host)?;
         overlay::unmount(host, &lab.root())?;
         failed.extend(take_back(host, &own_journal(lab), None, &title, sink)?);
         if failed.is_empty() {

@@ -7,11 +7,15 @@
 //! The root of a lab is an overlay over a base image or a snapshot, or a copy where overlays cannot be made; what labs
 //! stand on is neither renewed nor removed meanwhile.
 //!
-//! A lab is a container: `host/nspawn.rs` starts, enters and stops it, [`Lab::container`] says what it is made of.
-//! Another kind (a virtual machine) is a hand beside `nspawn.rs`, and its choice where that name stands in `steps.rs`,
-//! `inside.rs` and `command/lab.rs`.
+//! A lab is a container, or a virtual machine with a kernel of its own ([`Kind`]). `hands.rs` is all that differs once it
+//! is made: how it is started, entered, stopped. A virtual machine's disk (`disk.rs`) is made of the same root, in which
+//! a cloud is installed as in a container's, and may be kept (`image.rs`); what stands on its board is in `cards.rs`.
 
 pub mod base;
+pub mod cards;
+pub mod disk;
+pub mod hands;
+pub mod image;
 pub mod inside;
 pub mod lifecycle;
 pub mod network;
@@ -19,12 +23,16 @@ pub mod steps;
 
 use crate::config::values::LabName;
 use crate::ending::Ending;
+use crate::facts::hardware::EMULATED_PACE;
 use crate::facts::network::Network;
 use crate::failure::Failure;
 use crate::host::nspawn::Container;
 use crate::host::overlay::{self, Overlay};
+use crate::host::qemu::Machine;
+use crate::host::ssh::Login;
 use crate::host::{Host, files};
 pub use crate::systems::LabSystem as System;
+use cards::Board;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -32,6 +40,8 @@ use std::path::{Path, PathBuf};
 /// Where everything of labs lies.
 pub const DIRECTORY: &str = "/var/lib/gpucloud-lab";
 
+/// Processors of a virtual machine.
+const VM_PROCESSORS: u32 = 2;
 /// What is remembered of a lab, in its directory.
 const NOTE: &str = "lab.json";
 
@@ -55,12 +65,56 @@ pub struct Lab {
     /// The root file system that its own is laid over; a copy of one where overlays cannot be made.
     #[serde(default)]
     pub stands_on: Option<PathBuf>,
+    /// What it is. (Labs of releases that knew containers only have no such note.)
+    #[serde(default)]
+    pub kind: Kind,
+    /// Whether its root has a kernel: a virtual machine's has, also while it is a container in which its cloud is
+    /// installed.
+    #[serde(default)]
+    pub has_kernel: bool,
+}
+
+/// What a lab is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A container, on this machine's kernel.
+    #[default]
+    Container,
+    /// A virtual machine.
+    Vm(Vm),
+}
+
+/// What a virtual machine is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    /// Memory, in GiB.
+    pub memory_gib: u32,
+    /// Whether its processors are this machine's, by KVM; else they are emulated.
+    pub kvm: bool,
+    /// What stands on its board.
+    pub board: Board,
+    /// The image below its disk, where that has a cloud already (`image.rs`).
+    #[serde(default)]
+    pub image: Option<PathBuf>,
+}
+
+impl Vm {
+    /// How many times longer everything may take than on a real machine.
+    pub fn pace(&self) -> u32 {
+        if self.kvm { 1 } else { EMULATED_PACE }
+    }
 }
 
 impl Lab {
     /// Where it lies.
     pub fn dir(&self) -> PathBuf {
         lab_dir(self.name.as_str())
+    }
+
+    /// The same lab while its cloud is installed: in a container.
+    pub fn as_container(&self) -> Self {
+        Self { kind: Kind::Container, ..self.clone() }
     }
 
     /// The container that it is.
@@ -75,9 +129,52 @@ impl Lab {
         }
     }
 
-    /// Its root file system.
+    /// The virtual machine that it is.
+    pub fn machine(&self, vm: &Vm) -> Machine {
+        let disks = (0..=vm.board.disks()).map(|n| self.disk(n)).collect();
+        let [_, _, third, fourth] = self.address.octets();
+        Machine {
+            name: format!("gpucloud-lab-{}", self.name),
+            dir: self.dir(),
+            memory_mib: vm.memory_gib * 1024,
+            processors: VM_PROCESSORS,
+            kvm: vm.kvm,
+            iommu: vm.board.iommu,
+            disks,
+            link: self.link(),
+            // Locally administered, as libvirt's are; one for each address.
+            mac: format!("52:54:00:4e:{third:02x}:{fourth:02x}"),
+            devices: vm.board.devices(),
+        }
+    }
+
+    /// A disk of a virtual machine: the host's own is number 0.
+    pub fn disk(&self, number: usize) -> PathBuf {
+        self.dir().join(format!("disk{number}.qcow2"))
+    }
+
+    /// How root logs in where it is a virtual machine.
+    pub fn login(&self) -> Login {
+        Login { address: self.address, dir: self.dir() }
+    }
+
+    /// Its root file system; a virtual machine has one only until its disk is made of it.
     pub fn root(&self) -> PathBuf {
         self.dir().join("root")
+    }
+
+    /// Where a path of its root is seen from here.
+    pub fn real(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        self.root().join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// How many times longer everything may take in it than on a real machine.
+    pub fn pace(&self) -> u32 {
+        match &self.kind {
+            Kind::Container => 1,
+            Kind::Vm(vm) => vm.pace(),
+        }
     }
 
     /// The overlay that its root is, unless that is a copy.
@@ -93,7 +190,7 @@ impl Lab {
         Ipv4Addr::new(a, b, c, 1)
     }
 
-    /// This machine's end of its link, as systemd-nspawn names it.
+    /// This machine's end of its link, as systemd-nspawn names it. (15 letters at most: `LabName`.)
     pub fn link(&self) -> String {
         format!("ve-{}", self.name)
     }
@@ -207,10 +304,11 @@ fn read_note(host: &Host, dir: &Path) -> Result<Option<Lab>, Failure> {
     serde_json::from_str(&text).map(Some).map_err(damaged)
 }
 
-/// The first network of 10.78.0.0/16 that neither a lab, a snapshot nor this machine uses.
+/// The first network of 10.78.0.0/16 that neither a lab, a snapshot, an image nor this machine uses.
 pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, Failure> {
     let mut taken: Vec<Ipv4Addr> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
     taken.extend(snapshots(host)?.iter().map(|(_, lab)| lab.address));
+    taken.extend(image::all(host)?.iter().map(|image| image.address));
     taken.extend(network.nics.iter().flat_map(|nic| nic.ipv4().collect::<Vec<_>>()));
     let free = (0..=255_u8).find(|n| !taken.iter().any(|a| a.octets()[..3] == [10, 78, *n]));
     let full = || {

@@ -1,7 +1,8 @@
 //! What a lab changes on this machine, as steps: forwarding, the root (an overlay where the kernel has one, else a
-//! copy), its network with NAT, the container.
+//! copy), a virtual machine's disks, its network with NAT, the running host.
 
-use super::{Lab, System, base, network};
+use super::base::{self, Base};
+use super::{Kind, Lab, hands, image, network};
 use crate::action::file::File;
 use crate::action::originals::Original;
 use crate::action::packages::Packages;
@@ -13,7 +14,7 @@ use crate::content::Content;
 use crate::facts::{Facts, apt};
 use crate::host::command::Command;
 use crate::host::overlay::{self, Overlay};
-use crate::host::{Host, files, nft, nspawn, systemd};
+use crate::host::{Host, files, nft, systemd};
 use crate::plan::{Hold, Step};
 use std::path::{Path, PathBuf};
 
@@ -34,41 +35,72 @@ const TAKEN_ALONG: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.
 
 /// The packages that labs need, and forwarding: what all labs share.
 pub fn shared() -> Vec<Step> {
-    let names = ["systemd-container", "mmdebstrap"].map(str::to_owned).to_vec();
-    let packages = Packages {
-        purpose: "lab".into(),
-        names,
-        leaves: Leaves::default(),
-        made_once: Vec::new(),
-        changed_permissions: Vec::new(),
-    };
+    let container = packages("lab", &["systemd-container", "mmdebstrap"]);
     vec![
-        Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(packages),
+        Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(container),
         Step::new("lab-forwarding", "Let this machine forward")
             .with(Sysctl { key: FORWARDING.into(), value: "1".into() }),
     ]
 }
 
-/// The base image of `system`.
-pub fn image(system: System) -> Step {
-    Step::new("base-image", "Make the base image").after(&["lab-packages"]).with(base::image(system))
+/// What virtual machines need beyond that.
+pub fn shared_by_vms() -> Step {
+    let names = ["qemu-system-x86", "qemu-utils", "fdisk", "e2fsprogs", "openssh-client"];
+    Step::new("vm-packages", "Install what virtual machines need")
+        .after(&["lab-packages"])
+        .holding(Hold::Packages)
+        .with(packages("vm", &names))
+}
+
+fn packages(purpose: &str, names: &[&str]) -> Packages {
+    Packages {
+        purpose: purpose.into(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        leaves: Leaves::default(),
+        made_once: Vec::new(),
+        changed_permissions: Vec::new(),
+    }
+}
+
+/// The base image.
+pub fn base_image(base: Base) -> Step {
+    Step::new("base-image", "Make the base image").after(&["lab-packages"]).with(base::image(base))
 }
 
 /// What belongs to one lab; its root is an overlay over `source`, or a copy.
 pub fn own(lab: &Lab, source: PathBuf, facts: &Facts, host: &Host) -> crate::host::Result<Vec<Step>> {
-    Ok(vec![
-        Step::new("lab-root", "Make the root file system").with(root(lab, source)),
-        Step::new("lab-settings", "Give the host its name and address")
-            .after(&["lab-root"])
-            .with(settings(lab, host, facts)?)
-            .with(networkd(lab)),
+    let mut steps = Vec::new();
+    let has_disk = files::exists(host, lab.disk(0)) || files::exists(host, lab.dir().join(image::RAW));
+    let needs_root = match &lab.kind {
+        Kind::Container => true,
+        Kind::Vm(vm) => vm.image.is_none() && !has_disk,
+    };
+    if needs_root {
+        steps.push(Step::new("lab-root", "Make the root file system").with(root(lab, source)));
+        steps.push(
+            Step::new("lab-settings", "Give the host its name and address")
+                .after(&["lab-root"])
+                .with(settings(lab, host, facts)?),
+        );
+    }
+    if let Kind::Vm(vm) = &lab.kind {
+        let disks = Step::new("lab-disks", "Make the disks");
+        let disks = if needs_root { disks.after(&["lab-settings"]) } else { disks };
+        steps.push(disks.with(image::disks(lab, vm)));
+    }
+    let last: &[&str] = match &lab.kind {
+        Kind::Container => &["lab-settings"],
+        Kind::Vm(_) => &["lab-disks"],
+    };
+    steps.push(
         Step::new("lab-start", "Boot the host")
-            .after(&["lab-settings"])
+            .after(last)
             .with(unmanaged_link(lab))
             .with(rules(lab))
             .with(running(lab))
             .with(link(lab, facts)),
-    ])
+    );
+    Ok(steps)
 }
 
 fn root(lab: &Lab, source: PathBuf) -> Task {
@@ -104,20 +136,17 @@ fn copied(id: ActionId, lab: &Lab, source: PathBuf) -> Task {
 /// A file of the host's own: path, content, permissions.
 type Setting = (PathBuf, String, u32);
 
-/// Name, address, and what the machine itself needs to reach package servers. These go with the root.
+/// Name, address, and what the machine itself needs to reach package servers. Written once: from then on these files are
+/// the host's administrator's, as on a real one. They go with the root.
 fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Task> {
-    let settings = list_settings(lab, host, facts)?;
-    let wanted = settings.clone();
-    let probe = move |host: &Host| {
-        let mut done = true;
-        for (path, text, _) in &wanted {
-            done &= files::read_text(host, path)?.as_ref() == Some(text);
-        }
-        Ok(Checked::done_if(done, "write"))
-    };
+    let (settings, units) = (list_settings(lab, host, facts)?, lab.root().join("etc/systemd/system"));
+    let (written, again) = (lab.dir().join("settings.written"), lab.dir().join("settings.written"));
+    let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &written), "write"));
     let work = move |host: &Host| {
         let write = |(path, text, mode): &Setting| files::write(host, path, text.as_bytes(), *mode, None);
-        settings.iter().try_for_each(write)
+        settings.iter().try_for_each(write)?;
+        enable_networkd(host, &units)?;
+        files::write(host, &again, b"", 0o644, None)
     };
     Ok(Task::new(ActionId::new("lab-settings", &lab.name), "Give the host its name and address", probe, work))
 }
@@ -144,7 +173,7 @@ fn list_settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<V
     // A proxy's address may hold a password.
     let environment = ("/etc/systemd/system.conf.d/10-lab.conf".into(), environment(lab), 0o600);
     let all = own.chain(along).chain([environment]);
-    Ok(all.map(|(path, text, mode)| (lab.root().join(path.strip_prefix("/").unwrap_or(&path)), text, mode)).collect())
+    Ok(all.map(|(path, text, mode)| (lab.real(path), text, mode)).collect())
 }
 
 fn taken_along(host: &Host) -> crate::host::Result<Vec<(PathBuf, String)>> {
@@ -169,17 +198,10 @@ fn unmanaged_link(lab: &Lab) -> File {
 }
 
 /// Debian's images leave systemd-networkd off; and its wait for a link would hold the boot up.
-fn networkd(lab: &Lab) -> Task {
-    let units = lab.root().join("etc/systemd/system");
+fn enable_networkd(host: &Host, units: &Path) -> crate::host::Result<()> {
+    files::make_link(host, &units.join("systemd-networkd-wait-online.service"), Path::new("/dev/null"))?;
     let wanted = units.join("multi-user.target.wants/systemd-networkd.service");
-    let wait = units.join("systemd-networkd-wait-online.service");
-    let there = wanted.clone();
-    let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &there), "enable"));
-    let work = move |host: &Host| {
-        files::make_link(host, &wait, Path::new("/dev/null"))?;
-        files::make_link(host, &wanted, Path::new("/usr/lib/systemd/system/systemd-networkd.service"))
-    };
-    Task::new(ActionId::new("lab-networkd", &lab.name), "Enable the host's network", probe, work)
+    files::make_link(host, &wanted, Path::new("/usr/lib/systemd/system/systemd-networkd.service"))
 }
 
 fn mtu(facts: &Facts) -> u32 {
@@ -196,16 +218,17 @@ fn rules(lab: &Lab) -> Task {
 }
 
 fn running(lab: &Lab) -> Task {
-    let (container, name) = (lab.container(), lab.name.to_string());
-    let probe = move |host: &Host| Ok(Checked::done_if(nspawn::is_running(host, &name), "boot"));
+    let (lab, again) = (lab.clone(), lab.clone());
+    let undo = Undo::Container { name: lab.name.to_string() };
+    let id = ActionId::new("lab-host", &lab.name);
+    let probe = move |host: &Host| Ok(Checked::done_if(hands::of(&again).is_running(host), "boot"));
     let work = move |host: &Host| {
         if systemd::unit(host, NETWORKD).is_ok_and(|status| status.is_active()) {
             Command::new("networkctl").arg("reload").run(host)?;
         }
-        nspawn::start(host, &container)
+        hands::of(&lab).start(host)
     };
-    let undo = Undo::Container { name: lab.name.to_string() };
-    Task::new(ActionId::new("lab-host", &lab.name), "Boot the host", probe, work).undone_by(undo)
+    Task::new(id, "Boot the host", probe, work).undone_by(undo)
 }
 
 fn link(lab: &Lab, facts: &Facts) -> Task {
@@ -214,7 +237,7 @@ fn link(lab: &Lab, facts: &Facts) -> Task {
     let probe = move |_: &Host| Ok(Checked::done_if(network::is_configured(&lab)?, "give it an address"));
     let work = move |host: &Host| {
         network::configure(host, &lab_again, mtu)?;
-        nspawn::wait_booted(host, lab_again.name.as_str())
+        hands::wait_booted(host, &lab_again)
     };
     Task::new(id, "Connect the host", probe, work).at_runtime()
 }

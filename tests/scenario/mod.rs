@@ -36,6 +36,7 @@ pub mod standing;
 pub mod strangers;
 pub mod terminal;
 pub mod together;
+pub mod ubuntu_like;
 pub mod upgrade;
 mod wrong;
 

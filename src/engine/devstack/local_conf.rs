@@ -16,6 +16,7 @@ pub(super) fn header(conf: Conf) -> &'static str {
     match conf {
         Conf::Nova => "[[post-config|$NOVA_CONF]]",
         Conf::Ml2 => "[[post-config|/$NEUTRON_CORE_PLUGIN_CONF]]",
+        Conf::OvnAgent => "[[post-config|$OVN_AGENT_CONF]]",
     }
 }
 
@@ -25,6 +26,7 @@ pub(super) fn paths(conf: Conf) -> Vec<PathBuf> {
     match conf {
         Conf::Nova => vec![NOVA_CONF.into(), "/etc/nova/nova-cpu.conf".into()],
         Conf::Ml2 => vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()],
+        Conf::OvnAgent => vec!["/etc/neutron/plugins/ml2/ovn_agent.ini".into()],
     }
 }
 
@@ -106,7 +108,8 @@ mod tests {
     #[test]
     fn what_a_room_asks_for_stands_in_its_own_section() {
         let dns = Setting::new(Conf::Ml2, Key::new("ovn", "dns_servers", "192.0.2.53"));
-        let text = sections(&[of_devstack(), vec![dns]].concat());
+        let limit = Setting::new(Conf::OvnAgent, Key::new("ovn", "ovsdb_connection_timeout", "900"));
+        let text = sections(&[of_devstack(), vec![dns, limit]].concat());
         assert!(Conf::ALL.iter().all(|conf| text.matches(header(*conf)).count() == 1), "{text}");
     }
 }

@@ -160,7 +160,7 @@ impl Engine for Devstack {
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
         let password = secrets.get("admin")?.clone();
         let url = format!("http://{}/identity/v3", config.host.address);
-        Some(Login::admin(url, config.cloud.region.as_str(), password))
+        Some(Login::admin(url, config.cloud.region.as_str(), password).paced(config.host.pace))
     }
 
     fn prober(&self, order: &EngineInput) -> Prober {

@@ -152,7 +152,8 @@ impl Engine for Native {
 
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
         let password = secrets.get("admin")?.clone();
-        Some(Login::admin(format!("http://{}:5000/v3", config.host.address), config.cloud.region.as_str(), password))
+        let keystone = format!("http://{}:5000/v3", config.host.address);
+        Some(Login::admin(keystone, config.cloud.region.as_str(), password).paced(config.host.pace))
     }
 
     fn prober(&self, order: &EngineInput) -> Prober {
@@ -217,6 +218,7 @@ impl<'a> Recipe<'a> {
             templates: Templates::new(order.secrets)?,
             values: Values::from([
                 ("host_address".into(), json!(config.host.address)),
+                ("host_pace".into(), json!(config.host.pace)),
                 ("host_name".into(), json!(config.host.name)),
                 ("hypervisor_name".into(), json!(hypervisor::name(order.host, config, order.facts)?)),
                 ("region".into(), json!(config.cloud.region)),

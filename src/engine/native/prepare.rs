@@ -44,6 +44,7 @@ fn places(conf: Conf) -> &'static [&'static str] {
     match conf {
         Conf::Nova => &["/etc/nova/nova.conf.d/50-gpucloud.conf", "/etc/nova/nova-cpu.conf.d/50-gpucloud.conf"],
         Conf::Ml2 => &["/etc/neutron/neutron.conf.d/50-gpucloud.conf"],
+        Conf::OvnAgent => &["/etc/neutron/neutron-ovn-agent.conf.d/50-gpucloud.conf"],
     }
 }
 

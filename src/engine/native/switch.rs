@@ -7,6 +7,7 @@ use crate::action::unit::{Disabled, Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::complaint::Complaint;
 use crate::engine::openvswitch::{self, Setting};
+use crate::engine::pace;
 use crate::host::Host;
 use crate::host::command::Command;
 use crate::paths::BRIDGE;
@@ -41,8 +42,8 @@ pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
             .with(openvswitch::settings(wanted_settings(recipe)))
             .with(openvswitch::external_bridge(recipe.datapath()))
             .with(Started::new("ovn-central.service").until(LIMIT, |host| has_sockets(host, &OVN_SOCKETS)))
-            .with(connection("nb", 6641))
-            .with(connection("sb", 6642))
+            .with(connection("nb", 6641, recipe.config.host.pace))
+            .with(connection("sb", 6642, recipe.config.host.pace))
             .with(Started::new("ovn-host.service")),
     ]
 }
@@ -67,11 +68,12 @@ fn wanted_settings(recipe: &Recipe) -> Vec<Setting> {
         external("ovn-bridge-mappings", &format!("{PHYSICAL_NETWORK}:{BRIDGE}")),
     ];
     wanted.extend(openvswitch::datapath_settings(recipe.datapath()));
+    wanted.extend(pace::switch_settings(recipe.config.host.pace));
     wanted
 }
 
 /// Lets clients reach one of the OVN databases by TCP on loopback.
-fn connection(database: &'static str, port: u16) -> Task {
+fn connection(database: &'static str, port: u16, pace: u32) -> Task {
     let target = format!("ptcp:{port}:127.0.0.1");
     let (wanted, program) = (target.clone(), format!("ovn-{database}ctl"));
     let socket = format!("/run/ovn/ovn{database}_db.sock");
@@ -84,7 +86,7 @@ fn connection(database: &'static str, port: u16) -> Task {
         Ok(Checked::done_if(now.contains(&wanted), format!("listen at {wanted}")))
     };
     let work = move |host: &Host| {
-        let probe = format!("inactivity_probe={INACTIVITY_PROBE}");
+        let probe = format!("inactivity_probe={}", INACTIVITY_PROBE * pace);
         Command::new(&program_again)
             .args(["--timeout=30", "set-connection", &target, "--", "set", "connection", ".", &probe])
             .run(host)

@@ -1,0 +1,182 @@
+//! Disks of virtual machines. A disk is made once, of a root file system, and shown to the host below another one that
+//! takes what is written. With a cloud in it, it is an image that is kept: the next host with the same answers costs no
+//! installation. Such a cloud is bound to its address: two hosts of one image do not run at once.
+//!
+//! What lies together stays together: a disk names the one below it without a directory, and each directory has its own
+//! link to that, so that an image may go while hosts and snapshots of it stay.
+
+use super::inside::Inside;
+use super::{DIRECTORY, Kind, Lab, Vm, base, disk, hands};
+use crate::action::task::Task;
+use crate::action::{ActionId, Checked};
+use crate::engine::openvswitch;
+use crate::failure::Failure;
+use crate::host::command::Command;
+use crate::host::qemu::{self, Disk};
+use crate::host::{Error, Host, Result, files, overlay};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The disk that is never written to.
+pub const RAW: &str = "disk.raw";
+/// The key that logs in, and the host's own.
+pub const KEYS: [&str; 3] = ["key", "key.pub", "known_hosts"];
+/// How large a host's disk is; it takes what is in it.
+const DISK_GIB: u64 = 24;
+/// How large a disk is that a card has for company.
+const CARD_DISK_MIB: u32 = 256;
+
+/// The disks of a virtual machine.
+pub fn disks(lab: &Lab, vm: &Vm) -> Task {
+    let (lab, vm, first) = (lab.clone(), vm.clone(), lab.disk(0));
+    let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &first), "make"));
+    let id = ActionId::new("lab-disks", &lab.name);
+    Task::new(id, "Make the disks", probe, move |host| make_disks(host, &lab, &vm))
+}
+
+fn make_disks(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
+    let dir = lab.dir();
+    match &vm.image {
+        Some(image) => take_along(host, image, &dir)?,
+        None if files::exists(host, dir.join(RAW)) => {}
+        None => make_raw(host, lab, vm, &dir)?,
+    }
+    for n in 1..=vm.board.disks() {
+        qemu::make_disk(host, &lab.disk(n), &Disk::Empty { mib: CARD_DISK_MIB })?;
+    }
+    qemu::make_disk(host, &lab.disk(0), &Disk::Above { below: RAW.into(), format: "raw" })
+}
+
+/// A disk of the lab's root, in `dir`; the root is gone then.
+fn make_raw(host: &Host, lab: &Lab, vm: &Vm, dir: &Path) -> Result<()> {
+    write_settings(host, lab, vm)?;
+    make_keys(host, lab, dir)?;
+    let partial = dir.join("disk.partial");
+    disk::make(host, &lab.root(), &partial, DISK_GIB)?;
+    files::rename(host, &partial, &dir.join(RAW))?;
+    overlay::unmount(host, &lab.root())?;
+    ["root", "changes", "work"].iter().try_for_each(|part| files::remove_tree(host, &lab.dir().join(part)))
+}
+
+/// What a host on a board has otherwise than a container.
+fn write_settings(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
+    let write = |path: &str, text: &str| files::write(host, &lab.real(path), text.as_bytes(), 0o644, None);
+    // The link keeps the name that it had in the container, where the cloud was installed.
+    let link = format!("[Match]\nMACAddress={}\n\n[Link]\nName=host0\n", lab.machine(vm).mac);
+    write("/etc/systemd/network/10-host0.link", &link)?;
+    write("/etc/fstab", &format!("LABEL={} / ext4 errors=remount-ro 0 1\n", disk::LABEL))?;
+    write("/etc/default/grub.d/50-lab.cfg", &disk::grub_defaults(&vm.board.kernel))?;
+    write("/boot/grub/grub.cfg", &disk::grub_configuration(&vm.board.kernel))?;
+    write("/etc/ssh/sshd_config.d/lab.conf", "AcceptEnv *\nUseDNS no\nLoginGraceTime 600\n")?;
+    // A container has none, and needs one that does nothing.
+    files::remove_tree(host, &lab.real("/etc/systemd/system/iscsid.service.d"))?;
+    if vm.kvm {
+        return Ok(());
+    }
+    // The distribution's own units have no other limits where the processor is emulated.
+    let seconds = 90 * vm.pace();
+    let limits = format!(
+        "[Manager]\nDefaultTimeoutStartSec={seconds}\nDefaultTimeoutStopSec={seconds}\nDefaultDeviceTimeoutSec={seconds}\n"
+    );
+    write("/etc/systemd/system.conf.d/20-lab-emulated.conf", &limits)
+}
+
+/// A key that logs in, and one that the host shows.
+fn make_keys(host: &Host, lab: &Lab, dir: &Path) -> Result<()> {
+    let make = |path: &Path, comment: &str| {
+        files::remove(host, path)?;
+        let path = path.display().to_string();
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &path]).run(host)
+    };
+    let read = |path: &Path| {
+        let missing = || Error::protocol("make a key", format!("{} is missing", path.display()));
+        files::read_text(host, path)?.ok_or_else(missing)
+    };
+    let own = dir.join(KEYS[0]);
+    make(&own, "gpucloud-lab")?;
+    let authorized = lab.real("/root/.ssh/authorized_keys");
+    files::make_parents(host, &authorized)?;
+    files::set_permissions(host, &lab.real("/root/.ssh"), 0o700, None)?;
+    files::write(host, &authorized, read(&dir.join(KEYS[1]))?.as_bytes(), 0o600, None)?;
+    let ssh = lab.real("/etc/ssh");
+    for name in files::list(host, &ssh)?.iter().filter(|name| name.starts_with("ssh_host_")) {
+        files::remove(host, &ssh.join(name))?;
+    }
+    let shown = ssh.join("ssh_host_ed25519_key");
+    make(&shown, &lab.host_name)?;
+    let known = format!("{} {}", lab.address, read(&ssh.join("ssh_host_ed25519_key.pub"))?);
+    files::write(host, &dir.join(KEYS[2]), known.as_bytes(), 0o600, None)
+}
+
+/// What a disk needs beside it, in another directory.
+pub fn take_along(host: &Host, from: &Path, to: &Path) -> Result<()> {
+    for name in [RAW].iter().chain(&KEYS) {
+        files::remove(host, &to.join(name))?;
+        let (from, to) = (from.join(name).display().to_string(), to.join(name).display().to_string());
+        Command::new("cp").args(["--archive", "--link", &from, &to]).run(host)?;
+    }
+    Ok(())
+}
+
+fn images() -> PathBuf {
+    Path::new(DIRECTORY).join("images")
+}
+
+/// The hosts that kept images were made of.
+pub fn all(host: &Host) -> std::result::Result<Vec<Lab>, Failure> {
+    super::notes_in(host, &images())
+}
+
+/// An image with a cloud that was made of the same (`made_of`: everything that went into it), at an address that no lab
+/// has.
+pub fn find(host: &Host, made_of: &str) -> std::result::Result<Option<(PathBuf, Lab)>, Failure> {
+    let taken: Vec<_> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
+    for name in files::list(host, images())?.iter().filter(|name| name.starts_with(&key(made_of))) {
+        let dir = images().join(name);
+        if let Some(lab) = super::read_note(host, &dir)?.filter(|lab| !taken.contains(&lab.address)) {
+            return Ok(Some((dir, lab)));
+        }
+    }
+    Ok(None)
+}
+
+fn key(made_of: &str) -> String {
+    files::hash(made_of.as_bytes())[..16].to_owned()
+}
+
+/// Keeps the disk of what will be a virtual machine, in whose root `inside` a cloud was installed at a container's speed.
+/// The container is shut down for that.
+pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> std::result::Result<PathBuf, Failure> {
+    for command in openvswitch::for_another_kernel() {
+        inside.run(&command.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    hands::of(&lab.as_container()).shut_down(host)?;
+    forget_old(host)?;
+    let [_, _, third, _] = lab.address.octets();
+    let dir = images().join(format!("{}-{third}", key(made_of)));
+    let partial = files::sibling(&dir, ".partial");
+    files::remove_tree(host, &partial)?;
+    files::make_parents(host, &partial.join(RAW))?;
+    make_raw(host, lab, vm, &partial)?;
+    lab.note(host, &partial)?;
+    files::rename(host, &partial, &dir)?;
+    Ok(dir)
+}
+
+/// Images older than base images may be, and what a kill left: packages of an old one would be upgraded in every lab.
+fn forget_old(host: &Host) -> Result<()> {
+    for name in files::list(host, images())? {
+        let dir = images().join(name);
+        let age =
+            files::modified(host, dir.join(RAW)).map(|made| SystemTime::now().duration_since(made).unwrap_or_default());
+        if age.is_none_or(|age| age > base::MAX_AGE) {
+            files::remove_tree(host, &dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a lab is a virtual machine that has its disk.
+pub fn is_made(host: &Host, lab: &Lab) -> bool {
+    matches!(lab.kind, Kind::Vm(_)) && files::exists(host, lab.disk(0))
+}

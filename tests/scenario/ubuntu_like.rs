@@ -1,0 +1,91 @@
+//! A Debian with the habits of an Ubuntu Server, as far as Debian's own packages have them (`ubuntu_habits.sh` says
+//! which): the whole installation by a user with sudo, a boot, and nothing left; once below networkd, once below
+//! NetworkManager. It is no Ubuntu, and takes no test on one away.
+
+use super::Verdict;
+use crate::machine::tree::{difference, first_tree, tree};
+use crate::machine::{address, inside, installer, note_secrets, ours, read, root, within, write};
+use std::time::Duration;
+
+/// Its host.
+pub const LAB: &str = "suite-habits";
+const HABITS: &str = include_str!("ubuntu_habits.sh");
+/// What begins again and again while the installation runs: whoever holds dpkg's lock, it is somebody else now and then.
+const UPGRADES: &str = "while true; do unattended-upgrade; sleep 1; done";
+/// What these habits write by themselves, beside what no comparison looks at.
+const OF_HABITS: [&str; 5] = [
+    "var/log/",
+    "var/lib/cloud/",
+    "var/lib/NetworkManager/",
+    "var/lib/needrestart/",
+    // cloud-init makes it anew at each boot.
+    "etc/hosts",
+];
+
+pub fn networkd() -> Verdict {
+    ours(&["lab", "down", LAB, "--yes"]);
+    ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
+    let own = address(LAB);
+    let gateway = format!("{}.1", own.rsplit_once('.').unwrap().0);
+    write(LAB, "/root/habits.sh", HABITS);
+    inside(LAB, &["sh", "/root/habits.sh", &own, &gateway, "host0"]).expect(0);
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let by = inside(LAB, &["networkctl", "status", "host0"]).expect(0).out;
+    assert!(by.contains("/run/systemd/network/10-netplan-host0.network"), "{by}");
+    assert!(inside(LAB, &["cat", "/etc/resolv.conf"]).expect(0).out.contains("127.0.0.53"));
+    from_nothing_to_nothing(&own)
+}
+
+/// The same host, its link given to NetworkManager.
+pub fn network_manager() -> Verdict {
+    let own = address(LAB);
+    let path = "/etc/netplan/50-cloud-init.yaml";
+    write(LAB, path, &read(LAB, path).replace("renderer: networkd", "renderer: NetworkManager"));
+    inside(LAB, &["systemctl", "enable", "--quiet", "NetworkManager"]).expect(0);
+    inside(LAB, &["systemctl", "mask", "--quiet", "systemd-networkd", "systemd-networkd.socket"]).expect(0);
+    ours(&["lab", "reboot", LAB]).expect(0);
+    assert!(within(Duration::from_secs(60), || address(LAB) == own));
+    from_nothing_to_nothing(&own)?;
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    Ok(())
+}
+
+/// What ada types, in a terminal of hers.
+fn ada(command: &str) -> crate::machine::Done {
+    let typed = format!("sudo gpucloud-install {command}");
+    inside(
+        LAB,
+        &["su", "--login", "ada", "--command", &format!("script --quiet --return --command '{typed}' /dev/null")],
+    )
+}
+
+fn from_nothing_to_nothing(own: &str) -> Verdict {
+    ada("init --profile lab").expect(0);
+    let before = first_tree(LAB);
+    inside(LAB, &["systemd-run", "--quiet", "--unit=upgrades", "sh", "-c", UPGRADES]).expect(0);
+    let applied = ada("apply --yes").expect(0);
+    inside(LAB, &["systemctl", "stop", "upgrades"]).expect(0);
+    note_secrets(LAB);
+    assert!(applied.out.contains("ufw"), "{}", applied.out);
+    // clouds.yaml is for whoever installed.
+    inside(LAB, &["su", "--login", "ada", "--command", "cat /etc/openstack/clouds.yaml"]).expect(0);
+    whole(own);
+    ours(&["lab", "reboot", LAB]).expect(0);
+    whole(own);
+    ada("uninstall --yes --and-lose-all-instances").expect(0);
+    let mut left = difference(&before, &tree(LAB));
+    left.retain(|line| !OF_HABITS.iter().any(|path| line.starts_with(path)));
+    assert!(left.is_empty(), "{left:#?}");
+    assert!(root(LAB).join("etc/netplan/50-cloud-init.yaml").exists());
+    Ok(())
+}
+
+fn whole(own: &str) {
+    assert!(within(Duration::from_secs(90), || ada("status").code == 0), "{}", ada("status").out);
+    ada("doctor").expect(0);
+    let reached = || installer(LAB, &["instance", "ssh", "demo", "--", "true"]).code == 0;
+    assert!(within(Duration::from_secs(180), reached), "the instance does not answer");
+    assert_eq!(installer(LAB, &["apply", "--yes", "--json"]).expect(0).json()["changed"], 0);
+    assert!(inside(LAB, &["cat", "/etc/resolv.conf"]).expect(0).out.contains("127.0.0.53"));
+    assert_eq!(address(LAB), own);
+}
