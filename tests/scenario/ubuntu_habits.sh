@@ -42,7 +42,9 @@ echo "instance-id: $(cat /etc/machine-id)" >/var/lib/cloud/seed/nocloud/meta-dat
 printf '#cloud-config\n{}\n' >/var/lib/cloud/seed/nocloud/user-data
 
 # needrestart as where nobody is asked; unattended-upgrades with what installs at once.
-printf '$nrconf{restart} = "a";\n' >/etc/needrestart/conf.d/50-automatic.conf
+cat >/etc/needrestart/conf.d/50-automatic.conf <<'PERL'
+$nrconf{restart} = 'a';
+PERL
 cat >/etc/apt/apt.conf.d/20auto-upgrades <<CONF
 APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
