@@ -8,7 +8,7 @@ use crate::machine::{address, inside, installer, note_secrets, ours, read, root,
 use std::time::Duration;
 
 /// Its host.
-pub const LAB: &str = "suite-habits";
+pub const LAB: &str = "suite-ubu";
 const HABITS: &str = include_str!("ubuntu_habits.sh");
 /// What begins again and again while the installation runs: whoever holds dpkg's lock, it is somebody else now and then.
 const UPGRADES: &str = "while true; do unattended-upgrade; sleep 1; done";
