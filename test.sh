@@ -40,8 +40,16 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 }
 
+# A machine may have a qemu-utils that no source of its own has: QEMU does not install beside it.
+prepare_virtual_labs() {
+    if [ "$(id -u)" -ne 0 ] || apt-get --simulate install qemu-system-x86 qemu-utils >/dev/null 2>&1; then return; fi
+    local version
+    version=$(apt-cache madison qemu-utils | awk 'NR == 1 { print $3 }')
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --allow-downgrades install "qemu-utils=$version" >/dev/null
+}
+
 begin "packages"
-if command -v apt-get >/dev/null; then install_packages; fi
+if command -v apt-get >/dev/null; then install_packages; prepare_virtual_labs; fi
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 command -v cargo >/dev/null || { echo "cargo is missing: install rustup, or the distribution's cargo 1.88 or newer" >&2; exit 1; }
 

@@ -133,6 +133,9 @@ pub enum Command {
     /// Disk images of the cloud
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install image add ubuntu-24.04")]
     Image(Image),
+    /// Volumes of the cloud: disks that outlive an instance
+    #[command(subcommand, after_help = "Example:\n  gpucloud-install volume create data --size-gib 20")]
+    Volume(Volume),
     /// Sizes of instances
     #[command(subcommand, after_help = "Example:\n  gpucloud-install flavor list")]
     Flavor(Flavor),

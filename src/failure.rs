@@ -126,6 +126,11 @@ const HINTS: &[(&str, &str)] = &[
         "Packages need to be removed",
         "a package of your own is in the way: see above which; remove it yourself, then: gpucloud-install apply",
     ),
+    (
+        "you have held broken packages",
+        "see above which; where it is installed from a source that is no longer there (apt-cache policy NAME): \
+         apt-get install --allow-downgrades NAME=VERSION; then: gpucloud-install apply",
+    ),
     ("package lock", "end the program that holds the lock or wait for it, then: gpucloud-install apply"),
     (
         "Address already in use",

@@ -19,7 +19,7 @@ use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
     moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, ubuntu_like,
-    upgrade,
+    upgrade, vm,
 };
 
 /// Which groups are wanted, if not all.
@@ -201,6 +201,17 @@ fn beside_the_cloud() -> Vec<Group> {
             trials: vec![trial("a_package_installs_without_a_toolchain", package::without_a_toolchain)],
         },
         Group {
+            name: "vm",
+            begins: WithNothing,
+            labs: &[vm::LAB, vm::AGAIN],
+            trials: vec![
+                trial("a_virtual_machine_boots_with_its_board", vm::boots_with_its_board),
+                trial("a_virtual_machine_is_entered_like_a_container", vm::is_entered),
+                trial("a_virtual_machine_boots_again_after_reboot_and_power_cut", vm::boots_again),
+                trial("a_virtual_machine_is_saved_as_it_runs", vm::is_saved_and_restored),
+            ],
+        },
+        Group {
             name: "debian12",
             begins: WithNothing,
             labs: &[debian12::LAB],
@@ -209,8 +220,9 @@ fn beside_the_cloud() -> Vec<Group> {
         Group {
             name: "long",
             begins: WithNothing,
-            labs: &[resources::DEVSTACK.lab, long::LAB, ubuntu_like::LAB],
+            labs: &[resources::DEVSTACK.lab, long::LAB, ubuntu_like::LAB, vm::CLOUD],
             trials: vec![
+                long_trial("a_cloud_comes_up_on_a_kernel_of_its_own", vm::with_a_cloud),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkmanager", ubuntu_like::network_manager),
                 no_mirror(long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack)),
@@ -225,7 +237,7 @@ fn the_end() -> Group {
     Group {
         name: "end",
         begins: BehindAll,
-        labs: &[LAB, FRESH, SECOND, package::LAB, devstack::LAB, debian12::LAB],
+        labs: &[LAB, FRESH, SECOND, package::LAB, devstack::LAB, debian12::LAB, vm::LAB],
         trials: vec![
             trial("no_secret_was_on_a_command_line", last::no_secret_on_a_command_line),
             trial("the_suite_s_labs_leave_no_trace_on_this_machine", last::nothing_is_left),

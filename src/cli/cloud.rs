@@ -67,6 +67,9 @@ pub struct Launch {
     /// Without an address that others can reach
     #[arg(long)]
     pub no_floating_ip: bool,
+    /// Boot from a volume of this size, made of the image; it goes with the instance
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub boot_volume: Option<u32>,
     /// How long to wait until it answers SSH, in seconds; 0: not at all
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     pub wait: u64,
@@ -173,6 +176,56 @@ pub struct ImageAdd {
 pub struct Named {
     /// Its name or id
     pub name: String,
+    /// Which cloud
+    #[command(flatten)]
+    pub cloud: Cloud,
+}
+
+/// Volumes.
+#[derive(Debug, Subcommand)]
+pub enum Volume {
+    /// Make a volume
+    #[command(after_help = "Example:\n  gpucloud-install volume create data --size-gib 20")]
+    Create(VolumeSize),
+    /// List volumes, and which instances have them
+    #[command(after_help = "Example:\n  gpucloud-install volume list --json | jq .volumes")]
+    List(Cloud),
+    /// Make a volume larger, also while an instance has it
+    #[command(
+        after_help = "Inside the instance its file system is grown then: resize2fs /dev/vdb\n\nExample:\n  gpucloud-install volume extend data --size-gib 40"
+    )]
+    Extend(VolumeSize),
+    /// Give a volume to an instance, as a disk more
+    #[command(after_help = "Example:\n  gpucloud-install volume attach data demo")]
+    Attach(VolumeOfInstance),
+    /// Take a volume from the instance that has it; unmount it inside first
+    #[command(after_help = "Example:\n  gpucloud-install volume detach data")]
+    Detach(Named),
+    /// Remove a volume with what is on it
+    #[command(after_help = "Example:\n  gpucloud-install volume delete data --yes")]
+    Delete(Named),
+}
+
+/// Options of `volume create` and `volume extend`.
+#[derive(Debug, Args)]
+pub struct VolumeSize {
+    /// Its name; to extend it, its name or id
+    pub name: String,
+    /// Its size in GiB
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub size_gib: u32,
+    /// Which cloud
+    #[command(flatten)]
+    pub cloud: Cloud,
+}
+
+/// Options of `volume attach`.
+#[derive(Debug, Args)]
+pub struct VolumeOfInstance {
+    /// Name or id of the volume
+    pub name: String,
+    /// Name or id of the instance
+    pub instance: String,
     /// Which cloud
     #[command(flatten)]
     pub cloud: Cloud,

@@ -44,6 +44,9 @@ pub enum ApiError {
     /// The catalog does not have the service.
     #[error("OpenStack's catalog has no {0} service")]
     NoService(String),
+    /// Volumes are asked for, and the cloud has no service for them.
+    #[error("this cloud has no volumes")]
+    NoVolumes,
     /// The answer is not what the API documents.
     #[error("{service} answered something else than expected: {cause}")]
     Unexpected {
@@ -136,7 +139,7 @@ pub enum ApiError {
         name: String,
     },
     /// Cinder could not make a volume.
-    #[error("volume {name}: Cinder could not make it")]
+    #[error("volume {name}: Cinder could not do it")]
     VolumeFailed {
         /// Its name.
         name: String,
@@ -241,8 +244,10 @@ impl host::RoomError for ApiError {
             Self::OtherKey { .. } => "give the declared one another name (resources.key_pairs)".into(),
             Self::ForeignUser { .. } => "choose another name for resources.project".into(),
             Self::VolumeFailed { name } => {
-                format!("journalctl -u devstack@c-vol; openstack volume delete {name}; then: gpucloud-install apply")
+                let log = "journalctl -u gpucloud-cinder-volume -u devstack@c-vol -n 50";
+                format!("{log} says why; then: gpucloud-install volume delete {name}")
             }
+            Self::NoVolumes => "[volumes] backend = \"lvm\" in gpucloud.toml, then: gpucloud-install apply".into(),
             Self::NoDisk(problem) => return problem.next(),
             Self::NoKey(problem) => return problem.next(),
             Self::File(error) => return error.next(),

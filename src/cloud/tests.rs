@@ -215,7 +215,16 @@ fn an_instance_whose_order_is_not_answered_is_found() {
     let (session, made) = forgetful(Duration::ZERO);
     let (name, image, flavor) = ("one".to_owned(), "guest".into(), "small".into());
     let place = Place::Network("others".into());
-    let server = Server { name, image, flavor, place, security_groups: Vec::new(), key_pair: None, marked: false };
+    let server = Server {
+        name,
+        image,
+        flavor,
+        place,
+        security_groups: Vec::new(),
+        key_pair: None,
+        boot_volume_gib: None,
+        marked: false,
+    };
     assert_eq!(session.ask(|session| server.order(session)).unwrap().as_str(), "id-0");
     assert_eq!(kinds(&made), ["servers"]);
 }
@@ -370,6 +379,7 @@ fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
         place: Place::Port("demo".into()),
         security_groups: Vec::new(),
         key_pair: Some("demo".into()),
+        boot_volume_gib: None,
         marked: true,
     };
     assert_eq!(told(&server), "it has flavor tiny instead of ds2G, it was not made of image mine");

@@ -178,6 +178,8 @@ impl<R: std::io::Read> std::io::Read for Counted<'_, R> {
 fn microversion(service: &str) -> Option<(&'static str, String)> {
     match service {
         "compute" => Some(("OpenStack-API-Version", format!("compute {NOVA_MICROVERSION}"))),
+        // Since 3.42 a volume that an instance has can be extended.
+        "block-storage" => Some(("OpenStack-API-Version", "volume 3.60".into())),
         "placement" => Some(("OpenStack-API-Version", format!("placement {PLACEMENT_MICROVERSION}"))),
         _ => None,
     }

@@ -48,6 +48,7 @@ fn launch(invocation: &Invocation, options: &Launch) -> Result<Ending, Failure> 
         key: options.key.clone(),
         security_groups: options.security_groups.clone(),
         floating_ip: !options.no_floating_ip,
+        boot_volume_gib: options.boot_volume,
     };
     let cloud = invocation.user_cloud(&options.cloud)?;
     let host = invocation.watched_host();

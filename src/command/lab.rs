@@ -253,17 +253,16 @@ fn running(invocation: &Invocation, name: &str) -> Result<Lab, Failure> {
 
 fn exec(invocation: &Invocation, options: &LabExec) -> Result<Ending, Failure> {
     let lab = running(invocation, &options.name)?;
-    passed_on(Inside::new(&invocation.host, &lab).on_terminal(&options.command)?, invocation)
+    ended(Inside::new(&invocation.host, &lab).exec(&options.command)?)
 }
 
 fn shell(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
     let lab = running(invocation, name)?;
-    passed_on(Inside::new(&invocation.host, &lab).on_terminal(&["/bin/bash", "--login"])?, invocation)
+    ended(Inside::new(&invocation.host, &lab).exec(&["/bin/bash", "--login"].map(str::to_owned))?)
 }
 
-/// Runs a program with our own terminal; its exit status becomes ours.
-fn passed_on(command: Command, invocation: &Invocation) -> Result<Ending, Failure> {
-    let code = command.interactive(&invocation.host)?;
+/// The exit status of a program that ran in place of this one becomes ours.
+fn ended(code: i32) -> Result<Ending, Failure> {
     if code == 0 { Ok(Ending::Done) } else { Err(Failure::passed_on(code)) }
 }
 
@@ -310,11 +309,9 @@ fn kind(lab: &Lab) -> &'static str {
 fn status(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
     let lab = running(invocation, name)?;
     invocation.ui.say(format!("Lab {name}: {} at {}, running.", lab.system.name(), lab.address));
-    let mut command = vec!["gpucloud-install", "status"];
-    if invocation.ui.is_json() {
-        command.push("--json");
-    }
-    passed_on(Inside::new(&invocation.host, &lab).program(&command)?, invocation)
+    let mut command = vec!["gpucloud-install".to_owned(), "status".into()];
+    command.extend(invocation.ui.is_json().then(|| "--json".into()));
+    ended(Inside::new(&invocation.host, &lab).exec(&command)?)
 }
 
 fn save(invocation: &Invocation, options: &LabSnapshot) -> Result<Ending, Failure> {
@@ -433,7 +430,7 @@ fn console(invocation: &Invocation, options: &LabConsole) -> Result<Ending, Fail
         Kind::Vm(vm) => lab.machine(vm).console(),
     };
     let lines = if options.follow { ["--lines=20", "--follow"] } else { ["--lines=+1", "--quiet"] };
-    passed_on(Command::new("tail").args(lines).arg(file.display().to_string()), invocation)
+    ended(Command::new("tail").args(lines).arg(file.display().to_string()).interactive(&invocation.host)?)
 }
 
 fn down(invocation: &Invocation, options: &LabDown) -> Result<Ending, Failure> {

@@ -22,6 +22,7 @@ mod recover;
 mod run_as_host;
 mod status;
 mod uninstall;
+mod volume;
 
 use crate::cli::{Cli, Cloud, Command, Global};
 use crate::cloud::{SharedSession, clouds};
@@ -98,6 +99,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Mirror(options)) => ("mirror", mirror::run(invocation, &options)),
         Some(Command::Instance(options)) => ("instance", instance::run(invocation, &options)),
         Some(Command::Image(options)) => ("image", image::run(invocation, &options)),
+        Some(Command::Volume(options)) => ("volume", volume::run(invocation, &options)),
         Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
         Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),

@@ -189,7 +189,7 @@ pub const ANSWERS: &[Answer] = &[
     },
     Answer {
         key: "resources.instances",
-        meaning: "Instances: image, flavor, network, key_pair, security_groups, floating_ip",
+        meaning: "Instances: image, flavor, network, key_pair, security_groups, floating_ip, boot_volume_gib",
         on_change: OnChange::Live,
     },
 ];

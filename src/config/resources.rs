@@ -194,6 +194,9 @@ pub struct InstanceAnswer {
     pub security_groups: Vec<ResourceName>,
     /// Whether it has an address that others can reach.
     pub floating_ip: bool,
+    /// Size in GiB of the volume that it boots from, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_volume_gib: Option<u32>,
 }
 
 impl ResourceAnswers {

@@ -1,6 +1,7 @@
 //! What every engine begins with (this program, administrators, secrets) and ends with (the target, a last look at
 //! every service, the note of what was applied).
 
+use super::pace;
 use super::probe::{self, Prober, ROUND_LIMIT};
 use super::service::Service;
 use super::{EngineError, EngineInput};
@@ -62,6 +63,9 @@ pub fn prepare(order: &EngineInput) -> Result<Step, Failure> {
         .with(Directory::new(STAMPS))
         .with(Directory::new(IMAGES))
         .with(File::new(SECRETS, order.secrets.render()).access(0o600, "root", "root"));
+    for file in pace::unit_limits(order.config.host.pace) {
+        step = step.with(file);
+    }
     for user in &order.config.host.administrators {
         step = step.with(Member { user: user.to_string(), group: ADMIN_GROUP.into() });
     }

@@ -4,6 +4,8 @@
 
 use super::openvswitch;
 use super::settings::{Conf, Setting};
+use crate::action::file::File;
+use crate::content::Content;
 use crate::ini::Key;
 
 /// Seconds of each on a real machine with room to spare; times the pace they are what was measured.
@@ -44,6 +46,26 @@ pub fn settings(pace: u32) -> Vec<Setting> {
     let probe = Key::new("ovn", "ovsdb_probe_interval", (PROBE_SECONDS * 1000 * pace).to_string());
     let probes = [Conf::Ml2, Conf::OvnAgent].map(|conf| Setting::new(conf, probe.clone())).to_vec();
     [of(Conf::Nova, &NOVA), of(Conf::Ml2, &NEUTRON), of(Conf::OvnAgent, &AGENT), probes].concat()
+}
+
+/// Limits of units of the distribution: those that say nothing have systemd's, 90 s; these two say what they need.
+pub fn unit_limits(pace: u32) -> Vec<File> {
+    if pace == 1 {
+        return Vec::new();
+    }
+    let file = |path: &str, section: &str, lines: &[(&str, u32)]| {
+        let lines: String = lines.iter().map(|(key, seconds)| format!("{key}={}\n", seconds * pace)).collect();
+        let text = format!("# Written by gpucloud-install; see README.\n[{section}]\n{lines}");
+        File::new(format!("/etc/systemd/{path}"), Content::plain(text))
+    };
+    let defaults = [("DefaultTimeoutStartSec", 90), ("DefaultTimeoutStopSec", 90), ("DefaultDeviceTimeoutSec", 90)];
+    let of_unit =
+        |unit: &str| file(&format!("system/{unit}.d/50-gpucloud-pace.conf"), "Service", &[("TimeoutStartSec", 600)]);
+    vec![
+        file("system.conf.d/50-gpucloud-pace.conf", "Manager", &defaults),
+        of_unit("rabbitmq-server.service"),
+        of_unit("mariadb.service"),
+    ]
 }
 
 /// How often OVN's parts ask whether the other side is there.

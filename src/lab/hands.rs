@@ -16,7 +16,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(200);
 
 /// The hands for one host.
-pub trait Hands {
+pub trait Hands: Send + Sync {
     /// Whether it runs.
     fn is_running(&self, host: &Host) -> bool;
     /// Starts it; it boots in the background.

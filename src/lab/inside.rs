@@ -2,7 +2,7 @@
 //! machine, such as name servers and certificates, is in `steps.rs`.)
 
 use super::hands::{self, Hands};
-use super::{Kind, Lab, network};
+use super::{Kind, Lab, network, signals};
 use crate::config::Config;
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -43,9 +43,14 @@ impl<'a> Inside<'a> {
         self.program_with(command, false)
     }
 
-    /// The same, on this program's own terminal, where it has one.
-    pub fn on_terminal<S: AsRef<str>>(&self, command: &[S]) -> crate::host::Result<Command> {
-        self.program_with(command, std::io::stdin().is_terminal() && std::io::stdout().is_terminal())
+    /// Runs `command` inside in place of this program: its input, its outputs, its terminal, its signals. Its exit status,
+    /// 128 + n for signal n.
+    pub fn exec(&self, command: &[String]) -> Result<i32, Failure> {
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        match self.lab.kind {
+            Kind::Vm(_) if !terminal => signals::passing(&self.host, self, command),
+            _ => Ok(self.program_with(command, terminal)?.interactive(&self.host)?),
+        }
     }
 
     fn read(&self, path: &str) -> Result<Option<String>, Failure> {

@@ -19,6 +19,7 @@ pub mod image;
 pub mod inside;
 pub mod lifecycle;
 pub mod network;
+mod signals;
 pub mod steps;
 
 use crate::config::values::LabName;
@@ -315,4 +316,30 @@ pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, Failure>
         Failure::new("there is no free network for a lab", "10.78.0.0/16 is full", "gpucloud-install lab down --purge")
     };
     free.map(|n| Ipv4Addr::new(10, 78, n, 2)).ok_or_else(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As releases wrote them that knew containers only.
+    #[test]
+    fn notes_of_older_labs_are_read_as_containers() {
+        let oldest = r#"{"name":"lab","system":"debian13","address":"10.78.0.2","host_name":"lab"}"#;
+        let older = r#"{"name":"two","system":"debian12","address":"10.78.1.2","host_name":"two","kvm":true,
+            "folder":"/srv/git","stands_on":"/var/lib/gpucloud-lab/base/debian12"}"#;
+        for text in [oldest, older] {
+            let lab: Lab = serde_json::from_str(text).unwrap();
+            assert_eq!((lab.kind, lab.has_kernel), (Kind::Container, false));
+        }
+    }
+
+    #[test]
+    fn the_note_of_a_virtual_machine_is_read_back() {
+        let vm = Vm { memory_gib: 2, kvm: false, board: Board::default(), image: Some("/x".into()) };
+        let text = r#"{"name":"lab","system":"debian13","address":"10.78.7.2","host_name":"lab"}"#;
+        let lab = Lab { kind: Kind::Vm(vm.clone()), has_kernel: true, ..serde_json::from_str(text).unwrap() };
+        assert_eq!(serde_json::from_str::<Lab>(&serde_json::to_string(&lab).unwrap()).unwrap(), lab);
+        assert_eq!((lab.machine(&vm).mac.as_str(), lab.machine(&vm).disks.len()), ("52:54:00:4e:07:02", 2));
+    }
 }

@@ -36,6 +36,8 @@ pub struct LaunchRequest {
     pub security_groups: Vec<String>,
     /// Whether it gets an address that others can reach.
     pub floating_ip: bool,
+    /// Size in GiB of the volume that it boots from.
+    pub boot_volume_gib: Option<u32>,
 }
 
 /// What came of it.
@@ -150,6 +152,7 @@ fn complete(session: &Session, order: &LaunchRequest) -> Result<Server, ApiError
         place: Place::Network(network),
         security_groups,
         key_pair: Some(key_pair),
+        boot_volume_gib: order.boot_volume_gib,
         marked: false,
     })
 }

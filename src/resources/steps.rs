@@ -259,6 +259,7 @@ impl Maker<'_> {
             place: Place::Port(name.clone()),
             security_groups: Vec::new(),
             key_pair: Some(answer.key_pair.to_string()),
+            boot_volume_gib: answer.boot_volume_gib,
             marked: true,
         };
         let after = [

@@ -38,6 +38,7 @@ pub mod terminal;
 pub mod together;
 pub mod ubuntu_like;
 pub mod upgrade;
+pub mod vm;
 mod wrong;
 
 /// The answers of a host.

@@ -2,7 +2,7 @@
 
 use super::{
     Comparison, Entry, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, flavor, image, list, made_once,
-    needed, network, only, port, together, with_id,
+    needed, network, only, port, together, volume, with_id,
 };
 use crate::cloud::explain;
 use crate::cloud::id::encode;
@@ -32,6 +32,9 @@ pub struct Server {
     pub security_groups: Vec<String>,
     /// Name of the key pair that may log in.
     pub key_pair: Option<String>,
+    /// Size in GiB of the volume that it boots from, which is made of its image; without, it boots from a disk of the
+    /// hypervisor's.
+    pub boot_volume_gib: Option<u32>,
     /// Whether it carries our mark.
     pub marked: bool,
 }
@@ -221,7 +224,8 @@ impl Server {
         if found.flavor_name() != self.flavor {
             differences.push(format!("it has flavor {} instead of {}", found.flavor_name(), self.flavor));
         }
-        let image = image::find(session, &self.image)?;
+        // Of one that boots from a volume Nova knows no image.
+        let image = if self.boot_volume_gib.is_some() { None } else { image::find(session, &self.image)? };
         if image.is_some_and(|image| found.image["id"].as_str() != Some(image.id.as_str())) {
             differences.push(format!("it was not made of image {}", self.image));
         }
@@ -234,12 +238,24 @@ impl Server {
     fn body(&self, session: &Session) -> Result<Value, ApiError> {
         let image = image::get(session, &self.image)?;
         let flavor = flavor::get(session, &self.flavor)?;
-        explain::too_small(&image, &flavor)?;
+        match self.boot_volume_gib {
+            None => explain::too_small(&image, &flavor)?,
+            Some(_) if !volume::is_offered(session) => return Err(ApiError::NoVolumes),
+            Some(_) => {}
+        }
         let place = match &self.place {
             Place::Port(name) => json!({"port": needed(port::find(session, name)?, Kind::Port, name)?.entry.id}),
             Place::Network(name) => json!({"uuid": network::get(session, name)?.id}),
         };
-        let mut body = json!({"name": self.name, "imageRef": image.id, "flavorRef": flavor.id, "networks": [place]});
+        let mut body = json!({"name": self.name, "flavorRef": flavor.id, "networks": [place]});
+        match self.boot_volume_gib {
+            None => body["imageRef"] = json!(image.id),
+            Some(size) => {
+                body["block_device_mapping_v2"] = json!([{
+                    "boot_index": 0, "source_type": "image", "uuid": image.id, "destination_type": "volume",
+                    "volume_size": size, "delete_on_termination": true}]);
+            }
+        }
         if let Some(host_name) = host_name(&self.name) {
             body["hostname"] = json!(host_name);
         }

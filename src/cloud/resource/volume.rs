@@ -1,10 +1,10 @@
 //! Volumes. A cloud without a volume service has none: the caller looks first ([`is_offered`]).
 
-use super::{Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, create, encode, list, only};
+use super::{Comparison, Id, Kind, Listed, MARK, MARK_KEY, Removed, Resource, chosen, create, encode, list, only};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The type in the catalog under which Cinder stands since Xena.
@@ -19,14 +19,43 @@ pub struct Volume {
     pub size_gib: u32,
 }
 
-#[derive(Deserialize)]
-struct ListedVolume {
-    id: Id,
+/// A volume that is there.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct ListedVolume {
+    /// Its id.
+    pub id: Id,
+    /// Its name; empty where nobody gave one, as for the disk of an instance that boots from it.
     #[serde(default)]
-    metadata: BTreeMap<String, String>,
-    status: String,
+    pub name: Option<String>,
+    /// "available", "in-use", "creating", "error".
+    #[serde(rename(serialize = "state"))]
+    pub status: String,
     /// GiB.
-    size: u32,
+    #[serde(rename(serialize = "size_gib"))]
+    pub size: u32,
+    /// Which instances have it.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+    #[serde(default, skip_serializing)]
+    metadata: BTreeMap<String, String>,
+}
+
+/// Where a volume is attached.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct Attachment {
+    /// Id of the instance.
+    #[serde(rename(serialize = "instance"))]
+    pub server_id: Id,
+    /// As what the hypervisor shows it: "/dev/vdb".
+    #[serde(default)]
+    pub device: Option<String>,
+}
+
+impl ListedVolume {
+    /// Its name, or its id where it has none.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().filter(|name| !name.is_empty()).unwrap_or(self.id.as_str())
+    }
 }
 
 impl Listed for ListedVolume {
@@ -48,9 +77,61 @@ pub fn is_offered(session: &Session) -> bool {
     session.offers(SERVICE)
 }
 
+/// All volumes of the project.
+///
+/// # Errors
+/// The cloud has no volume service.
+pub fn all(session: &Session) -> Result<Vec<ListedVolume>, ApiError> {
+    if !is_offered(session) {
+        return Err(ApiError::NoVolumes);
+    }
+    list(session, SERVICE, "/volumes/detail", "volumes")
+}
+
+/// The volume with this id or name.
+///
+/// # Errors
+/// There is none, or several have the name.
+pub fn get(session: &Session, text: &str) -> Result<ListedVolume, ApiError> {
+    chosen(all(session)?, Kind::Volume, text, |volume| volume.name.as_deref())
+}
+
+/// Makes it larger; its file system is the affair of whoever made that.
+pub fn extend(session: &Session, id: &Id, size_gib: u32) -> Result<(), ApiError> {
+    let path = format!("/volumes/{id}/action");
+    session.post::<Value>(SERVICE, &path, &json!({"os-extend": {"new_size": size_gib}})).map(drop)
+}
+
+/// Gives it to an instance.
+pub fn attach(session: &Session, volume: &Id, server: &Id) -> Result<(), ApiError> {
+    let path = format!("/servers/{server}/os-volume_attachments");
+    session.post::<Value>("compute", &path, &json!({"volumeAttachment": {"volumeId": volume}})).map(drop)
+}
+
+/// Takes it from an instance.
+pub fn detach(session: &Session, volume: &Id, server: &Id) -> Result<(), ApiError> {
+    session.delete("compute", &format!("/servers/{server}/os-volume_attachments/{volume}"))
+}
+
+/// Removes it, and what is on it.
+pub fn delete(session: &Session, id: &Id) -> Result<(), ApiError> {
+    session.delete(SERVICE, &format!("/volumes/{id}"))
+}
+
 fn find(session: &Session, name: &str) -> Result<Option<ListedVolume>, ApiError> {
     let path = format!("/volumes/detail?name={}", encode(name));
     only(list(session, SERVICE, &path, "volumes")?, Kind::Volume, name)
+}
+
+impl Volume {
+    /// Asks Cinder for it, with our mark or as somebody's own.
+    pub fn make(&self, session: &Session, marked: bool) -> Result<(), ApiError> {
+        let mut body = json!({"name": self.name, "size": self.size_gib});
+        if marked {
+            body["metadata"] = json!({MARK_KEY: MARK});
+        }
+        create(session, SERVICE, "/volumes", "volume", body, || find(session, &self.name)).map(drop)
+    }
 }
 
 impl Resource for Volume {
@@ -75,8 +156,7 @@ impl Resource for Volume {
         if find(session, &self.name)?.is_some() {
             return Ok(());
         }
-        let body = json!({"name": self.name, "size": self.size_gib, "metadata": {MARK_KEY: MARK}});
-        create(session, SERVICE, "/volumes", "volume", body, || find(session, &self.name)).map(drop)
+        self.make(session, true)
     }
 
     fn awaited(&self, session: &Session) -> Result<Option<String>, ApiError> {

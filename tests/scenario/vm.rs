@@ -1,0 +1,147 @@
+//! Labs that are virtual machines: a kernel, a board, power of their own. They are emulated where KVM boots no kernel, so
+//! a boot takes half a minute. Those with a whole cloud are in the long run: it boots for a quarter of an hour.
+
+use super::Verdict;
+use crate::machine::{Done, inside, note_secrets, ours, program, within};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Its host.
+pub const LAB: &str = "suite-vm";
+/// Another one, from a snapshot.
+pub const AGAIN: &str = "suite-vm2";
+/// The one with a cloud.
+pub const CLOUD: &str = "suite-vmc";
+const SNAPSHOT: &str = "suite-vms";
+
+fn cards(text: &str) -> PathBuf {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cards.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn up(lab: &str, more: &[&str]) -> Done {
+    ours(&[&["lab", "up", "--name", lab, "--kind", "vm", "--no-install", "--yes"], more].concat())
+}
+
+fn shell(lab: &str, script: &str) -> Done {
+    inside(lab, &["sh", "-c", script])
+}
+
+fn boot_id(lab: &str) -> String {
+    inside(lab, &["cat", "/proc/sys/kernel/random/boot_id"]).expect(0).out
+}
+
+/// Wrong files are refused before anything is made; then a host boots whose kernel sees the board that is asked for.
+pub fn boots_with_its_board() -> Verdict {
+    let wrong = cards("[[card]]\nis = \"gpu\"\n");
+    let said = up(LAB, &["--cards", wrong.to_str().unwrap()]).expect(2).err;
+    assert!(said.contains("unknown variant `gpu`") && said.contains("profiles/cards"), "{said}");
+    ours(&["lab", "up", "--name", LAB, "--memory", "4", "--yes"]).expect(2);
+    up(LAB, &[]).expect(0);
+    let board = shell(
+        LAB,
+        "for d in /sys/kernel/iommu_groups/*/devices/*; do echo $(basename $(dirname $(dirname $d))) \
+                            $(basename $d) $(cat $d/vendor $d/device); done",
+    )
+    .expect(0)
+    .out;
+    let group = |address: &str| {
+        let line = board.lines().find(|line| line.contains(address)).unwrap_or_else(|| panic!("{address}: {board}"));
+        line.split(' ').next().unwrap().to_owned()
+    };
+    let alone =
+        |address: &str| board.lines().filter(|line| line.starts_with(&format!("{} ", group(address)))).count() == 1;
+    assert!(board.contains("0000:00:01.0 0x1234 0x1111"), "the console: {board}");
+    assert_eq!(group("0000:01:00.0"), group("0000:01:00.1"), "the audio function: {board}");
+    assert_eq!(group("0000:03:01.0"), group("0000:03:02.0"), "the disk behind the bridge: {board}");
+    assert!(alone("0000:04:00.0") && alone("0000:05:00.0"), "{board}");
+    assert_eq!(shell(LAB, "cat /sys/bus/pci/devices/0000:04:00.0/sriov_totalvfs").expect(0).out.trim(), "4");
+    assert_eq!(ours(&["lab", "list", "--json"]).expect(0).json()["labs"][0]["kind"], "vm");
+    Ok(())
+}
+
+/// Status, both outputs, standard input, and a signal.
+pub fn is_entered() -> Verdict {
+    let said = shell(LAB, "echo out; echo err >&2; exit 7");
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"));
+    assert_eq!(inside(LAB, &["printf", "%s|", "a b", "", "$HOME", "it's"]).expect(0).out, "a b||$HOME|it's|");
+    let mut child = Command::new(program())
+        .args(["lab", "exec", LAB, "--", "wc", "-c"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &vec![7; 1 << 20])?;
+    assert_eq!(String::from_utf8(child.wait_with_output()?.stdout)?.trim(), "1048576");
+    let since = Instant::now();
+    inside(LAB, &["true"]).expect(0);
+    assert!(since.elapsed() < Duration::from_secs(3), "a program took {:?} to begin", since.elapsed());
+    let mut waiting = Command::new(program()).args(["lab", "exec", LAB, "--", "sleep", "3131"]).spawn()?;
+    let sleeps = || inside(LAB, &["pgrep", "--full", "^sleep 3131"]).code == 0;
+    assert!(within(Duration::from_secs(20), sleeps));
+    let pid = nix::unistd::Pid::from_raw(waiting.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)?;
+    assert!(within(Duration::from_secs(20), || !sleeps()), "the signal did not reach the program");
+    assert_eq!(waiting.wait()?.code(), Some(130));
+    let console = ours(&["lab", "console", LAB]).expect(0).out;
+    assert!(console.contains("Linux version") && console.contains("login:"), "{console}");
+    Ok(())
+}
+
+/// GRUB reads its drop-in, a reboot is a real one, a power cut loses nothing that was on the disk.
+pub fn boots_again() -> Verdict {
+    let drop_in = "echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX suite=1\"' > /etc/default/grub.d/60-suite.cfg";
+    shell(LAB, &format!("{drop_in}; update-grub")).expect(0);
+    let first = boot_id(LAB);
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let second = boot_id(LAB);
+    assert_ne!(first, second);
+    assert!(inside(LAB, &["cat", "/proc/cmdline"]).expect(0).out.contains("suite=1"));
+    shell(LAB, "echo kept > /root/kept; sync; echo lost > /dev/shm/lost").expect(0);
+    ours(&["lab", "cut", LAB]).expect(0);
+    assert_eq!(ours(&["lab", "list", "--json"]).expect(0).json()["labs"][0]["state"], "stopped");
+    assert!(ours(&["lab", "exec", LAB, "--", "true"]).expect(1).err.contains("does not run"));
+    up(LAB, &[]).expect(0);
+    assert_eq!(inside(LAB, &["cat", "/root/kept"]).expect(0).out, "kept\n");
+    Ok(())
+}
+
+/// What cannot be saved is said; what can comes back as it ran, with this machine's time.
+pub fn is_saved_and_restored() -> Verdict {
+    let said = ours(&["lab", "save", LAB, SNAPSHOT]).expect(3).err;
+    assert!(said.contains("sr-iov") && said.contains("--cards"), "{said}");
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    let board = cards("iommu = false\n[[card]]\nis = \"console\"\n[[card]]\nis = \"with-disk\"\n");
+    up(LAB, &["--cards", board.to_str().unwrap()]).expect(0);
+    assert_eq!(shell(LAB, "ls /sys/kernel/iommu_groups | wc -l").expect(0).out.trim(), "0");
+    let running = boot_id(LAB);
+    shell(LAB, "echo before > /dev/shm/state").expect(0);
+    ours(&["lab", "save", LAB, SNAPSHOT]).expect(0);
+    shell(LAB, "echo after > /dev/shm/state").expect(0);
+    assert!(ours(&["lab", "restore", SNAPSHOT, AGAIN]).expect(3).err.contains("has the snapshot's address"));
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
+    let since = Instant::now();
+    ours(&["lab", "restore", SNAPSHOT, AGAIN]).expect(0);
+    eprintln!("restored in {:?}", since.elapsed());
+    assert_eq!((boot_id(AGAIN), shell(AGAIN, "cat /dev/shm/state").expect(0).out), (running, "before\n".into()));
+    let there: i64 = inside(AGAIN, &["date", "+%s"]).expect(0).out.trim().parse()?;
+    let here = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() as i64;
+    assert!((there - here).abs() < 30, "the clock is {} s off", there - here);
+    ours(&["lab", "down", AGAIN, "--yes"]).expect(0);
+    ours(&["lab", "down", SNAPSHOT, "--yes"]).expect(0);
+    Ok(())
+}
+
+/// The cloud, installed at a container's speed, comes up by itself on a kernel of its own; `apply` finds nothing to do.
+pub fn with_a_cloud() -> Verdict {
+    ours(&["lab", "up", "--name", CLOUD, "--kind", "vm", "--yes"]).expect(0);
+    let note = inside(CLOUD, &["cat", "/etc/gpucloud/secrets.toml"]).expect(0).out;
+    note_secrets(CLOUD);
+    assert!(!note.is_empty());
+    let datapaths = shell(CLOUD, "ovs-vsctl get bridge br-int datapath_type; ls /sys/module | grep -x openvswitch");
+    assert_eq!(datapaths.expect(0).out, "system\nopenvswitch\n");
+    let applied = inside(CLOUD, &["gpucloud-install", "apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(applied["changed"], 0, "{applied}");
+    Ok(())
+}
