@@ -275,7 +275,8 @@ impl Host {
         every: Duration,
         mut done: impl FnMut() -> Result<bool>,
     ) -> Result<()> {
-        let limit = self.limit(limit);
+        // Who asks too often takes the processor from what is waited for.
+        let (limit, every) = (self.limit(limit), self.limit(every));
         let end = Instant::now() + limit;
         loop {
             self.go_on()?;

@@ -43,10 +43,11 @@ pub fn of(lab: &Lab) -> Box<dyn Hands> {
 pub fn wait_booted(host: &Host, lab: &Lab) -> Result<()> {
     let hands = of(lab);
     hands.wait_open(host)?;
-    let question = ["systemctl", "is-system-running"].map(str::to_owned);
+    let question = ["systemctl", "is-system-running", "--wait"].map(str::to_owned);
     let limit = BOOT_LIMIT * lab.pace();
     host.wait_until(&format!("the boot of lab {}", lab.name), limit, POLL, || {
-        let Ok(output) = hands.program(host, &question, &[], false)?.output(host) else {
+        // It answers when all is started; before systemd itself can be asked, at once.
+        let Ok(output) = hands.program(host, &question, &[], false)?.limit(limit).output(host) else {
             return Ok(false);
         };
         // "degraded": one unit failed, in a container usually one that it cannot have.

@@ -12,14 +12,17 @@ pub const LAB: &str = "suite-ubu";
 const HABITS: &str = include_str!("ubuntu_habits.sh");
 /// What begins again and again while the installation runs: whoever holds dpkg's lock, it is somebody else now and then.
 const UPGRADES: &str = "while true; do unattended-upgrade; sleep 1; done";
-/// What these habits write by themselves, beside what no comparison looks at.
-const OF_HABITS: [&str; 5] = [
-    "var/log/",
-    "var/lib/cloud/",
-    "var/lib/NetworkManager/",
-    "var/lib/needrestart/",
-    // cloud-init makes it anew at each boot.
-    "etc/hosts",
+/// What these habits, and the trial, write by themselves, each with its reason; or what goes with a package by Debian's own
+/// hand.
+const OF_HABITS: [(&str, &str); 8] = [
+    ("var/log/", "logs of needrestart, of unattended-upgrades, of cloud-init"),
+    ("var/lib/cloud/", "what cloud-init did at which boot"),
+    ("var/lib/NetworkManager/", "its leases and state"),
+    ("var/lib/needrestart/", "its state"),
+    ("etc/hosts", "cloud-init makes it anew at each boot"),
+    ("usr/share/netplan/", "Python's byte code of netplan, made when root calls it"),
+    ("root/.ssh/", "the trial logs in to the instance"),
+    ("etc/apparmor.d/disable", "removed where empty by each purge of a package with a profile (dh_apparmor)"),
 ];
 
 pub fn networkd() -> Verdict {
@@ -74,7 +77,7 @@ fn from_nothing_to_nothing(own: &str) -> Verdict {
     whole(own);
     ada("uninstall --yes --and-lose-all-instances").expect(0);
     let mut left = difference(&before, &tree(LAB));
-    left.retain(|line| !OF_HABITS.iter().any(|path| line.starts_with(path)));
+    left.retain(|line| !OF_HABITS.iter().any(|(path, _)| line.starts_with(path)));
     assert!(left.is_empty(), "{left:#?}");
     assert!(root(LAB).join("etc/netplan/50-cloud-init.yaml").exists());
     Ok(())
