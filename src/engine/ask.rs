@@ -7,7 +7,7 @@ use crate::cloud::PROBE_LIMIT;
 use crate::complaint::Complaint;
 use crate::finding::bytes;
 use crate::host::command::Command;
-use crate::host::{Host, RoomError, files, rabbitmq, sql};
+use crate::host::{Host, RoomError, files, ovs, rabbitmq, sql};
 use nix::sys::statvfs::FsFlags;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -124,9 +124,9 @@ pub(super) fn northd(host: &Host) -> Answer {
     ovn(host, "ovn-northd", "status", "active")
 }
 
-/// One word of a daemon of OVN about itself (ovn-northd(8), ovn-controller(8), "RUNTIME MANAGEMENT COMMANDS").
+/// Whether a daemon of OVN says the `wanted` word of itself.
 pub(super) fn ovn(host: &Host, daemon: &str, question: &str, wanted: &str) -> Answer {
-    let asked = Command::new("ovn-appctl").args(["--timeout=5", "--target", daemon, question]).quiet().read(host);
+    let asked = ovs::ask_daemon(host, daemon, question);
     let unit = if daemon == "ovn-northd" { "ovn-central" } else { "ovn-host" };
     let next = format!("systemctl restart {unit}; journalctl -u {daemon} -n 30");
     let said = asked.map_err(|error| {

@@ -11,7 +11,7 @@ use crate::complaint::Complaint;
 use crate::config::{Config, Virt};
 use crate::host::{Host, amqp, files, systemd};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 /// RabbitMQ answers a wrong password late, on purpose.
@@ -77,6 +77,10 @@ impl Probe {
     }
 }
 
+/// How the queue took our login, in one look.
+#[derive(Default)]
+struct QueueLogin(OnceLock<amqp::Login>);
+
 /// Asks probes; logs in once for all of them.
 pub struct Prober {
     address: Ipv4Addr,
@@ -131,10 +135,16 @@ impl Prober {
         }
     }
 
-    /// A login that is refused is no hindrance for a start: the account is mended behind it.
+    /// A login that is refused is no hindrance for a start: the account is mended behind it. One look asks once, whoever
+    /// wants to know.
     fn ask_queue(&self, host: &Host, only_started: bool) -> Answer {
         let Some((user, password)) = &self.queue else { return ask::connect(amqp::DEFAULT_PORT).map(drop) };
-        match amqp::login(amqp::DEFAULT_PORT, user, password.expose(), AMQP_LIMIT) {
+        let log_in = || amqp::login(amqp::DEFAULT_PORT, user, password.expose(), host.limit(AMQP_LIMIT));
+        let login = match host.snapshot() {
+            Some(snapshot) => snapshot.memory::<QueueLogin>().0.get_or_init(log_in).clone(),
+            None => log_in(),
+        };
+        match login {
             amqp::Login::Ok => Ok(()),
             amqp::Login::Blocked => Err(ask::blocked(host)),
             amqp::Login::Refused(_) if only_started => Ok(()),

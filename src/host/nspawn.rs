@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// How long systemd-nspawn may take to start the first process.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// How long a container may take to reach multi-user.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// How long a polite shutdown may take before the container is killed.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(100);
@@ -108,17 +106,6 @@ fn unit_name(name: &str) -> String {
 
 fn group_name(name: &str) -> String {
     format!("gpucloud-lab-{name}")
-}
-
-/// Waits until the host has booted.
-pub fn wait_booted(host: &Host, name: &str) -> Result<()> {
-    host.wait_until(&format!("the boot of lab {name}"), BOOT_LIMIT, POLL, || {
-        let Ok(output) = program(host, name, &["systemctl", "is-system-running"])?.output(host) else {
-            return Ok(false);
-        };
-        // "degraded": one unit failed, usually one that a container cannot have.
-        Ok(matches!(String::from_utf8_lossy(&output.stdout).trim(), "running" | "degraded"))
-    })
 }
 
 /// Shuts the host down politely; kills it when that takes too long. Not running is fine.

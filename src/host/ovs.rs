@@ -1,7 +1,14 @@
-//! Open vSwitch, through `ovs-vsctl`: bridges with their datapath, ports, settings.
+//! Open vSwitch, through `ovs-vsctl`: bridges with their datapath, ports, settings; and what OVN's daemons say of
+//! themselves.
 
 use super::command::Command;
 use super::{Error, Host, Result, files};
+use serde::Deserialize;
+use serde_json::json;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the daemon of the database answers.
 const SOCKET: &str = "/run/openvswitch/db.sock";
@@ -45,6 +52,39 @@ pub fn ask(host: &Host, args: &[&str]) -> Result<Option<String>> {
         Ok(text) => Ok(Some(text)),
         Err(Error::Failed { .. } | Error::Start { .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Where OVN's daemons note their numbers, and answer.
+const OVN: &str = "/run/ovn";
+/// How long a daemon may take for a word about itself.
+const WORD_LIMIT: Duration = Duration::from_secs(5);
+
+/// One word of a daemon of OVN about itself (ovn-northd(8), ovn-controller(8), "RUNTIME MANAGEMENT COMMANDS"). It is asked
+/// on its own socket, as `ovn-appctl` does (ovs-appctl(8): JSON-RPC), without a process for each question.
+///
+/// # Errors
+/// It does not run, or does not answer.
+pub fn ask_daemon(host: &Host, daemon: &str, question: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Said {
+        result: Option<String>,
+        error: Option<String>,
+    }
+    let Some(pid) = files::read_text(host, format!("{OVN}/{daemon}.pid"))? else {
+        // One that was built to run elsewhere knows where.
+        return Command::new("ovn-appctl").args(["--timeout=5", "--target", daemon, question]).quiet().read(host);
+    };
+    let path = PathBuf::from(format!("{OVN}/{daemon}.{}.ctl", pid.trim()));
+    let broken = |source| Error::Io { doing: "ask at", path: path.clone(), source };
+    let mut stream = UnixStream::connect(host.real(&path)).map_err(broken)?;
+    stream.set_read_timeout(Some(host.limit(WORD_LIMIT))).map_err(broken)?;
+    let order = json!({"id": 0, "method": question, "params": []}).to_string();
+    stream.write_all(order.as_bytes()).map_err(broken)?;
+    let said = serde_json::Deserializer::from_reader(stream).into_iter::<Said>().next();
+    match said.transpose().map_err(|error| broken(error.into()))? {
+        Some(Said { result: Some(word), .. }) => Ok(word),
+        said => Err(Error::protocol(format!("ask {daemon}"), said.and_then(|said| said.error).unwrap_or_default())),
     }
 }
 
