@@ -7,8 +7,9 @@ use crate::config::{CloudAnswers, Config, HostAnswers};
 use crate::ending::Ending;
 use crate::engine;
 use crate::facts::kvm::Kvm;
-use crate::facts::{Facts, network};
+use crate::facts::{self, Facts, network};
 use crate::failure::Failure;
+use crate::finding::bytes;
 use crate::host::command::{Command, on_path};
 use crate::host::{Host, files, qemu};
 use crate::installation::require_root;
@@ -71,19 +72,26 @@ fn up(invocation: &Invocation, options: &LabUp) -> Result<Ending, Failure> {
     }
     if matches!(lab.kind, Kind::Vm(_)) {
         invocation.ui.say("Waiting for its cloud ...");
-        inside.wait_healthy()?;
-        return farewell(invocation, &lab, Some(&inside.answers()?));
+        if inside.wait_healthy()? {
+            return farewell(invocation, &lab, Some(&inside.answers()?));
+        }
     }
-    let config = install(invocation, options, &inside, 1)?;
+    // One that was made without a cloud gets it where it is.
+    let config = install(invocation, options, &inside, lab.pace())?;
     farewell(invocation, &lab, Some(&config))
 }
 
-/// What virtual machines alone have.
+/// What one kind alone has.
 fn refuse_unfit(options: &LabUp) -> Result<(), Failure> {
-    let only = [("--cards", options.cards.is_some()), ("--memory", options.memory.is_some())];
-    match only.iter().find(|(_, given)| *given && options.kind == LabKind::Container) {
-        Some((option, _)) => {
-            Err(Failure::usage(format!("{option} is for virtual machines"), format!("lab up --kind vm {option} ...")))
+    let (container, vm) = (options.kind == LabKind::Container, options.kind == LabKind::Vm);
+    let unfit = [
+        ("--cards", container && options.cards.is_some(), "is for virtual machines: lab up --kind vm"),
+        ("--memory", container && options.memory.is_some(), "is for virtual machines: lab up --kind vm"),
+        ("--kvm", vm && options.kvm, "is for containers: a virtual machine has a kernel of its own"),
+    ];
+    match unfit.iter().find(|(_, given, _)| *given) {
+        Some((option, _, why)) => {
+            Err(Failure::usage(format!("{option} {why}"), "gpucloud-install lab up --help has examples of both"))
         }
         None => Ok(()),
     }
@@ -175,16 +183,29 @@ fn kept(invocation: &Invocation, options: &LabUp, lab: &Lab) -> Result<Option<La
     }))
 }
 
+/// It would run out of memory while it boots, or others would.
+fn refuse_without_memory(host: &Host, memory_gib: u32) -> Result<(), Failure> {
+    let available = facts::hardware::available_memory(host)?;
+    if available >= u64::from(memory_gib) << 30 {
+        return Ok(());
+    }
+    let what =
+        format!("{} of memory are available here, and the virtual machine has {memory_gib} GiB", bytes(available));
+    let next = "--memory GIB: 4 are enough for a cloud, 1 for a host without; or end something (free -h)";
+    Err(Failure::new(what, "", next).with(Ending::Refused))
+}
+
 /// Tries this machine's KVM with the kernel that the host will have.
 fn virtual_machine(invocation: &Invocation, options: &LabUp, board: Board) -> Result<Vm, Failure> {
     let host = &invocation.host;
     let base = Base { system: options.os.unwrap_or(System::Debian13), has_kernel: true };
+    let memory_gib = options.memory.unwrap_or(if options.no_install { 2 } else { 8 });
+    refuse_without_memory(host, memory_gib)?;
     lifecycle::share(host, Some(base), true, &invocation.ui.display(), usize::from(invocation.global.jobs))?;
     let kvm = *Facts::gather(host)?.kvm == Kvm::Works && qemu::boots_with_kvm(host, &base.dir().join("vmlinuz"));
     if !kvm {
         invocation.ui.say("KVM boots no kernel here: the virtual machine is emulated, some twelve times slower.");
     }
-    let memory_gib = options.memory.unwrap_or(if options.no_install { 2 } else { 8 });
     Ok(Vm { memory_gib, kvm, board, image: None })
 }
 

@@ -46,6 +46,12 @@ pub fn read(host: &Host) -> Result<Hardware> {
     })
 }
 
+/// Bytes of memory that a new program could have without swapping (proc(5), `MemAvailable`).
+pub fn available_memory(host: &Host) -> Result<u64> {
+    let memory: Option<Meminfo> = parse(host, "/proc/meminfo")?;
+    Ok(memory.and_then(|memory| memory.mem_available).unwrap_or_default())
+}
+
 /// `None` where there is no such file.
 fn parse<T: FromBufRead>(host: &Host, path: &str) -> Result<Option<T>> {
     let Some(bytes) = files::read(host, Path::new(path))? else { return Ok(None) };
