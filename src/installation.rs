@@ -19,6 +19,7 @@ use crate::engine::probe::Prober;
 use crate::engine::settings::Setting;
 use crate::engine::{self, Engine, EngineInput, base, pace};
 use crate::facts::Facts;
+use crate::facts::disk::{self, Disk};
 use crate::facts::listeners::{self, Listener};
 use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
@@ -215,6 +216,7 @@ impl Installation {
         let mut seen = self.seen();
         self.look_at_services(journal, &mut seen);
         seen.administrators = self.administrators().into();
+        seen.volume_disk = self.volume_disk(journal);
         if journal.is_empty() && !self.facts.software.ours.applied {
             let ports = seen.ports.iter().map(|port| port.port).collect();
             seen.on_cloud_ports = self.listeners(&ports);
@@ -228,6 +230,16 @@ impl Installation {
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
         Ok(findings)
+    }
+
+    /// The disk that the answers give to volumes, as long as it was not begun.
+    fn volume_disk(&self, journal: &Journal) -> Asked<Option<Disk>> {
+        let volumes = &self.config.volumes;
+        let path = volumes.device.path().filter(|_| volumes.are_wanted() && self.host.is_live());
+        match path {
+            Some(path) if journal.entry(&engine::native::lvm::id()).is_none() => disk::look(&self.host, path).into(),
+            _ => Asked::NotNeeded,
+        }
     }
 
     /// What the checks of these ids say, and no others are asked.

@@ -28,3 +28,5 @@ pub const LOGS: &str = "/var/log/gpucloud";
 pub const BRIDGE: &str = "br-ex";
 /// Our nftables table, of the family inet.
 pub const TABLE: &str = "gpucloud";
+/// The volume group that volumes are cut from.
+pub const VOLUME_GROUP: &str = "gpucloud-volumes";

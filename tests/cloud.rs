@@ -5,6 +5,7 @@
 
 use gpucloud::action::{Checked, History};
 use gpucloud::config::devstack::Extra;
+use gpucloud::config::volumes::VolumeBackend;
 use gpucloud::config::{Config, EngineName, profile};
 use gpucloud::engine::service::Service;
 use gpucloud::facts::Facts;
@@ -40,11 +41,11 @@ fn facts(host: &Host) -> Facts {
     Facts { network, ..Facts::gather(host).unwrap() }
 }
 
-fn plan_text(engine: EngineName) -> String {
+fn plan_text(change: impl FnOnce(&mut Config)) -> String {
     let (_dir, host) = captured();
     let mut config = profile::answers("workstation", &facts(&host)).unwrap();
-    config.engine = engine;
     config.host.administrators = vec!["ada".parse().unwrap()];
+    change(&mut config);
     let installation = Installation::new(&host, config).unwrap();
     let plan = installation.plan(&installation.journal().unwrap()).unwrap();
     let mut lines = Vec::new();
@@ -80,12 +81,27 @@ fn a_captured_tree_is_planned_from_the_command_line() {
 
 #[test]
 fn the_plan_of_a_workstation() {
-    insta::assert_snapshot!(plan_text(EngineName::Native));
+    insta::assert_snapshot!(plan_text(|_| ()));
+}
+
+/// Only what volumes add and change: the rest is the plan above.
+#[test]
+fn the_plan_of_a_workstation_with_volumes() {
+    let (without, with) = (plan_text(|_| ()), plan_text(|config| config.volumes.backend = VolumeBackend::Lvm));
+    let more = |line: &&str| !without.lines().any(|other| other == *line);
+    insta::assert_snapshot!(with.lines().filter(more).collect::<Vec<_>>().join("\n"));
+    let less: Vec<&str> = without.lines().filter(|line| !with.lines().any(|other| other == *line)).collect();
+    assert_eq!(less.len(), 1, "{less:?}");
+    let on_disk = plan_text(|config| {
+        config.volumes.backend = VolumeBackend::Lvm;
+        config.volumes.device = "/dev/sdb".parse().unwrap();
+    });
+    assert!(with.contains("volumes-file:") && !on_disk.contains("volumes-file:") && on_disk.contains("volume-group:"));
 }
 
 #[test]
 fn the_plan_of_a_workstation_with_devstack() {
-    insta::assert_snapshot!(plan_text(EngineName::Devstack));
+    insta::assert_snapshot!(plan_text(|config| config.engine = EngineName::Devstack));
 }
 
 /// What DevStack is told by these answers, written below a directory.
@@ -149,7 +165,9 @@ fn local_conf_arrives_in_bash_value_by_value() {
 #[test]
 fn every_file_of_the_plan_is_shown_without_its_secrets() {
     let (_dir, host) = captured();
-    let installation = Installation::new(&host, profile::answers("lab", &facts(&host)).unwrap()).unwrap();
+    let mut config = profile::answers("lab", &facts(&host)).unwrap();
+    config.volumes.backend = VolumeBackend::Lvm;
+    let installation = Installation::new(&host, config).unwrap();
     let plan = installation.plan(&installation.journal().unwrap()).unwrap();
     let actions = plan.steps.iter().flat_map(|step| &step.actions);
     let diffs: Vec<&str> = actions
@@ -161,11 +179,42 @@ fn every_file_of_the_plan_is_shown_without_its_secrets() {
     }
 }
 
+/// As a file that this plan writes, with the masks of its secrets.
+fn shown(config: Config, host: &Host, path: &str) -> String {
+    let installation = Installation::new(host, config).unwrap();
+    let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+    let id = format!("file:{path}");
+    let action = plan.steps.iter().flat_map(|step| &step.actions).find(|action| action.id.to_string() == id).unwrap();
+    let Checked::Needed(change) = &action.checked else { panic!("{id} is not needed") };
+    let lines = change.diff.as_deref().unwrap().lines().filter_map(|line| line.strip_prefix('+'));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn cinder_wipes_what_the_answers_say_and_nova_knows_it_only_where_it_is() {
+    let (_dir, host) = captured();
+    let mut config = profile::answers("workstation", &facts(&host)).unwrap();
+    let nova = shown(config.clone(), &host, "/etc/nova/nova-cpu.conf");
+    assert!(nova.contains("[cinder]\nos_region_name = RegionOne\n\n[libvirt]"), "{nova}");
+    config.volumes.backend = VolumeBackend::Lvm;
+    let nova = shown(config.clone(), &host, "/etc/nova/nova-cpu.conf");
+    assert!(nova.contains("\ncatalog_info = block-storage:cinder:publicURL\n"), "{nova}");
+    assert!(shown(config.clone(), &host, "/etc/cinder/cinder.conf").contains("\nvolume_clear = zero\n"));
+    assert!(shown(config.clone(), &host, "/etc/systemd/system/gpucloud-volumes.service").contains("losetup"));
+    config.volumes.wipe = false;
+    config.volumes.device = "/dev/sdb".parse().unwrap();
+    assert!(shown(config.clone(), &host, "/etc/cinder/cinder.conf").contains("\nvolume_clear = none\n"));
+    assert!(!shown(config, &host, "/etc/systemd/system/gpucloud-volumes.service").contains("losetup"));
+}
+
 #[test]
 fn the_service_table_is_sound() {
     let (_dir, host) = captured();
     for engine in [EngineName::Native, EngineName::Devstack] {
-        let config = Config { engine, ..profile::answers("workstation", &facts(&host)).unwrap() };
+        let mut config = Config { engine, ..profile::answers("workstation", &facts(&host)).unwrap() };
+        if engine == EngineName::Native {
+            config.volumes.backend = VolumeBackend::Lvm;
+        }
         let installation = Installation::new(&host, config).unwrap();
         is_sound(&installation.engine.services(&installation.config));
     }

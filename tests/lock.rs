@@ -1,5 +1,5 @@
-//! The lock of OpenStack's packages under each Python that it was made for: every version exists, has a wheel that fits
-//! (or is one of the two packages without any), and is known by its hash. Nothing is installed.
+//! The locks of OpenStack's packages under each Python that they were made for: every version exists, has a wheel that
+//! fits (or is one of the two packages without any), and is known by its hash. Nothing is installed.
 //!
 //! uv answers for a Python that is not at hand too. Needs python3 with venv and the package registry; elsewhere the
 //! tests are counted as ignored, with the reason.
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const LOCK: &str = "profiles/native/2026.2.lock";
+const VOLUMES_LOCK: &str = "profiles/native/2026.2-volumes.lock";
 const UV_LOCK: &str = "profiles/native/uv.lock";
 
 /// uv in an environment of its own, as the engine installs it.
@@ -33,16 +34,28 @@ fn dry_run(uv: &Path, python: &str) -> Output {
         .args(["--python-version", python, "--python-platform", "x86_64-unknown-linux-gnu"])
         .arg("--target")
         .arg(uv.with_file_name("nothing"))
-        .arg(LOCK)
+        .args([LOCK, VOLUMES_LOCK])
         .output()
         .unwrap()
 }
 
-/// Whether uv would install the whole lock; the lock has about 220 packages.
+/// Whether uv would install both locks whole; they have about 230 packages.
 fn serves(uv: &Path, python: &str) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(&dry_run(uv, python).stderr).into_owned();
     let count = said.lines().find_map(|line| line.strip_prefix("Would install ")?.split(' ').next()?.parse().ok());
     if count.is_some_and(|count: usize| count > 200) { Ok(()) } else { Err(said.into()) }
+}
+
+/// Whether the second lock leaves the first as it is.
+fn adds(_: &Path, _: &str) -> Result<(), Failed> {
+    let names = |path: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().filter_map(|line| Some(line.split_once("==")?.0.to_owned())).collect()
+    };
+    let (first, second) = (names(LOCK), names(VOLUMES_LOCK));
+    let twice: Vec<&String> = second.iter().filter(|name| first.contains(name)).collect();
+    let whole = twice.is_empty() && second.iter().any(|name| name == "cinder");
+    if whole { Ok(()) } else { Err(format!("in both: {twice:?}").into()) }
 }
 
 fn refuses(uv: &Path, python: &str) -> Result<(), Failed> {
@@ -64,5 +77,6 @@ fn main() {
     let mut trials: Vec<Trial> =
         ["3.11", "3.12", "3.13"].map(|v| trial(format!("the_lock_serves_python_{v}"), serves, v)).into();
     trials.push(trial("the_lock_refuses_a_python_that_is_too_old".into(), refuses, "3.10"));
+    trials.push(trial("the_lock_of_volumes_leaves_the_other_as_it_is".into(), adds, "3.13"));
     libtest_mimic::run(&arguments, trials).exit();
 }

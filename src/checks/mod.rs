@@ -11,9 +11,11 @@ mod network;
 mod ports;
 mod ranges;
 mod software;
+mod volumes;
 
 use crate::complaint::Complaint;
 use crate::config::Config;
+use crate::facts::disk::Disk;
 use crate::facts::listeners::Listener;
 use crate::facts::{Facts, reach::Server};
 use crate::finding::{Described, Finding, Level, Unasked};
@@ -52,6 +54,8 @@ pub struct Seen {
     pub ports: Vec<CloudPort>,
     /// Whether the cloud has volumes.
     pub has_volumes: bool,
+    /// The disk that volumes will lie on, where there is one at that path.
+    pub volume_disk: Asked<Option<Disk>>,
     /// Who listens on the cloud's ports; not asked once they are the cloud's own.
     pub on_cloud_ports: Asked<Vec<Listener>>,
     /// Who listens on ports that are mapped to instances.
@@ -221,6 +225,8 @@ pub const CHECKS: &[Check] = &[
     check("secrets", "a cloud that stands has its passwords", Files, |s| Ok(software::lost_secrets(s))),
     check("journal", "a cloud that stands has its journal", Files, |s| Ok(software::lost_journal(s))),
     check("volumes", "declared volumes have a service that makes them", Files, |s| Ok(software::volumes(s))),
+    check("volumes", "this machine can keep volumes", Files, |s| Ok(volumes::machine(s))),
+    check("volumes", "the disk for volumes is empty, and nobody's", RunningSystem, volumes::disk),
     check(FILES, "files that the answers name are what they should be", RunningSystem, |s| Ok(software::files(s))),
     check("systemd", "systemd is the first process", RunningSystem, |s| Ok(machine::systemd(s))),
     check("storage", "there is room on the disk", RunningSystem, |s| Ok(machine::storage(s))),

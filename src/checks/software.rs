@@ -2,6 +2,7 @@
 
 use super::{Administrator, Outcome, Subject};
 use crate::action::account::no_account;
+use crate::config::EngineName;
 use crate::finding::Finding;
 use crate::host::RoomError;
 use crate::host::sql::{self, Look, ServerState, SqlError};
@@ -204,7 +205,11 @@ pub(super) fn volumes(s: &Subject) -> Vec<Finding> {
         return Vec::new();
     }
     let what = format!("this cloud has no volume service: {count} declared volumes are skipped");
-    vec![Finding::warn("volumes", what, "engine devstack with devstack.services = [\"cinder\"] has one")]
+    let next = match s.config.engine {
+        EngineName::Native => "volumes.backend = \"lvm\" gives it one",
+        EngineName::Devstack => "devstack.services = [\"cinder\"] gives a new cloud one",
+    };
+    vec![Finding::warn("volumes", what, next)]
 }
 
 /// Before anything is changed: a private key goes nowhere, and a file that is no image spoils no run.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::network::Access;
 use crate::config::tests::sample;
+use crate::config::volumes::{VolumeAnswers, VolumeBackend};
 use crate::config::{EngineName, Virt};
 use crate::facts::listeners::Listener;
 use crate::facts::reach::{Problem, Server};
@@ -23,6 +24,7 @@ fn facts() -> Facts {
             systemd: true,
             container: None,
             openvswitch_module: true,
+            missing_for_volumes: Vec::new(),
         },
         hardware: hardware::Hardware {
             processors: 32,
@@ -98,6 +100,51 @@ fn a_good_machine_passes_everything() {
     let subject = Subject { facts: &facts, config: &config, our_packages: &[], seen: &Seen::default() };
     let bad: Vec<Finding> = run(&subject).into_iter().filter(|finding| finding.level > Level::Pass).collect();
     assert_eq!(bad, []);
+}
+
+#[test]
+fn volumes_are_refused_where_they_cannot_be_kept() {
+    use Level::{Pass, Stop, Warn};
+    let volumes = |change: fn(&mut Facts, &mut Config)| {
+        level("volumes", |f, c| {
+            c.volumes.backend = VolumeBackend::Lvm;
+            change(f, c);
+        })
+    };
+    assert_eq!(volumes(|_, _| {}), Pass);
+    assert_eq!(volumes(|f, _| f.os.container = Some("lxc".into())), Stop);
+    assert_eq!(volumes(|f, _| f.os.missing_for_volumes = vec!["dm_mod"]), Stop);
+    assert_eq!(volumes(|f, _| f.software.lvm_lines = vec!["global_filter".into()]), Stop);
+    assert_eq!(volumes(|f, _| f.storage.data.free = 20 << 30), Warn);
+    assert_eq!(volumes(|f, c| (f.os.container, c.volumes) = (Some("lxc".into()), VolumeAnswers::default())), Pass);
+}
+
+#[test]
+fn a_disk_that_holds_something_is_refused() {
+    let empty = Disk { kind: "disk".into(), size: 1 << 40, ..Disk::default() };
+    let level = |disk: Option<Disk>| {
+        let (facts, mut config) = (facts(), sample());
+        config.volumes.backend = VolumeBackend::Lvm;
+        config.volumes.device = "/dev/sdb".parse().unwrap();
+        let seen = Seen { volume_disk: Asked::Told(disk), ..Seen::default() };
+        let findings = of(&Subject { facts: &facts, config: &config, our_packages: &[], seen: &seen }, &["volumes"]);
+        assert!(findings.iter().all(|finding| finding.level == Level::Pass || !finding.next.is_empty()));
+        worst(&findings)
+    };
+    assert_eq!(level(Some(empty.clone())), Level::Pass);
+    assert_eq!(level(None), Level::Stop);
+    let spoilt: [fn(&mut Disk); 5] = [
+        |disk| disk.kind = "lvm".into(),
+        |disk| disk.read_only = true,
+        |disk| disk.users = vec!["/srv".into()],
+        |disk| disk.content = vec!["ext4".into()],
+        |disk| disk.size = 1 << 20,
+    ];
+    for spoil in spoilt {
+        let mut disk = empty.clone();
+        spoil(&mut disk);
+        assert_eq!(level(Some(disk.clone())), Level::Stop, "{disk:?}");
+    }
 }
 
 #[test]

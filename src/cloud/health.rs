@@ -12,12 +12,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const SETTLING_SECONDS: f64 = 150.0;
 
 /// A request with a token that each API must answer.
-const REQUESTS: [(&str, &str); 5] = [
+const REQUESTS: [(&str, &str); 6] = [
     ("identity", "/users?limit=1"),
     ("image", "/images?limit=1"),
     ("placement", "/resource_providers"),
     ("compute", "/flavors?limit=1"),
     ("network", "/networks?limit=1"),
+    ("block-storage", "/volumes?limit=1"),
 ];
 
 /// Asks one API something that needs a token; `service` is its type in the catalog.
@@ -122,6 +123,56 @@ impl ComputeService {
 }
 
 #[derive(Deserialize)]
+struct VolumeServices {
+    services: Vec<VolumeService>,
+}
+
+#[derive(Deserialize)]
+struct VolumeService {
+    /// "gpubox", or with its backend "gpubox@lvm".
+    host: String,
+    state: String,
+    status: String,
+    updated_at: Option<String>,
+    #[serde(default)]
+    disabled_reason: Option<String>,
+}
+
+/// What is wrong with the program `binary` of Cinder on `host`, if anything: it must be up, with a heartbeat newer than
+/// `since` (seconds since 1970, UTC). One that a person has disabled is only told.
+pub fn volumes(session: &Session, binary: &str, host: &str, since: f64) -> Result<Option<Complaint>, ApiError> {
+    let found: VolumeServices = session.get("block-storage", &format!("/os-services?binary={binary}"))?;
+    let here = |service: &&VolumeService| service.host.split('@').next() == Some(host);
+    Ok(match found.services.iter().find(here) {
+        None => Some(Complaint::passing(format!("Cinder knows no {binary} on {host}"))),
+        Some(service) => service.complaint(binary, since),
+    })
+}
+
+impl VolumeService {
+    fn complaint(&self, binary: &str, since: f64) -> Option<Complaint> {
+        let host = &self.host;
+        let beat = self.updated_at.as_deref().and_then(seconds).unwrap_or(0.0);
+        match self.state.as_str() {
+            "up" if beat < since => {
+                Some(Complaint::passing(format!("{binary} on {host} has not reported since its start")))
+            }
+            "up" if self.status == "enabled" => None,
+            "up" => {
+                let what = format!("somebody disabled {binary} on {host}: no new volumes");
+                let enable = format!(
+                    "openstack volume service set --enable {host} {binary} (as the administrator of the cloud)"
+                );
+                Some(
+                    Complaint::wanted(what).seen(self.disabled_reason.as_deref().unwrap_or_default()).mended_by(enable),
+                )
+            }
+            state => Some(Complaint::passing(format!("{binary} on {host} is {state}"))),
+        }
+    }
+}
+
+#[derive(Deserialize)]
 struct Hypervisors {
     hypervisors: Vec<Hypervisor>,
 }
@@ -187,7 +238,7 @@ fn offer(session: &Session, host: &str) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// Nova prints UTC without saying so: "2026-10-01T12:00:00.000000".
+/// Nova and Cinder print UTC without saying so: "2026-10-01T12:00:00.000000".
 fn seconds(text: &str) -> Option<f64> {
     let stamp: jiff::Timestamp = format!("{}Z", text.trim_end_matches('Z')).parse().ok()?;
     Some(stamp.as_millisecond() as f64 / 1000.0)
@@ -244,6 +295,23 @@ mod tests {
         assert!(service(enabled).silence(since + 1.0).unwrap().wait);
         let forced = service(&format!(r#"{enabled},"forced_down":true"#)).silence(since).unwrap();
         assert!(!forced.wait && forced.next.contains("--up box"), "{forced:?}");
+    }
+
+    #[test]
+    fn a_volume_service_works_once_it_has_reported_since_its_start() {
+        let service = |state: &str, status: &str| -> VolumeService {
+            let text = format!(
+                r#"{{"host":"box@lvm","state":"{state}","status":"{status}","updated_at":"2026-10-01T12:00:00.000000"}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let since = seconds("2026-10-01T12:00:00.000000").unwrap();
+        let said = |service: VolumeService, since| service.complaint("cinder-volume", since);
+        assert_eq!(said(service("up", "enabled"), since), None);
+        assert!(said(service("up", "enabled"), since + 1.0).unwrap().wait);
+        assert!(said(service("down", "enabled"), since).unwrap().what.ends_with("is down"));
+        let disabled = said(service("up", "disabled"), since).unwrap();
+        assert!(!disabled.grave && disabled.next.contains("--enable box@lvm cinder-volume"), "{disabled:?}");
     }
 
     #[test]

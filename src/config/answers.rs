@@ -1,6 +1,6 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
-//! network: `network.rs`; of DevStack: `devstack.rs`; of what users work with: `resources.rs`), a value in each of
-//! `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
+//! network: `network.rs`; of DevStack: `devstack.rs`; of volumes: `volumes.rs`; of what users work with:
+//! `resources.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
 //! follow. Who reads it: templates, by values that an engine's `Recipe` gives them, and what a room gives both
 //! engines: `engine/settings.rs`.
 
@@ -15,6 +15,8 @@ pub enum OnChange {
     Restart,
     /// It cannot be changed; this would be lost.
     Fixed(&'static str),
+    /// It cannot be changed once the cloud has a volume service; this would be lost.
+    FixedWithVolumes(&'static str),
 }
 
 /// One answer.
@@ -104,6 +106,26 @@ pub const ANSWERS: &[Answer] = &[
     Answer {
         key: "compute.virt",
         meaning: "\"auto\": KVM where it works, else emulation; \"kvm\": KVM or stop; \"qemu\": emulation, ten times slower",
+        on_change: OnChange::Restart,
+    },
+    Answer {
+        key: "volumes.backend",
+        meaning: "What keeps volumes: \"none\" (no volume service) or \"lvm\" (Cinder); with \"devstack\" see devstack.services",
+        on_change: OnChange::FixedWithVolumes("all volumes: nobody would serve them"),
+    },
+    Answer {
+        key: "volumes.device",
+        meaning: "A whole empty disk or partition for volumes (\"/dev/sdb\"); \"\": a file in /var/lib/gpucloud/volumes",
+        on_change: OnChange::FixedWithVolumes("volumes lie on the old disk, or in the file"),
+    },
+    Answer {
+        key: "volumes.size_gib",
+        meaning: "GiB of that file, which takes room only as volumes are written; it can be made larger, not smaller",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "volumes.wipe",
+        meaning: "true: what a deleted volume held is overwritten with zeros; false: the next volume may show it",
         on_change: OnChange::Restart,
     },
     Answer {
@@ -245,6 +267,7 @@ fn change_note(on_change: OnChange) -> String {
         OnChange::Live => "Changed by apply while the cloud runs.".into(),
         OnChange::Restart => "Changed by apply; services restart.".into(),
         OnChange::Fixed(lost) => format!("Fixed once installed: {lost}."),
+        OnChange::FixedWithVolumes(lost) => format!("Fixed once the cloud has volumes: {lost}."),
     }
 }
 
@@ -267,7 +290,11 @@ pub fn changed_fixed(applied: &Config, config: &Config) -> Vec<FixedChange> {
     ANSWERS
         .iter()
         .filter_map(|answer| {
-            let OnChange::Fixed(lost) = answer.on_change_with(config.engine) else { return None };
+            let lost = match answer.on_change_with(config.engine) {
+                OnChange::Fixed(lost) => lost,
+                OnChange::FixedWithVolumes(lost) if applied.volumes.are_wanted() => lost,
+                _ => return None,
+            };
             let (was, now) = (value(applied, answer.key), value(config, answer.key));
             (was != now).then_some(FixedChange { key: answer.key, was, now, lost })
         })
@@ -278,6 +305,7 @@ pub fn changed_fixed(applied: &Config, config: &Config) -> Vec<FixedChange> {
 mod tests {
     use super::*;
     use crate::config::tests::sample;
+    use crate::config::volumes::VolumeBackend;
 
     #[test]
     fn every_field_has_a_row_and_every_row_a_field() {
@@ -293,6 +321,21 @@ mod tests {
         keys.sort();
         rows.sort();
         assert_eq!(keys, rows);
+    }
+
+    #[test]
+    fn volumes_can_be_had_later_and_not_be_lost() {
+        let mut with = sample();
+        with.volumes.backend = VolumeBackend::Lvm;
+        assert_eq!(changed_fixed(&sample(), &with), []);
+        let mut larger = with.clone();
+        larger.volumes.size_gib = 60;
+        assert_eq!(changed_fixed(&with, &larger), []);
+        let keys = |now: &Config| -> Vec<&str> { changed_fixed(&with, now).iter().map(|change| change.key).collect() };
+        assert_eq!(keys(&sample()), ["volumes.backend"]);
+        let mut elsewhere = with.clone();
+        elsewhere.volumes.device = "/dev/sdb".parse().unwrap();
+        assert_eq!(keys(&elsewhere), ["volumes.device"]);
     }
 
     #[test]

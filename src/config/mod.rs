@@ -10,6 +10,7 @@ pub mod resources;
 pub mod rule;
 pub mod secrets;
 pub mod values;
+pub mod volumes;
 
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use values::{HostName, InterfaceName, Region, UserName};
+use volumes::VolumeAnswers;
 
 /// How OpenStack gets onto the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -66,6 +68,9 @@ pub struct Config {
     pub devstack: DevstackAnswers,
     /// The hypervisor.
     pub compute: ComputeAnswers,
+    /// What keeps volumes; DevStack does not read it.
+    #[serde(default)]
+    pub volumes: VolumeAnswers,
     /// How instances reach the world, and the world them.
     pub network: NetworkAnswers,
     /// What the cloud has for its users from the beginning.
@@ -166,6 +171,7 @@ impl Config {
         if self.engine == EngineName::Devstack && self.host.share_services {
             return Err("host.share_services: DevStack takes database, queue and web server over whole".into());
         }
+        self.volumes.check(self.engine)?;
         self.network.check(self.host.address, &self.host.interface)?;
         if self.engine == EngineName::Devstack && self.resources.project.as_str() != "demo" {
             return Err("resources.project: stack.sh makes the project demo, and no other".into());
@@ -240,6 +246,7 @@ pub(crate) mod tests {
             },
             devstack: DevstackAnswers::default(),
             compute: ComputeAnswers { virt: Virt::Auto },
+            volumes: VolumeAnswers::default(),
             network: network::tests::sample(),
             resources: resources::tests::sample(),
         }

@@ -8,6 +8,7 @@ use crate::complaint::Complaint;
 use crate::finding::bytes;
 use crate::host::command::Command;
 use crate::host::{Host, RoomError, files, ovs, rabbitmq, sql};
+use crate::paths::VOLUME_GROUP;
 use nix::sys::statvfs::FsFlags;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -143,6 +144,22 @@ pub(super) fn ovn(host: &Host, daemon: &str, question: &str, wanted: &str) -> An
                 _ => "",
             };
             Err(Complaint::passing(format!("{daemon} is {word}{of}, not {wanted}")).mended_by(next))
+        }
+    }
+}
+
+/// A group whose disk is gone is not listed, or misses one.
+pub(super) fn volume_group(host: &Host) -> Answer {
+    let asked = Command::new("vgs").args(["--noheadings", "--options", "vg_missing_pv_count", VOLUME_GROUP]);
+    let next = "lsblk shows whether its disk is there; then: systemctl restart gpucloud-volumes";
+    match asked.limit(PROBE_LIMIT).quiet().read(host) {
+        Ok(missing) if missing.trim() == "0" => Ok(()),
+        Ok(_) => Err(Complaint::lasting(format!("volume group {VOLUME_GROUP} misses a disk")).mended_by(next)),
+        Err(error) => {
+            let said = error.evidence().unwrap_or_else(|| error.to_string());
+            Err(Complaint::lasting(format!("there is no volume group {VOLUME_GROUP}"))
+                .seen(said.trim())
+                .mended_by(next))
         }
     }
 }

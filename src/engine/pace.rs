@@ -32,6 +32,13 @@ const NEUTRON: [(&str, &str, u32); 6] = [
     ("nova", "timeout", 50),
     ("ovn", "ovsdb_connection_timeout", 75),
 ];
+const CINDER: [(&str, &str, u32); 5] = [
+    ("DEFAULT", "rpc_response_timeout", 75),
+    ("DEFAULT", "report_interval", 5),
+    ("DEFAULT", "service_down_time", 50),
+    ("oslo_messaging_rabbit", "heartbeat_timeout_threshold", 25),
+    ("keystone_authtoken", "http_connect_timeout", 25),
+];
 const AGENT: [(&str, &str, u32); 2] = [("ovn", "ovsdb_connection_timeout", 75), ("ovs", "ovsdb_timeout", 25)];
 
 /// What OpenStack's services are told.
@@ -45,7 +52,8 @@ pub fn settings(pace: u32) -> Vec<Setting> {
     };
     let probe = Key::new("ovn", "ovsdb_probe_interval", (PROBE_SECONDS * 1000 * pace).to_string());
     let probes = [Conf::Ml2, Conf::OvnAgent].map(|conf| Setting::new(conf, probe.clone())).to_vec();
-    [of(Conf::Nova, &NOVA), of(Conf::Ml2, &NEUTRON), of(Conf::OvnAgent, &AGENT), probes].concat()
+    let [nova, ml2] = [of(Conf::Nova, &NOVA), of(Conf::Ml2, &NEUTRON)];
+    [nova, ml2, of(Conf::OvnAgent, &AGENT), of(Conf::Cinder, &CINDER), probes].concat()
 }
 
 /// Limits of units of the distribution: those that say nothing have systemd's, 90 s; these two say what they need.

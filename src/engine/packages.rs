@@ -133,6 +133,20 @@ pub const COMPUTE: Group = Group {
     changed_permissions: &["/usr/share/polkit-1/rules.d"],
 };
 
+/// LVM, and iSCSI on both of its sides.
+pub const VOLUMES: Group = Group {
+    purpose: "volumes",
+    title: "Install LVM and iSCSI",
+    names: &["lvm2", "open-iscsi", "tgt"],
+    made_once: &[],
+    units: &["tgt.service", "open-iscsi.service", "iscsid.socket", "iscsid.service"],
+    paths: &[],
+    shells: &[],
+    accounts: &[],
+    links: &[],
+    changed_permissions: &[],
+};
+
 impl Group {
     /// What the packages leave.
     pub fn leaves(&self) -> Leaves {

@@ -59,6 +59,10 @@ pub enum Probe {
     Compute,
     /// Neutron sees the OVN chassis and agent of this host alive.
     NetworkAgents,
+    /// The group that volumes are cut from is there, with all its disks.
+    VolumeGroup,
+    /// Cinder has a heartbeat of this program of this machine that is newer than its unit's start.
+    Volumes(&'static str),
     /// A page that contains this text.
     Page {
         /// Port of the host's address.
@@ -121,6 +125,8 @@ impl Prober {
             Probe::Api { port, path, service } => self.ask_api(*port, path, *service),
             Probe::Compute => self.ask_compute(host, &service.unit),
             Probe::NetworkAgents => self.ask_with_token(|session| health::network_agents(session, &self.host_name)),
+            Probe::VolumeGroup => ask::volume_group(host),
+            Probe::Volumes(program) => self.ask_volumes(host, &service.unit, program),
             Probe::Page { port, path, contains } => self.ask_page(*port, path, contains),
         }
     }
@@ -130,6 +136,8 @@ impl Prober {
         match &service.probe {
             Probe::Api { port, path, .. } => ask::has_room(host, service).and_then(|()| self.ask_port(*port, path)),
             Probe::Compute | Probe::NetworkAgents | Probe::OvnController => ask::has_room(host, service),
+            // The group is made when its disk is there.
+            Probe::Volumes(_) | Probe::VolumeGroup => ask::has_room(host, service),
             Probe::Queue => ask::has_room(host, service).and_then(|()| self.ask_queue(host, true)),
             _ => self.ask(host, service),
         }
@@ -158,6 +166,13 @@ impl Prober {
         let answer = self.ask_with_token(|session| health::compute(session, &self.host_name, since));
         answer
             .map_err(|complaint| if complaint.grave { self.explained(host, unit, since, complaint) } else { complaint })
+    }
+
+    fn ask_volumes(&self, host: &Host, unit: &str, program: &str) -> Answer {
+        let since = started(host, unit)?;
+        let next = format!("systemctl restart {unit}; if that does not help: journalctl -u {unit} -n 50");
+        let answer = self.ask_with_token(|session| health::volumes(session, program, &self.host_name, since));
+        answer.map_err(|complaint| if complaint.next.is_empty() { complaint.mended_by(next) } else { complaint })
     }
 
     /// What the machine itself shows of why nova-compute takes no instance. It refuses to start under another host name

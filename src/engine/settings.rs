@@ -16,11 +16,13 @@ pub enum Conf {
     Ml2,
     /// Of Neutron's agent beside each hypervisor.
     OvnAgent,
+    /// Cinder's, where the cloud has volumes.
+    Cinder,
 }
 
 impl Conf {
     /// All.
-    pub const ALL: [Conf; 3] = [Conf::Nova, Conf::Ml2, Conf::OvnAgent];
+    pub const ALL: [Conf; 4] = [Conf::Nova, Conf::Ml2, Conf::OvnAgent, Conf::Cinder];
 }
 
 /// A key that a room asks for.

@@ -8,10 +8,12 @@
 
 pub mod apt;
 mod assignments;
+pub mod disk;
 pub mod filters;
 pub mod hardware;
 pub mod kvm;
 pub mod listeners;
+pub mod lvm;
 pub mod network;
 pub mod os;
 pub mod pci;
@@ -54,8 +56,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Looks at everything but what takes its time: the outside network ([`reach`]), and who listens where
-    /// ([`listeners`]). Whether KVM works is proved when it is read first.
+    /// Looks at everything but what takes its time: the outside network ([`reach`]), who listens where
+    /// ([`listeners`]), and what is on a disk ([`disk`]). Whether KVM works is proved when it is read first.
     pub fn gather(host: &Host) -> Result<Self> {
         Ok(Self {
             live: host.is_live(),

@@ -26,7 +26,12 @@ pub struct Os {
     pub container: Option<String>,
     /// Whether the kernel can forward for Open vSwitch (module `openvswitch`); without, packets pass a daemon.
     pub openvswitch_module: bool,
+    /// Modules that volumes need and this kernel has not: of logical volumes, of iSCSI's initiator.
+    pub missing_for_volumes: Vec<&'static str>,
 }
+
+/// What logical volumes and iSCSI need of the kernel.
+const FOR_VOLUMES: [&str; 2] = ["dm_mod", "iscsi_tcp"];
 
 impl Os {
     /// The name up to the first dot, in small letters.
@@ -54,7 +59,14 @@ pub fn read(host: &Host) -> Result<Os> {
         |path: &str| -> Result<String> { Ok(files::read_text(host, path)?.unwrap_or_default().trim().to_owned()) };
     let kernel = text("/proc/sys/kernel/osrelease")?;
     let container = files::read_text(host, "/run/systemd/container")?.map(|kind| kind.trim().to_owned());
+    let mut missing_for_volumes = Vec::new();
+    for module in FOR_VOLUMES {
+        if !has_module(host, module, &kernel, container.is_some())? {
+            missing_for_volumes.push(module);
+        }
+    }
     Ok(Os {
+        missing_for_volumes,
         openvswitch_module: has_module(host, "openvswitch", &kernel, container.is_some())?,
         id: field("ID"),
         version: field("VERSION_ID"),
@@ -75,11 +87,25 @@ fn release(host: &Host) -> Result<String> {
     }
 }
 
-/// Loaded, or there to be loaded; a container cannot load one.
+/// Loaded, there to be loaded, or part of the kernel; a container cannot load one.
 fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Result<bool> {
     if files::exists(host, format!("/sys/module/{module}")) {
         return Ok(true);
     }
-    let list = if container { None } else { files::read_text(host, format!("/lib/modules/{kernel}/modules.dep"))? };
-    Ok(list.is_some_and(|list| list.lines().any(|line| line.contains(&format!("/{module}.ko")))))
+    if container {
+        return Ok(false);
+    }
+    // modules.dep writes `dm-mod.ko`, and a module is loaded as `dm_mod`.
+    let (name, dashed) = (format!("/{module}.ko"), format!("/{}.ko", module.replace('_', "-")));
+    let is_it = |line: &str| {
+        let path = line.split(':').next().unwrap_or(line);
+        path.contains(&name) || path.contains(&dashed)
+    };
+    for list in ["modules.dep", "modules.builtin"] {
+        let list = files::read_text(host, format!("/lib/modules/{kernel}/{list}"))?;
+        if list.is_some_and(|list| list.lines().any(is_it)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -1,5 +1,6 @@
 //! Databases, queues and clouds that are here already.
 
+use super::lvm;
 use crate::host::{Host, Result, files, git, packages};
 use crate::paths::{APPLIED, JOURNAL, SECRETS};
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub struct Software {
     pub databases: Vec<String>,
     /// Version of `python3`, "3.11.2".
     pub python: Option<String>,
+    /// The administrator's own lines in LVM's configuration that a file of ours would replace.
+    pub lvm_lines: Vec<String>,
     /// What an earlier apply left.
     pub ours: EarlierApply,
 }
@@ -70,6 +73,7 @@ pub fn read(host: &Host) -> Result<Software> {
         clouds: clouds.map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect(),
         databases: databases(host)?,
         python: installed.get("python3").map(|version| upstream_version(version)),
+        lvm_lines: lvm::own_lines(host)?,
         ours: EarlierApply {
             applied: files::exists(host, APPLIED),
             journal: files::exists(host, JOURNAL),

@@ -112,6 +112,8 @@ pub struct Status {
     pub mode: u32,
     /// Numeric owner and group.
     pub owner: Owner,
+    /// Bytes.
+    pub size: u64,
     /// When its content was changed last, where the filesystem can tell.
     pub modified: Option<SystemTime>,
 }
@@ -124,6 +126,7 @@ impl Status {
             link: if meta.is_symlink() { Some(place::target_of(file)?) } else { None },
             mode: meta.mode() & 0o7777,
             owner: Owner { uid: meta.uid(), gid: meta.gid() },
+            size: meta.size(),
             modified: meta.modified().ok(),
         })
     }
@@ -344,7 +347,7 @@ pub fn set(host: &Host, path: &Path, value: &str) -> Result<()> {
     file.and_then(|mut file| file.write_all(value.as_bytes())).map_err(io("set", path))
 }
 
-/// Cuts a file off after `length` bytes.
+/// Cuts a file off after `length` bytes, or makes it that long: what comes to it takes no room on the disk.
 pub fn truncate(host: &Host, path: &Path, length: u64) -> Result<()> {
     host.write_point()?;
     let file = Place::behind(host, path).and_then(|place| place.open(OFlag::O_WRONLY, 0)).map_err(io("open", path))?;

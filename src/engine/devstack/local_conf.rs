@@ -1,9 +1,9 @@
 //! Lines for the services' configuration (`engine/settings.rs`) as DevStack takes them. They land twice: in local.conf,
 //! for stack.sh, and key by key in the files of a cloud that stands, without stack.sh.
 
-use super::stack;
-use crate::engine::EngineInput;
+use super::{Devstack, stack};
 use crate::engine::settings::{Conf, Setting, keys_of};
+use crate::engine::{Engine, EngineInput};
 use crate::host::{Host, files};
 use crate::ini::{self, Key};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ pub(super) fn header(conf: Conf) -> &'static str {
         Conf::Nova => "[[post-config|$NOVA_CONF]]",
         Conf::Ml2 => "[[post-config|/$NEUTRON_CORE_PLUGIN_CONF]]",
         Conf::OvnAgent => "[[post-config|$OVN_AGENT_CONF]]",
+        Conf::Cinder => "[[post-config|$CINDER_CONF]]",
     }
 }
 
@@ -27,6 +28,7 @@ pub(super) fn paths(conf: Conf) -> Vec<PathBuf> {
         Conf::Nova => vec![NOVA_CONF.into(), "/etc/nova/nova-cpu.conf".into()],
         Conf::Ml2 => vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()],
         Conf::OvnAgent => vec!["/etc/neutron/plugins/ml2/ovn_agent.ini".into()],
+        Conf::Cinder => vec!["/etc/cinder/cinder.conf".into()],
     }
 }
 
@@ -38,7 +40,8 @@ const FILTERS: &str = "ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFi
 pub(super) fn settings(order: &EngineInput) -> Vec<Setting> {
     let mut all = of_devstack();
     all.extend(host_key(order.host, &order.facts.os.host_name));
-    all.extend(order.settings.iter().cloned());
+    let has_volumes = Devstack.has_volumes(order.config);
+    all.extend(order.settings.iter().filter(|setting| has_volumes || setting.conf != Conf::Cinder).cloned());
     all
 }
 
@@ -109,7 +112,8 @@ mod tests {
     fn what_a_room_asks_for_stands_in_its_own_section() {
         let dns = Setting::new(Conf::Ml2, Key::new("ovn", "dns_servers", "192.0.2.53"));
         let limit = Setting::new(Conf::OvnAgent, Key::new("ovn", "ovsdb_connection_timeout", "900"));
-        let text = sections(&[of_devstack(), vec![dns, limit]].concat());
+        let beat = Setting::new(Conf::Cinder, Key::new("DEFAULT", "report_interval", "60"));
+        let text = sections(&[of_devstack(), vec![dns, limit, beat]].concat());
         assert!(Conf::ALL.iter().all(|conf| text.matches(header(*conf)).count() == 1), "{text}");
     }
 }

@@ -189,6 +189,7 @@ fn inputs(id: &str) -> Vec<PathBuf> {
         "libvirt" => vec![hypervisor::DROP_IN.into()],
         "nova-compute" => vec!["/etc/nova/nova-cpu.conf".into()],
         id if id.starts_with("nova-") => vec!["/etc/nova/nova.conf".into()],
+        id if id.starts_with("cinder-") => vec!["/etc/cinder/cinder.conf".into()],
         "neutron-api" | "neutron-rpc" | "neutron-periodic" | "neutron-ovn-maintenance" => {
             vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()]
         }

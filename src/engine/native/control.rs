@@ -2,7 +2,8 @@
 
 use super::Recipe;
 use super::foundation::secret;
-use super::services::APIS;
+use super::services::apis;
+use super::volumes;
 use crate::action::file::File;
 use crate::cloud::identity::CatalogService;
 use crate::cloud::keystone_action::{Catalogued, ServiceUser};
@@ -11,7 +12,7 @@ use crate::plan::Step;
 use serde_json::json;
 
 pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
-    Ok(vec![
+    let mut steps = vec![
         start(recipe, "start-identity", "Start Keystone", &["identity-schema"], &["keystone"])?,
         catalog(recipe)?,
         start(recipe, "start-placement", "Start Placement", &["placement-schema", "start-identity"], &["placement"])?,
@@ -30,12 +31,17 @@ pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> 
             &["network-schema", "start-queue", "switch", "catalog"],
             &["neutron-api", "neutron-ovn-maintenance", "neutron-periodic"],
         )?,
-    ])
+    ];
+    if recipe.config.volumes.are_wanted() {
+        let after = ["volume-schema", "start-queue", "catalog"];
+        steps.push(start(recipe, volumes::CONTROL, "Start Cinder", &after, &["cinder-scheduler", "cinder-api"])?);
+    }
+    Ok(steps)
 }
 
 /// The uWSGI file of an API.
 fn uwsgi_file(recipe: &Recipe, id: &str) -> std::result::Result<Option<File>, Failure> {
-    let Some(api) = APIS.iter().find(|api| api.id == id) else { return Ok(None) };
+    let Some(api) = apis(recipe.config).find(|api| api.id == id) else { return Ok(None) };
     let values = [("service", json!(api.id)), ("module", json!(api.module)), ("port", json!(api.port))];
     let content = recipe.render_with("etc/gpucloud/uwsgi/SERVICE.ini", &values)?;
     Ok(Some(File::new(format!("/etc/gpucloud/uwsgi/{id}.ini"), content)))
@@ -60,7 +66,8 @@ fn start(
 
 fn catalog(recipe: &Recipe) -> std::result::Result<Step, Failure> {
     let mut step = Step::new("catalog", "Make service users and the catalog").after(&["start-identity"]);
-    for name in ["glance", "nova", "placement", "neutron"] {
+    let more = recipe.config.volumes.are_wanted().then_some("cinder");
+    for name in ["glance", "nova", "placement", "neutron"].into_iter().chain(more) {
         let password = secret(recipe, &format!("{name}_service"))?;
         step = step.with(ServiceUser { name: name.into(), password, session: recipe.session.clone() });
     }
@@ -77,11 +84,12 @@ fn catalog_services(recipe: &Recipe) -> Vec<CatalogService> {
         ("placement", "placement", "8778"),
         ("network", "neutron", "9696"),
     ];
+    let more = recipe.config.volumes.are_wanted().then_some(("block-storage", "cinder", "8776/v3"));
     let entry = |(kind, name, rest): &(&str, &str, &str)| CatalogService {
         kind: (*kind).into(),
         name: (*name).into(),
         url: format!("http://{}:{rest}", recipe.config.host.address),
         region: recipe.config.cloud.region.to_string(),
     };
-    entries.iter().map(entry).collect()
+    entries.iter().chain(&more).map(entry).collect()
 }

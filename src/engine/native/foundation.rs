@@ -27,6 +27,8 @@ const DATABASES: [(&str, &str); 7] = [
     ("neutron", "neutron"),
 ];
 const ACCOUNTS: [&str; 5] = ["keystone", "placement", "glance", "nova", "neutron"];
+/// Database and account of a cloud with volumes.
+const VOLUMES: &str = "cinder";
 
 pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
     Ok(vec![start_database(recipe)?, databases(recipe)?, start_queue(recipe)?])
@@ -42,19 +44,20 @@ fn start_database(recipe: &Recipe) -> std::result::Result<Step, Failure> {
 
 fn databases(recipe: &Recipe) -> std::result::Result<Step, Failure> {
     let mut step = Step::new("databases", "Make databases").after(&["start-database"]);
-    for name in ACCOUNTS {
+    let more = recipe.config.volumes.are_wanted().then_some(VOLUMES);
+    for name in ACCOUNTS.into_iter().chain(more) {
         let password = secret(recipe, &format!("{name}_db"))?;
         step = step.with(DatabaseUser { name: identifier(name)?, password });
     }
-    for (name, account) in DATABASES {
+    for (name, account) in DATABASES.into_iter().chain(more.map(|name| (name, name))) {
         step = step.with(Database { name: identifier(name)?, account: identifier(account)? });
     }
     Ok(step)
 }
 
-/// The names of the cloud's databases.
+/// The names of the cloud's databases, that of a cloud with volumes too.
 pub(super) fn database_names() -> Vec<&'static str> {
-    DATABASES.iter().map(|(name, _)| *name).collect()
+    DATABASES.iter().map(|(name, _)| *name).chain([VOLUMES]).collect()
 }
 
 pub(super) fn secret(recipe: &Recipe, name: &str) -> std::result::Result<Secret, Failure> {

@@ -8,9 +8,11 @@
 //! python      uv, virtual environment, byte code
 //! foundation  MariaDB, RabbitMQ, memcached, databases
 //! switch      Open vSwitch, OVN, br-ex
-//! schemas     tables of the five services, Keystone's keys
+//! schemas     tables of the services, Keystone's keys
 //! control     Keystone and its catalog, APIs
 //! compute     libvirt, nova-compute, agents, consoles
+//! lvm         the volume group, where volumes are wanted
+//! volumes     Cinder's rows of the table, iSCSI, cinder-volume
 //! dashboard   Horizon
 //! ```
 //!
@@ -22,12 +24,14 @@ mod compute;
 mod control;
 mod dashboard;
 mod foundation;
+pub mod lvm;
 mod packages;
 mod prepare;
 mod python;
 mod schemas;
 pub mod services;
 mod switch;
+mod volumes;
 
 use super::probe::Prober;
 use super::service::Service;
@@ -48,6 +52,7 @@ use crate::failure::Failure;
 use crate::finding::{Described, Finding};
 use crate::host::Host;
 use crate::host::ovs::Datapath;
+use crate::paths::VOLUME_GROUP;
 use crate::plan::{Role, Step};
 use crate::systems;
 use crate::template::{Templates, Values};
@@ -60,6 +65,8 @@ const ACCOUNT: &str = "gpucloud";
 const VENV: &str = "/opt/gpucloud/venv";
 const SECRETS: &[&str] = &[
     "admin",
+    "cinder_db",
+    "cinder_service",
     "demo",
     "glance_db",
     "glance_service",
@@ -115,18 +122,22 @@ impl Engine for Native {
         steps.extend(schemas::steps(&recipe)?);
         steps.extend(control::steps(&recipe)?);
         steps.extend(compute::steps(&recipe)?);
+        steps.extend(lvm::steps(&recipe)?);
+        steps.extend(volumes::steps(&recipe)?);
         steps.extend(dashboard::steps(&recipe)?);
         Ok(steps)
     }
 
     fn finish(&self, order: &EngineInput, behind: &[&str]) -> Result<Step, Failure> {
         let recipe = Recipe::new(order)?;
-        let last: &[&str] = match order.config.cloud.dashboard {
-            true => &["start-compute", "discover-hosts", "start-dashboard", "byte-code"],
-            false => &["start-compute", "discover-hosts", "byte-code"],
-        };
+        let mut last = vec!["start-compute", "discover-hosts"];
+        last.extend(order.config.cloud.dashboard.then_some("start-dashboard"));
+        last.push("byte-code");
+        if order.config.volumes.are_wanted() {
+            last.extend([volumes::CONTROL, volumes::HOST]);
+        }
         let tidy = Some(packages::tidy());
-        let last = [last, behind].concat();
+        let last = [&last, behind].concat();
         base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &last, tidy)
     }
 
@@ -146,8 +157,8 @@ impl Engine for Native {
         Vec::new()
     }
 
-    fn has_volumes(&self, _config: &Config) -> bool {
-        false
+    fn has_volumes(&self, config: &Config) -> bool {
+        config.volumes.are_wanted()
     }
 
     fn login(&self, config: &Config, secrets: &Secrets) -> Option<Login> {
@@ -225,6 +236,9 @@ impl<'a> Recipe<'a> {
                 ("virt_type".into(), json!(virt_type(config, order.facts))),
                 ("workers".into(), json!(config.cloud.workers)),
                 ("project".into(), json!(config.resources.project)),
+                ("volumes".into(), json!(config.volumes.are_wanted())),
+                ("volume_group".into(), json!(VOLUME_GROUP)),
+                ("volumes_wiped".into(), json!(config.volumes.wipe)),
             ]),
         })
     }

@@ -7,20 +7,17 @@ use crate::action::packages::{ARCHIVES, Archives, Packages};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::content::Content;
-use crate::engine::packages::{COMPUTE, DATABASE, Group, NETWORK, PYTHON};
+use crate::engine::packages::{COMPUTE, DATABASE, Group, NETWORK, PYTHON, VOLUMES};
 use crate::host::{Host, files};
 use crate::plan::{Hold, Step};
 use std::path::{Path, PathBuf};
 
-pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
-    vec![
-        quiet(),
-        install(&PYTHON, &["quiet"]),
-        download(),
-        install(&DATABASE, &["quiet", "download"]),
-        install(&NETWORK, &["quiet", "download"]),
-        install(&COMPUTE, &["quiet", "download"]),
-    ]
+pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
+    let mut groups = vec![&DATABASE, &NETWORK, &COMPUTE];
+    groups.extend(recipe.config.volumes.are_wanted().then_some(&VOLUMES));
+    let mut steps = vec![quiet(), install(&PYTHON, &["quiet"]), download(&groups)];
+    steps.extend(groups.into_iter().map(|group| install(group, &["quiet", "download"])));
+    steps
 }
 
 /// For the time of the run: packages start no daemon before it is configured, and needrestart asks nothing.
@@ -31,8 +28,8 @@ fn quiet() -> Step {
         .with(File::new("/usr/sbin/policy-rc.d", policy).access(0o755, "root", "root").for_the_run())
 }
 
-fn download() -> Step {
-    let names = [&DATABASE, &NETWORK, &COMPUTE].into_iter().flat_map(|group| group.names);
+fn download(groups: &[&Group]) -> Step {
+    let names = groups.iter().flat_map(|group| group.names);
     Step::new("download", "Download packages")
         .after(&["install-python"])
         .holding(Hold::Packages)

@@ -1,7 +1,7 @@
 //! Accounts, secrets, directories, configuration.
 
 use super::schemas::DUMPS;
-use super::{ACCOUNT, Recipe};
+use super::{ACCOUNT, Recipe, volumes};
 use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
 use crate::action::file::File;
@@ -45,6 +45,7 @@ fn places(conf: Conf) -> &'static [&'static str] {
         Conf::Nova => &["/etc/nova/nova.conf.d/50-gpucloud.conf", "/etc/nova/nova-cpu.conf.d/50-gpucloud.conf"],
         Conf::Ml2 => &["/etc/neutron/neutron.conf.d/50-gpucloud.conf"],
         Conf::OvnAgent => &["/etc/neutron/neutron-ovn-agent.conf.d/50-gpucloud.conf"],
+        Conf::Cinder => &["/etc/cinder/cinder.conf.d/50-gpucloud.conf"],
     }
 }
 
@@ -73,19 +74,21 @@ fn configure(recipe: &Recipe) -> Result<Step, Failure> {
     for path in OPEN_DATA {
         step = step.with(Directory::new(*path).access(0o755, ACCOUNT, ACCOUNT));
     }
-    for path in DATA {
+    let volumes = recipe.config.volumes.are_wanted();
+    let more = |paths: &'static [&'static str]| paths.iter().filter(move |_| volumes);
+    for path in DATA.iter().chain(more(volumes::DATA)) {
         step = step.with(Directory::new(*path).access(0o750, ACCOUNT, ACCOUNT));
     }
     for path in ["/etc/keystone/fernet-keys", "/etc/keystone/credential-keys"] {
         step = step.with(Directory::new(path).access(0o700, ACCOUNT, ACCOUNT));
     }
-    for path in DROP_INS {
+    for path in DROP_INS.iter().chain(more(volumes::DROP_INS)) {
         step = step.with(Directory::new(*path).access(0o750, "root", ACCOUNT).shared());
     }
-    for path in SECRET_FILES {
+    for path in SECRET_FILES.iter().chain(more(volumes::SECRET_FILES)) {
         step = step.with(recipe.secret_file(path)?);
     }
-    for conf in Conf::ALL {
+    for conf in Conf::ALL.into_iter().filter(|conf| volumes || *conf != Conf::Cinder) {
         let keys = keys_of(recipe.settings, conf);
         for path in places(conf).iter().filter(|_| !keys.is_empty()) {
             let file = File::new(*path, Content::plain(file_of(&keys)));

@@ -4,6 +4,7 @@ use super::{Recipe, VENV};
 use crate::action::symlink::Symlink;
 use crate::action::task::{self, Restartable, Standing, Task};
 use crate::action::{ActionId, Checked};
+use crate::config::Config;
 use crate::facts::reach;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files};
@@ -12,8 +13,12 @@ use std::path::{Path, PathBuf};
 
 /// Every package with its version and hashes, for CPython 3.11 to 3.13.
 const LOCK: &str = include_str!("../../../profiles/native/2026.2.lock");
+/// What Cinder needs beyond that.
+const VOLUMES_LOCK: &str = include_str!("../../../profiles/native/2026.2-volumes.lock");
 /// uv itself, pinned by hash.
 const UV_LOCK: &str = include_str!("../../../profiles/native/uv.lock");
+/// Where locks lie, beside what is made of them.
+const HOME: &str = "/opt/gpucloud";
 /// Where uv is.
 const TOOLS: &str = "/opt/gpucloud/tools";
 /// uv's cache, for the time of one installation.
@@ -28,15 +33,39 @@ pub(super) fn lock_version() -> String {
     files::hash(LOCK.as_bytes())
 }
 
-pub(super) fn steps(_recipe: &Recipe) -> Vec<Step> {
+/// The same of Cinder's lock.
+pub(super) fn volumes_lock_version() -> String {
+    files::hash(VOLUMES_LOCK.as_bytes())
+}
+
+/// The locks of an environment: name in [`HOME`], and content.
+#[derive(Clone, Copy)]
+struct Locks(&'static [(&'static str, &'static str)]);
+
+impl Locks {
+    fn of(config: &Config) -> Self {
+        match config.volumes.are_wanted() {
+            true => Self(&[("openstack.lock", LOCK), ("volumes.lock", VOLUMES_LOCK)]),
+            false => Self(&[("openstack.lock", LOCK)]),
+        }
+    }
+
+    /// Of the first alone, the one that it always was.
+    fn version(self) -> String {
+        files::hash(self.0.iter().map(|(_, text)| *text).collect::<String>().as_bytes())
+    }
+}
+
+pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
+    let locks = Locks::of(recipe.config);
     vec![
         Step::new("uv", "Install uv").after(&["install-python"]).with(uv()),
         Step::new("python-packages", "Install OpenStack's packages")
             .after(&["uv"])
             .with(environment())
-            .with(sync())
+            .with(sync(locks))
             .with(Symlink::new("/usr/local/bin/openstack", format!("{VENV}/bin/openstack"))),
-        Step::new("byte-code", "Compile OpenStack's packages").after(&["python-packages"]).with(byte_code()),
+        Step::new("byte-code", "Compile OpenStack's packages").after(&["python-packages"]).with(byte_code(locks)),
     ]
 }
 
@@ -90,7 +119,7 @@ pub(super) fn packages_stamp() -> PathBuf {
     task::stamp_path(&packages_id())
 }
 
-fn sync() -> Task {
+fn sync(locks: Locks) -> Task {
     let id = packages_id();
     // uv takes what it was killed in the middle of for complete, in the environment and in its cache.
     let ready = |host: &Host, standing| match standing {
@@ -100,21 +129,25 @@ fn sync() -> Task {
             make_environment(host)
         }
     };
-    let work = Restartable { ready, work: sync_environment }.noting(&id, &lock_version());
+    let work = move |host: &Host| sync_environment(host, locks);
+    let work = Restartable { ready, work }.noting(&id, &locks.version());
     let probe = works("/opt/gpucloud/venv/bin/nova-compute");
-    Task::once(id, "Install OpenStack's packages", &lock_version(), probe, work).depending_on(vec![VENV.into()])
+    Task::once(id, "Install OpenStack's packages", &locks.version(), probe, work).depending_on(vec![VENV.into()])
 }
 
-fn sync_environment(host: &Host) -> Result<()> {
-    let lock = Path::new("/opt/gpucloud/openstack.lock");
-    files::write(host, lock, LOCK.as_bytes(), 0o644, None)?;
+fn sync_environment(host: &Host, locks: Locks) -> Result<()> {
     let mut command = uv_command(host)?
         .args(["pip", "sync", "--python", "/opt/gpucloud/venv/bin/python", "--require-hashes"])
         .args(["--only-binary", ":all:", "--build-constraints", "/opt/gpucloud/openstack.lock"]);
     for name in SDISTS {
         command = command.args(["--no-binary", name]);
     }
-    command.arg("/opt/gpucloud/openstack.lock").run(host)?;
+    for (name, text) in locks.0 {
+        let path = format!("{HOME}/{name}");
+        files::write(host, Path::new(&path), text.as_bytes(), 0o644, None)?;
+        command = command.arg(path);
+    }
+    command.run(host)?;
     files::remove_tree(host, Path::new(CACHE))
 }
 
@@ -125,7 +158,7 @@ const NEVER_IMPORTED: &str = "/(tests?|networkx|redis|taskflow|setuptools|saml2/
 
 /// The services' account cannot write beside the packages: without this, every start compiles anew. The programs that
 /// make the tables come after it: each compiles for one to two seconds otherwise, and there are a dozen.
-fn byte_code() -> Task {
+fn byte_code(locks: Locks) -> Task {
     let id = ActionId::new("python", "byte-code");
     let any = |host: &Host| {
         let compiled = site_packages(host)?.is_some_and(|dir| files::exists(host, dir.join("nova/__pycache__")));
@@ -135,7 +168,7 @@ fn byte_code() -> Task {
         let compile = ["-m", "compileall", "-q", "-x", NEVER_IMPORTED, "-j", "2", "/opt/gpucloud/venv/lib"];
         Command::new(format!("{VENV}/bin/python")).args(compile).run(host)
     };
-    Task::once(id, "Compile OpenStack's packages", &lock_version(), any, work).depending_on(vec![packages_stamp()])
+    Task::once(id, "Compile OpenStack's packages", &locks.version(), any, work).depending_on(vec![packages_stamp()])
 }
 
 /// Where the environment keeps its packages; its name holds Python's version.

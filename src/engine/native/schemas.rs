@@ -1,4 +1,4 @@
-//! Databases' tables, Keystone's keys and its administrator. The five services' steps run side by side.
+//! Databases' tables, Keystone's keys and its administrator. The services' steps run side by side.
 //!
 //! A migration that was killed in its middle cannot be repeated: MariaDB has no transactions around table changes. So a
 //! stop request waits for its end, and a kill or a power cut is repaired by the next apply:
@@ -9,7 +9,7 @@
 
 use super::Recipe;
 use super::foundation::secret;
-use super::python::{lock_version, program};
+use super::python::{lock_version, program, volumes_lock_version};
 use crate::action::symlink::Symlink;
 use crate::action::task::{self, Restartable, Standing, Task};
 use crate::action::{ActionId, Checked};
@@ -40,25 +40,48 @@ struct Schema {
     services: &'static [&'static str],
     /// Makes them, or brings them forward.
     make: fn(&Host) -> Result<()>,
+    /// Names the lock that they are made with.
+    version: fn() -> String,
 }
 
-const IDENTITY: Schema = Schema { databases: &["keystone"], table: "project", services: &["keystone"], make: keystone };
-const INVENTORY: Schema =
-    Schema { databases: &["placement"], table: "resource_providers", services: &["placement"], make: placement };
-const IMAGE: Schema = Schema { databases: &["glance"], table: "images", services: &["glance-api"], make: glance };
+const IDENTITY: Schema = Schema {
+    databases: &["keystone"],
+    table: "project",
+    services: &["keystone"],
+    make: keystone,
+    version: lock_version,
+};
+const INVENTORY: Schema = Schema {
+    databases: &["placement"],
+    table: "resource_providers",
+    services: &["placement"],
+    make: placement,
+    version: lock_version,
+};
+const IMAGE: Schema =
+    Schema { databases: &["glance"], table: "images", services: &["glance-api"], make: glance, version: lock_version };
 const COMPUTE: Schema = Schema {
     databases: &["nova_cell1", "nova_api", "nova_cell0"],
     table: "services",
     services: &["nova-api", "nova-metadata", "nova-conductor", "nova-scheduler", "nova-novncproxy"],
     make: nova,
+    version: lock_version,
 };
 const NETWORK: Schema = Schema {
     databases: &["neutron"],
     table: "networks",
     services: &["neutron-api", "neutron-ovn-maintenance", "neutron-periodic"],
     make: neutron,
+    version: lock_version,
 };
-static SCHEMAS: [Schema; 5] = [IDENTITY, INVENTORY, IMAGE, COMPUTE, NETWORK];
+const VOLUMES: Schema = Schema {
+    databases: &["cinder"],
+    table: "volumes",
+    services: &["cinder-api", "cinder-scheduler", "cinder-volume"],
+    make: cinder,
+    version: volumes_lock_version,
+};
+static SCHEMAS: [Schema; 6] = [IDENTITY, INVENTORY, IMAGE, COMPUTE, NETWORK, VOLUMES];
 
 fn schema_of(service: &str) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|schema| schema.services.contains(&service))
@@ -75,8 +98,8 @@ pub(super) fn stamp_of(service: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> {
-    let [identity, inventory, image, compute, network] = &SCHEMAS;
-    Ok(vec![
+    let [identity, inventory, image, compute, network, volumes] = &SCHEMAS;
+    let mut steps = vec![
         self::identity(recipe, identity)?,
         step("placement-schema", "Make Placement's tables").with(tables(recipe, inventory)?),
         step("image-schema", "Make Glance's tables")
@@ -91,7 +114,11 @@ pub(super) fn steps(recipe: &Recipe) -> std::result::Result<Vec<Step>, Failure> 
         step("network-schema", "Make Neutron's tables")
             .with(Symlink::new("/etc/neutron/api-paste.ini", "/opt/gpucloud/venv/etc/neutron/api-paste.ini"))
             .with(tables(recipe, network)?),
-    ])
+    ];
+    if recipe.config.volumes.are_wanted() {
+        steps.push(step("volume-schema", "Make Cinder's tables").with(tables(recipe, volumes)?));
+    }
+    Ok(steps)
 }
 
 fn step(id: &str, title: &str) -> Step {
@@ -104,10 +131,10 @@ fn tables(recipe: &Recipe, schema: &'static Schema) -> std::result::Result<Task,
     let units = units.collect::<std::result::Result<Vec<String>, Failure>>()?;
     let ready = move |host: &Host, standing| schema.make_ready(host, standing, &units);
     let work = |host: &Host| schema.bring_forward(host);
-    let work = Restartable { ready, work }.noting(&schema.id(), &lock_version());
+    let version = (schema.version)();
+    let work = Restartable { ready, work }.noting(&schema.id(), &version);
     let probe = |_: &Host| has_table(schema.databases[0], schema.table);
-    Ok(Task::once(schema.id(), format!("Make {}", schema.name()), &lock_version(), probe, work)
-        .asking_the_running_system())
+    Ok(Task::once(schema.id(), format!("Make {}", schema.name()), &version, probe, work).asking_the_running_system())
 }
 
 impl Schema {
@@ -190,6 +217,8 @@ const NEUTRON: &[&str] = &[
     "/etc/neutron/neutron.conf.d",
 ];
 
+const CINDER: &[&str] = &["--config-file", "/etc/cinder/cinder.conf", "--config-dir", "/etc/cinder/cinder.conf.d"];
+
 fn placement(host: &Host) -> Result<()> {
     run(host, "placement-manage", PLACEMENT, &["db", "sync"])
 }
@@ -218,6 +247,10 @@ fn nova(host: &Host) -> Result<()> {
 
 fn neutron(host: &Host) -> Result<()> {
     run(host, "neutron-db-manage", NEUTRON, &["upgrade", "heads"])
+}
+
+fn cinder(host: &Host) -> Result<()> {
+    run(host, "cinder-manage", CINDER, &["db", "sync"])
 }
 
 fn keystone_manage(args: &[&str]) -> Command {

@@ -2,10 +2,10 @@
 //!
 //! A new process is one row here (with its ports, and the probe that tells whether it works), its configuration in
 //! `templates/`, its package in `packages.rs` where the distribution brings it, and its start in the file of its layer
-//! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`). An API also needs a database
+//! (`foundation.rs`, `switch.rs`, `control.rs`, `compute.rs`, `dashboard.rs`, `volumes.rs`). An API also needs a database
 //! (`foundation.rs`), tables (`schemas.rs`), an account in Keystone (`control.rs`) and passwords (`SECRETS`).
 
-use super::VENV;
+use super::{VENV, volumes};
 use crate::config::Config;
 use crate::engine::ask::CACHE_PORT;
 use crate::engine::hypervisor;
@@ -42,8 +42,13 @@ pub struct Api {
     pub stores: &'static [&'static str],
 }
 
-/// All APIs.
-pub const APIS: &[Api] = &[
+/// The APIs of a cloud with these answers.
+pub fn apis(config: &Config) -> impl Iterator<Item = &'static Api> {
+    APIS.iter().chain(config.volumes.are_wanted().then_some(&volumes::API))
+}
+
+/// Those of every cloud.
+const APIS: &[Api] = &[
     Api {
         id: "keystone",
         description: "Keystone, the identity API",
@@ -116,9 +121,12 @@ pub const APIS: &[Api] = &[
 pub fn table(config: &Config) -> Vec<Service> {
     let mut table = foundation();
     table.extend(switch());
-    table.extend(APIS.iter().map(api));
+    table.extend(apis(config).map(api));
     table.extend(workers());
     table.extend(hypervisor(config));
+    if config.volumes.are_wanted() {
+        table.extend(volumes::rows());
+    }
     if config.cloud.dashboard {
         table.push(dashboard());
     }
@@ -126,7 +134,7 @@ pub fn table(config: &Config) -> Vec<Service> {
 }
 
 /// A service of the distribution.
-fn theirs(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe) -> Service {
+pub(super) fn theirs(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe) -> Service {
     Service {
         id,
         role,
@@ -142,11 +150,11 @@ fn theirs(id: &'static str, unit: &str, layer: Layer, role: Role, probe: Probe) 
     }
 }
 
-fn paths(names: &[&str]) -> Vec<PathBuf> {
+pub(super) fn paths(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
 }
 
-fn loopback(port: u16, purpose: &'static str) -> Listen {
+pub(super) fn loopback(port: u16, purpose: &'static str) -> Listen {
     Listen { scope: Scope::Loopback, port, purpose }
 }
 
@@ -213,16 +221,16 @@ fn api(api: &Api) -> Service {
 }
 
 /// A worker of ours: a program of the virtual environment with its arguments.
-struct Worker {
-    id: &'static str,
-    description: &'static str,
-    command: &'static str,
-    notifies: bool,
-    reads: &'static [&'static str],
-    after: &'static [&'static str],
+pub(super) struct Worker {
+    pub(super) id: &'static str,
+    pub(super) description: &'static str,
+    pub(super) command: &'static str,
+    pub(super) notifies: bool,
+    pub(super) reads: &'static [&'static str],
+    pub(super) after: &'static [&'static str],
 }
 
-fn worker(w: &Worker) -> Service {
+pub(super) fn worker(w: &Worker) -> Service {
     Service {
         id: w.id,
         role: Role::Control,
