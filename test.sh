@@ -53,17 +53,41 @@ if command -v apt-get >/dev/null; then install_packages; prepare_virtual_labs; f
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
 command -v cargo >/dev/null || { echo "cargo is missing: install rustup, or the distribution's cargo 1.88 or newer" >&2; exit 1; }
 
+# A stand-in of VirtualBox's program is enough for Vagrant to look at that provider's settings.
+check_vagrant() {
+    if ! command -v vagrant >/dev/null; then
+        echo "not checked: vagrant/Vagrantfile (vagrant is not installed)"
+        return
+    fi
+    local stand_in provider wrong=
+    stand_in=$(mktemp -d)
+    printf '#!/bin/sh\necho 6.1.50r161033\n' >"$stand_in/VBoxManage"
+    chmod +x "$stand_in/VBoxManage"
+    local environment=(VAGRANT_CHECKPOINT_DISABLE=1 "VAGRANT_DOTFILE_PATH=$stand_in/state" "PATH=$stand_in:$PATH")
+    for provider in virtualbox libvirt; do
+        if [ "$provider" = libvirt ] && ! env "${environment[@]}" vagrant plugin list | grep -q '^vagrant-libvirt '; then
+            echo "not checked: vagrant/Vagrantfile for libvirt (the plugin vagrant-libvirt is not installed)"
+            continue
+        fi
+        env -C vagrant "${environment[@]}" VAGRANT_DEFAULT_PROVIDER=$provider vagrant validate || wrong=$provider
+    done
+    rm -r "$stand_in"
+    [ -z "$wrong" ]
+}
+
 check_and_test_without_hosts() {
     begin "formatting"
     cargo fmt --all --check
     begin "lints"
     cargo clippy --locked --all-targets --quiet -- -D warnings
-    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/* tests/scenario/*.sh
+    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/* tests/scenario/*.sh vagrant/*.sh
     if command -v cargo-deny >/dev/null; then
         cargo deny --offline check licenses bans sources
     else
         echo "not checked: licences, bans and sources of the crates (cargo-deny is not installed)"
     fi
+    begin "Vagrant's settings"
+    check_vagrant
     begin "unit tests and interrupted runs"
     cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch
 }

@@ -158,7 +158,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  gpucloud-install init --profile workstation --output my.toml")]
 pub struct Init {
-    /// The kind of use: workstation, lab
+    /// The kind of use: workstation, lab, devstack, vagrant
     #[arg(long, default_value = "workstation")]
     pub profile: String,
     /// Where to write; `-` for standard output. Default: the file of --config

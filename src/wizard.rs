@@ -44,7 +44,7 @@ const QUESTIONS: &[Question] = &[
 pub fn ask(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, earlier: Option<Config>) -> Result<Config, Failure> {
     let again = earlier.is_some();
     if !again {
-        ui.notes(&profile::notes(facts));
+        ui.notes(&profile::notes(PROFILES[0].0, facts));
     }
     let config = earlier.map_or_else(|| profile::answers(PROFILES[0].0, facts), Ok)?;
     let mut interview = Interview { ui, prompter, facts, config, again };

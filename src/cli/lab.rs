@@ -51,6 +51,15 @@ pub enum Lab {
     /// Cut a host's power: all its processes end at once; `lab up` starts it again
     #[command(after_help = "Example:\n  gpucloud-install lab cut lab && gpucloud-install lab up --name lab --yes")]
     Cut(LabName),
+    /// Pack a box for Vagrant with libvirt: a host without a cloud, for networks
+    /// without internet
+    ///
+    /// Vagrant logs in to it as `vagrant` with its key that everybody has, and the
+    /// password is `vagrant`: such a machine belongs on a network of its own.
+    #[command(
+        after_help = "Example:\n  gpucloud-install lab box debian13.box\n  vagrant box add --name gpucloud-debian13 --provider libvirt debian13.box"
+    )]
+    Box(LabBox),
     /// Take a host or a snapshot away without a trace
     #[command(
         after_help = "Examples:\n  gpucloud-install lab down lab --yes\n  gpucloud-install lab down --purge --yes"
@@ -150,6 +159,20 @@ pub struct LabRestore {
     pub snapshot: String,
     /// The new host
     pub name: String,
+}
+
+/// Options of `lab box`.
+#[derive(Debug, Args)]
+pub struct LabBox {
+    /// Where to write it; nothing may be there
+    pub file: PathBuf,
+    /// Its system
+    #[arg(long, value_enum, default_value = "debian13")]
+    pub os: LabSystem,
+    /// A file with the public keys that log in; without, the one of which every
+    /// Vagrant has the other half, from the package `vagrant`
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// Options of `lab down`.

@@ -12,7 +12,7 @@ use serde_json::json;
 pub(super) fn run(invocation: &Invocation, options: &Init) -> Result<Ending, Failure> {
     let facts = Facts::gather(&invocation.host)?;
     let text = profile::answers(&options.profile, &facts)?.render();
-    let notes = profile::notes(&facts);
+    let notes = profile::notes(&options.profile, &facts);
     invocation.ui.notes(&notes);
     let path = options.output.as_ref().unwrap_or(&invocation.global.config);
     if path.as_os_str() == "-" {

@@ -36,6 +36,7 @@ pub(super) fn run(invocation: &Invocation, verb: Verb) -> Result<Ending, Failure
         Verb::Reboot(lab) => reboot(invocation, &lab.name),
         Verb::Cut(lab) => cut(invocation, &lab.name),
         Verb::Console(options) => console(invocation, &options),
+        Verb::Box(options) => super::lab_box::run(invocation, &options),
         Verb::Down(options) => down(invocation, &options),
     }
 }

@@ -14,6 +14,7 @@ mod install;
 mod instance;
 mod inventory;
 mod lab;
+mod lab_box;
 mod mirror;
 mod network;
 mod plan;

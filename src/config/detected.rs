@@ -1,7 +1,8 @@
 //! What this machine itself answers: address, link, name, accounts, free ranges, name servers. Each is one that our own
 //! checks take; where the machine has something else, the nearest that they take stands here, and a note says so.
 
-use super::network::{self, overlap};
+use super::network::{self, Access, overlap};
+use super::second_link::SecondLink;
 use super::values::{HostName, InterfaceName, UserName, names_a_host};
 use crate::facts::Facts;
 use crate::failure::Failure;
@@ -14,6 +15,8 @@ use std::net::Ipv4Addr;
 /// The answers, and what has to be said of them.
 #[derive(Debug)]
 pub(super) struct Detected {
+    /// The way that this machine suggests; the profile's own where it suggests none.
+    pub(super) access: Option<Access>,
     pub(super) address: Ipv4Addr,
     pub(super) interface: InterfaceName,
     pub(super) name: HostName,
@@ -26,24 +29,27 @@ pub(super) struct Detected {
 }
 
 impl Detected {
+    /// With `prefers_second_link` the cloud answers at a second link, where there is one: instances have addresses there.
+    ///
     /// # Errors
     /// No link has an IPv4 address: no answer can be given for it.
-    pub(super) fn of(facts: &Facts) -> Result<Self, Failure> {
-        let (nic, address) = facts.network.uplink().ok_or_else(|| no_address(facts))?;
+    pub(super) fn of(facts: &Facts, prefers_second_link: bool) -> Result<Self, Failure> {
+        let second = SecondLink::of(&facts.network).filter(|_| prefers_second_link);
+        let chosen = second.map(|link| (link.nic, link.address)).or_else(|| facts.network.uplink());
+        let (nic, address) = chosen.ok_or_else(|| no_address(facts))?;
         let interface = nic.name.parse().map_err(|_| {
             let what = format!("the link {} has a name that no file of settings can hold", nic.name);
             Failure::new(what, "", format!("give it another: ip link set dev '{}' name lan0", nic.name))
         })?;
         let mut notes = Vec::new();
-        if facts.network.default_route.is_none() {
+        if facts.network.default_route.is_none() && second.is_none() {
             let what = format!("this machine has no IPv4 default route: {address} on {} was taken", nic.name);
             notes.push(Finding::warn("address", what, "if it is another, write host.address and host.interface"));
         }
-        let ranges = [range(facts, RANGES), range(facts, TENANT_RANGES)].map(|(net, note)| {
-            notes.extend(note);
-            net
-        });
+        let range = second.map_or_else(|| free_range(facts, RANGES), |link| (link.range, None));
+        let ranges = [range, free_range(facts, TENANT_RANGES)].map(|found| noted(&mut notes, found));
         Ok(Self {
+            access: second.map(|_| Access::ProxyArp),
             address,
             interface,
             name: noted(&mut notes, name(&facts.os.short_host_name())),
@@ -124,7 +130,7 @@ const TENANT_RANGES: &[&str] =
 
 /// The first that this machine has no route to. Where it has to all of them, the first that only wider routes cover: it
 /// works, and what those lead to is partly hidden from instances.
-fn range(facts: &Facts, offered: &[&str]) -> (Ipv4Net, Option<Finding>) {
+fn free_range(facts: &Facts, offered: &[&str]) -> (Ipv4Net, Option<Finding>) {
     let others = || facts.network.routes.iter().filter(|route| route.interface != BRIDGE);
     let nets: Vec<Ipv4Net> = offered.iter().filter_map(|text| text.parse().ok()).collect();
     let clash = |net: &Ipv4Net| others().find(|route| overlap(&route.net, net));

@@ -8,6 +8,7 @@ pub mod network;
 pub mod profile;
 pub mod resources;
 pub mod rule;
+mod second_link;
 pub mod secrets;
 pub mod values;
 pub mod volumes;

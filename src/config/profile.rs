@@ -25,9 +25,9 @@ pub const PROFILES: &[(&str, &str)] = &[
 /// No such profile, or a fact that no answer can do without (no address) is missing. What else was found here and is no
 /// answer is left out or replaced, and stands in [`notes`].
 pub fn answers(profile: &str, facts: &Facts) -> Result<Config, Failure> {
-    let (_, text) = PROFILES.iter().find(|(name, _)| *name == profile).ok_or_else(|| unknown(profile))?;
-    let mut table: Table = toml::from_str(text).map_err(|e| Failure::usage(format!("profile {profile}: {e}"), ""))?;
-    complete(&mut table, facts)?;
+    let mut table = read(profile)?;
+    let found = Detected::of(facts, takes_second_link(&mut table))?;
+    complete(&mut table, facts, &found);
     table.try_into().map_err(|e: toml::de::Error| Failure::usage(format!("profile {profile}: {}", e.message()), ""))
 }
 
@@ -36,14 +36,25 @@ fn unknown(profile: &str) -> Failure {
     Failure::usage(format!("there is no profile called `{profile}`"), format!("choose one of: {}", names.join(", ")))
 }
 
-/// What has to be said of the answers that this machine gave itself.
-pub fn notes(facts: &Facts) -> Vec<Finding> {
-    Detected::of(facts).map_or_else(|_| Vec::new(), |detected| detected.notes)
+/// What has to be said of the answers that this machine gave itself to a profile.
+pub fn notes(profile: &str, facts: &Facts) -> Vec<Finding> {
+    let detected = read(profile).and_then(|mut table| Detected::of(facts, takes_second_link(&mut table)));
+    detected.map_or_else(|_| Vec::new(), |detected| detected.notes)
 }
 
-fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
-    let found = Detected::of(facts)?;
-    let Some(host) = table_of(table, "host") else { return Ok(()) };
+fn read(profile: &str) -> Result<Table, Failure> {
+    let (_, text) = PROFILES.iter().find(|(name, _)| *name == profile).ok_or_else(|| unknown(profile))?;
+    toml::from_str(text).map_err(|e| Failure::usage(format!("profile {profile}: {e}"), ""))
+}
+
+/// Whether a profile wants the cloud at a second link, where the machine has one. No answer: it goes out of the table.
+fn takes_second_link(table: &mut Table) -> bool {
+    let wanted = table_of(table, "network").and_then(|network| network.remove("prefer_second_link"));
+    wanted.and_then(|value| value.as_bool()).unwrap_or_default()
+}
+
+fn complete(table: &mut Table, facts: &Facts, found: &Detected) {
+    let Some(host) = table_of(table, "host") else { return };
     host.insert("address".into(), text(&found.address));
     host.insert("interface".into(), text(&found.interface));
     host.insert("name".into(), text(&found.name));
@@ -58,8 +69,7 @@ fn complete(table: &mut Table, facts: &Facts) -> Result<(), Failure> {
         cloud.insert("git_base".into(), Value::String(GitBase::default().to_string()));
         table.entry("devstack").or_insert(Value::Table(devstack));
     }
-    complete_network(table, &found);
-    Ok(())
+    complete_network(table, found);
 }
 
 fn text(value: &impl ToString) -> Value {
@@ -76,6 +86,9 @@ fn table_of<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
 
 fn complete_network(table: &mut Table, found: &Detected) {
     let Some(network) = table_of(table, "network") else { return };
+    if let Some(access) = found.access {
+        network.insert("access".into(), Value::String(access.name().into()));
+    }
     network.insert("range".into(), text(&found.range));
     network.insert("gateway".into(), text(&network::default_gateway(&found.range)));
     network.insert("pool".into(), text(&network::default_pool(&found.range)));
@@ -93,5 +106,59 @@ fn complete_resources(table: &mut Table, tenants: &Ipv4Net) {
     let subnets = tenants.subnets(24).into_iter().flatten();
     for (network, subnet) in networks.into_iter().flatten().filter_map(Value::as_table_mut).zip(subnets) {
         network.entry("subnet").or_insert(Value::String(subnet.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::network::Access;
+    use crate::facts::network::{DefaultRoute, Network, Nic, NicAddress};
+    use crate::host::Host;
+
+    fn nic(name: &str, address: &str, dynamic: bool) -> Nic {
+        let address = NicAddress { address: address.parse().unwrap(), prefix_len: 24, dynamic };
+        Nic { name: name.into(), addresses: vec![address], ..Nic::default() }
+    }
+
+    fn facts(nics: Vec<Nic>) -> Facts {
+        let dir = tempfile::tempdir().unwrap();
+        let default_route = Some(DefaultRoute { interface: "eth0".into(), gateway: None, source: None });
+        let network = Network { nics, default_route, ..Network::default() };
+        Facts { network, ..Facts::gather(&Host::at(dir.path())).unwrap() }
+    }
+
+    fn first() -> Nic {
+        nic("eth0", "192.168.121.7", true)
+    }
+
+    #[test]
+    fn of_two_links_vagrants_machine_answers_at_the_second() {
+        let config = answers("vagrant", &facts(vec![first(), nic("eth1", "192.168.61.10", false)])).unwrap();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!((config.host.interface.as_str(), config.host.address.to_string()), ("eth1", "192.168.61.10".into()));
+        assert_eq!(
+            (config.network.access, config.network.range.to_string()),
+            (Access::ProxyArp, "192.168.61.192/26".into())
+        );
+        assert_eq!(config.network.pool.to_string(), "192.168.61.202-192.168.61.254");
+        assert_eq!(config.network.admin_networks, ["192.168.61.0/24".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_second_link_without_an_address_changes_nothing() {
+        let bare = Nic { name: "eth1".into(), ..Nic::default() };
+        let config = answers("vagrant", &facts(vec![first(), bare])).unwrap();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(config, answers("vagrant", &facts(vec![first()])).unwrap());
+        assert_eq!((config.host.interface.as_str(), config.network.access), ("eth0", Access::Nat));
+    }
+
+    #[test]
+    fn no_other_profile_looks_for_a_second_link() {
+        for (name, _) in PROFILES.iter().filter(|(name, _)| *name != "vagrant") {
+            let two = answers(name, &facts(vec![first(), nic("eth1", "192.168.61.10", false)])).unwrap();
+            assert_eq!(two, answers(name, &facts(vec![first()])).unwrap(), "{name}");
+        }
     }
 }

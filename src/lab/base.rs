@@ -14,9 +14,9 @@ pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What is in an image beside Debian's essential packages. nftables brings the two libraries that our binary needs.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iputils-ping,nftables,curl,ca-certificates,python3,procps,kmod,udev,netbase,less";
 
-/// And in that of a virtual machine: what boots it, and lets somebody in.
+/// And in that of a virtual machine: what boots it, and lets somebody in; sudo and rsync are Vagrant's needs.
 const VM_PACKAGES: &str = "linux-image-amd64,initramfs-tools,grub-pc,openssh-server,fdisk,e2fsprogs,login,pciutils,\
-                           apparmor,zstd";
+                           apparmor,zstd,sudo,rsync";
 
 /// What a root file system begins as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Base {
         Path::new(DIRECTORY).join("base").join(self.name())
     }
 
-    // Beside the image, since the image itself is copied for each lab.
+    // Beside the image, since the image itself is copied for each lab. It holds the packages that were asked for.
     fn mark(self) -> PathBuf {
         Path::new(DIRECTORY).join("base").join(format!("{}.made", self.name()))
     }
@@ -63,12 +63,14 @@ pub fn image(base: Base) -> Task {
     Task::new(id, format!("Make the base image {}", base.name()), probe, work).undone_by(undo)
 }
 
-/// Whether it is complete, and young enough or in use.
+/// Whether it is complete, and in use, or young enough and of these packages.
 fn serves(host: &Host, base: Base) -> bool {
-    let made = files::modified(host, base.mark());
+    let Some(made) = files::modified(host, base.mark()) else { return false };
     // What cannot be read may be a lab's note.
     let is_used = || !matches!(super::standing_on(host, &base.dir()), Ok(None));
-    made.is_some_and(|time| SystemTime::now().duration_since(time).unwrap_or_default() < MAX_AGE || is_used())
+    let is_young = SystemTime::now().duration_since(made).unwrap_or_default() < MAX_AGE;
+    let packages = files::read_text(host, base.mark()).ok().flatten();
+    is_young && packages.as_deref() == Some(&base.packages()) || is_used()
 }
 
 fn make(host: &Host, base: Base) -> Result<()> {
@@ -95,7 +97,7 @@ fn make(host: &Host, base: Base) -> Result<()> {
         command = command.arg(source);
     }
     command.run(host)?;
-    files::write(host, &base.mark(), b"", 0o644, None)
+    files::write(host, &base.mark(), base.packages().as_bytes(), 0o644, None)
 }
 
 /// The machine's own mirror where it is a Debian's, else what mmdebstrap knows.

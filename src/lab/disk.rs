@@ -18,7 +18,7 @@ const ROOT: u64 = 8192;
 /// GPT partition types: BIOS boot, Linux file system (UEFI specification, 5.3; util-linux names them the same).
 const TYPES: [&str; 2] = ["21686148-6449-6E6F-744E-656564454649", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"];
 /// The label of the root's file system.
-pub const LABEL: &str = "lab-root";
+const LABEL: &str = "lab-root";
 /// What GRUB must know before it reads its configuration, and for that.
 const MODULES: [&str; 12] = [
     "biosdisk",
@@ -38,7 +38,7 @@ const MODULES: [&str; 12] = [
 const PLATFORM: &str = "usr/lib/grub/i386-pc";
 
 /// The first configuration of GRUB: until `update-grub` runs in the host.
-pub fn grub_configuration(kernel: &str) -> String {
+fn grub_configuration(kernel: &str) -> String {
     format!(
         "serial --unit=0 --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
          search --no-floppy --set=root --label {LABEL}\n\
@@ -47,11 +47,19 @@ pub fn grub_configuration(kernel: &str) -> String {
 }
 
 /// What `update-grub` reads beside the distribution's own.
-pub fn grub_defaults(kernel: &str) -> String {
+fn grub_defaults(kernel: &str) -> String {
     format!(
         "GRUB_TIMEOUT=0\nGRUB_TERMINAL=\"console serial\"\nGRUB_SERIAL_COMMAND=\"serial --unit=0 --speed=115200\"\n\
          GRUB_CMDLINE_LINUX_DEFAULT=\"\"\nGRUB_CMDLINE_LINUX=\"{CONSOLE} {kernel}\"\n"
     )
+}
+
+/// The files of `root` by which it boots from the disk that [`make`] makes of it.
+pub fn write_boot_files(host: &Host, root: &Path, kernel: &str) -> Result<()> {
+    let write = |path: &str, text: String| files::write(host, &root.join(path), text.as_bytes(), 0o644, None);
+    write("etc/fstab", format!("LABEL={LABEL} / ext4 errors=remount-ro 0 1\n"))?;
+    write("etc/default/grub.d/50-lab.cfg", grub_defaults(kernel))?;
+    write("boot/grub/grub.cfg", grub_configuration(kernel))
 }
 
 /// All that the kernel says goes to the serial line.

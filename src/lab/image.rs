@@ -64,21 +64,22 @@ fn write_settings(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
     // The link keeps the name that it had in the container, where the cloud was installed.
     let link = format!("[Match]\nMACAddress={}\n\n[Link]\nName=host0\n", lab.machine(vm).mac);
     write("/etc/systemd/network/10-host0.link", &link)?;
-    write("/etc/fstab", &format!("LABEL={} / ext4 errors=remount-ro 0 1\n", disk::LABEL))?;
-    write("/etc/default/grub.d/50-lab.cfg", &disk::grub_defaults(&vm.board.kernel))?;
-    write("/boot/grub/grub.cfg", &disk::grub_configuration(&vm.board.kernel))?;
+    disk::write_boot_files(host, &lab.root(), &vm.board.kernel)?;
     write("/etc/ssh/sshd_config.d/lab.conf", "AcceptEnv *\nUseDNS no\nLoginGraceTime 600\n")?;
     // A container has none, and needs one that does nothing.
     files::remove_tree(host, &lab.real("/etc/systemd/system/iscsid.service.d"))?;
     if vm.kvm {
         return Ok(());
     }
-    // The distribution's own units have no other limits where the processor is emulated.
-    let seconds = 90 * vm.pace();
-    let limits = format!(
+    write("/etc/systemd/system.conf.d/20-lab-emulated.conf", &emulated_limits(vm.pace()))
+}
+
+/// systemd's limits where the processor is emulated: the distribution's own units have no others.
+pub fn emulated_limits(pace: u32) -> String {
+    let seconds = 90 * pace;
+    format!(
         "[Manager]\nDefaultTimeoutStartSec={seconds}\nDefaultTimeoutStopSec={seconds}\nDefaultDeviceTimeoutSec={seconds}\n"
-    );
-    write("/etc/systemd/system.conf.d/20-lab-emulated.conf", &limits)
+    )
 }
 
 /// A key that logs in, and one that the host shows.
@@ -98,14 +99,19 @@ fn make_keys(host: &Host, lab: &Lab, dir: &Path) -> Result<()> {
     files::make_parents(host, &authorized)?;
     files::set_permissions(host, &lab.real("/root/.ssh"), 0o700, None)?;
     files::write(host, &authorized, read(&dir.join(KEYS[1]))?.as_bytes(), 0o600, None)?;
+    remove_host_keys(host, &lab.root())?;
     let ssh = lab.real("/etc/ssh");
-    for name in files::list(host, &ssh)?.iter().filter(|name| name.starts_with("ssh_host_")) {
-        files::remove(host, &ssh.join(name))?;
-    }
     let shown = ssh.join("ssh_host_ed25519_key");
     make(&shown, &lab.host_name)?;
     let known = format!("{} {}", lab.address, read(&ssh.join("ssh_host_ed25519_key.pub"))?);
     files::write(host, &dir.join(KEYS[2]), known.as_bytes(), 0o600, None)
+}
+
+/// Removes the keys that a host shows, which the package made in the base image: all hosts would have the same.
+pub fn remove_host_keys(host: &Host, root: &Path) -> Result<()> {
+    let ssh = root.join("etc/ssh");
+    let names = files::list(host, &ssh)?;
+    names.iter().filter(|name| name.starts_with("ssh_host_")).try_for_each(|name| files::remove(host, &ssh.join(name)))
 }
 
 /// What a disk needs beside it, in another directory.

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What makes labs.
+const UP: &str = "lab up";
 /// How long another command may work on what all labs share: it makes a base image.
 const BUSY_LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -32,7 +34,7 @@ pub fn make(
     let base = Base::of(lab);
     let begins = source == base.dir() && !files::exists(host, lab.root()) && !files::exists(host, lab.disk(0));
     share(host, begins.then_some(base), lab.has_kernel, sink, jobs)?;
-    run(host, &own_journal(lab), steps::own(lab, source, facts, host)?, sink, jobs)
+    run(host, &own_journal(lab), UP, steps::own(lab, source, facts, host)?, sink, jobs)
 }
 
 /// Makes what all labs share, with this base image; and what virtual machines need with `vms`.
@@ -41,7 +43,14 @@ pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, j
     let mut shared = steps::shared();
     shared.extend(vms.then(steps::shared_by_vms));
     shared.extend(base.map(steps::base_image));
-    run(host, &shared_journal(), shared, sink, jobs)
+    run(host, &shared_journal(), UP, shared, sink, jobs)
+}
+
+/// Makes the base image of a virtual machine, and brings the programs that make disks; no network.
+pub fn prepare_disks(host: &Host, base: Base, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+    crate::run::worker::stop_on_signal(host)?;
+    let all = vec![steps::packages_of_labs(), steps::shared_by_vms(), steps::base_image(base)];
+    run(host, &shared_journal(), "lab box", all, sink, jobs)
 }
 
 fn shared_journal() -> PathBuf {
@@ -63,24 +72,33 @@ fn open(host: &Host, dir: &Path, what: &str) -> Result<Journal, Failure> {
     Ok(opened.unwrap_or_else(|| Journal::open(host, dir, what))?)
 }
 
-fn run(host: &Host, dir: &Path, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
-    let journal = open(host, dir, "lab up")?;
+/// Does `steps` for the subcommand `what`, which goes on when it is given again.
+fn run(
+    host: &Host,
+    dir: &Path,
+    what: &str,
+    steps: Vec<Step>,
+    sink: &Arc<dyn Sink>,
+    jobs: usize,
+) -> Result<(), Failure> {
+    let journal = open(host, dir, what)?;
     let mut plan = Plan::make(steps, host, &journal)?;
     // Images of other systems, and what a restart leaves out, are no orphans.
     plan.orphans.clear();
     if plan.pending() == 0 {
         return Ok(());
     }
-    let runner = Runner { host, journal, take_back: crate::undo::run, sink: sink.clone(), jobs, what: "lab up".into() };
+    let runner = Runner { host, journal, take_back: crate::undo::run, sink: sink.clone(), jobs, what: what.into() };
     let (outcome, _) = runner.run(plan);
     let (ending, changed, seconds) = (outcome.ending, outcome.changed, outcome.seconds);
     sink.event(&Event::RunFinished { ending, changed, seconds });
     match outcome.failures.into_iter().next() {
         Some(failure) => {
-            Err(Failure { next: failure.next.replace("gpucloud-install apply", "gpucloud-install lab up"), ..failure })
+            let again = format!("gpucloud-install {what}");
+            Err(Failure { next: failure.next.replace("gpucloud-install apply", &again), ..failure })
         }
         None if outcome.ending != Ending::Done => {
-            Err(Failure::new("stopped", "", "gpucloud-install lab up goes on").with(outcome.ending))
+            Err(Failure::new("stopped", "", format!("gpucloud-install {what} goes on")).with(outcome.ending))
         }
         None => Ok(()),
     }

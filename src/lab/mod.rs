@@ -9,7 +9,8 @@
 //!
 //! A lab is a container, or a virtual machine with a kernel of its own ([`Kind`]). `hands.rs` is all that differs once it
 //! is made: how it is started, entered, stopped. A virtual machine's disk (`disk.rs`) is made of the same root, in which
-//! a cloud is installed as in a container's, and may be kept (`image.rs`); what stands on its board is in `cards.rs`.
+//! a cloud is installed as in a container's, and may be kept (`image.rs`); what stands on its board is in `cards.rs`. For
+//! people with Vagrant, `vagrant_box.rs` packs such a disk.
 
 pub mod base;
 pub mod cards;
@@ -21,6 +22,7 @@ pub mod lifecycle;
 pub mod network;
 mod signals;
 pub mod steps;
+pub mod vagrant_box;
 
 use crate::config::values::LabName;
 use crate::ending::Ending;

@@ -35,12 +35,14 @@ const TAKEN_ALONG: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pip.
 
 /// The packages that labs need, and forwarding: what all labs share.
 pub fn shared() -> Vec<Step> {
+    let forwarding = Step::new("lab-forwarding", "Let this machine forward");
+    vec![packages_of_labs(), forwarding.with(Sysctl { key: FORWARDING.into(), value: "1".into() })]
+}
+
+/// The packages that labs and base images need.
+pub fn packages_of_labs() -> Step {
     let container = packages("lab", &["systemd-container", "mmdebstrap"]);
-    vec![
-        Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(container),
-        Step::new("lab-forwarding", "Let this machine forward")
-            .with(Sysctl { key: FORWARDING.into(), value: "1".into() }),
-    ]
+    Step::new("lab-packages", "Install what labs need").holding(Hold::Packages).with(container)
 }
 
 /// What virtual machines need beyond that.
@@ -198,7 +200,7 @@ fn unmanaged_link(lab: &Lab) -> File {
 }
 
 /// Debian's images leave systemd-networkd off; and its wait for a link would hold the boot up.
-fn enable_networkd(host: &Host, units: &Path) -> crate::host::Result<()> {
+pub fn enable_networkd(host: &Host, units: &Path) -> crate::host::Result<()> {
     files::make_link(host, &units.join("systemd-networkd-wait-online.service"), Path::new("/dev/null"))?;
     let wanted = units.join("multi-user.target.wants/systemd-networkd.service");
     files::make_link(host, &wanted, Path::new("/usr/lib/systemd/system/systemd-networkd.service"))

@@ -38,9 +38,7 @@ pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
     if !network.port_maps.is_empty() {
         chains.push(prerouting(config));
     }
-    if network.access == Access::Nat {
-        chains.push(postrouting(network));
-    }
+    chains.extend(postrouting(config));
     Ruleset { family: Family::Inet, table: TABLE.into(), chains }
 }
 
@@ -180,10 +178,18 @@ fn prerouting(config: &Config) -> Chain {
     Chain { name: "prerouting".into(), base: base(ChainKind::Nat, Hook::Prerouting, -100), rules }
 }
 
-fn postrouting(network: &NetworkAnswers) -> Chain {
-    let leaving = vec![Match::SourceNet(network.range), Match::NotOutInterface(BRIDGE.into())];
+/// Where instances have addresses that others cannot answer to. With proxy ARP one link's network knows them; where the
+/// default route leaves by another link, nobody behind that does.
+fn postrouting(config: &Config) -> Option<Chain> {
+    let network = &config.network;
+    let mut leaving = vec![Match::SourceNet(network.range), Match::NotOutInterface(BRIDGE.into())];
+    match network.access {
+        Access::Nat => {}
+        Access::ProxyArp => leaving.push(Match::NotOutInterface(config.host.interface.as_str().into())),
+        Access::Routed | Access::Bridged => return None,
+    }
     let rules = vec![counted("instances go out by this machine's address", leaving, Verdict::Masquerade)];
-    Chain { name: "postrouting".into(), base: base(ChainKind::Nat, Hook::Postrouting, 100), rules }
+    Some(Chain { name: "postrouting".into(), base: base(ChainKind::Nat, Hook::Postrouting, 100), rules })
 }
 
 #[cfg(test)]

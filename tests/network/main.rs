@@ -29,6 +29,7 @@ fn main() {
         trial("each_switch_does_what_it_is_for", each_switch),
         trial("nat_leads_out_and_by_chosen_ports_in", nat),
         trial("proxy_arp_answers_for_the_range_and_nothing_else", proxy_arp),
+        trial("with_proxy_arp_instances_go_out_by_a_link_whose_network_does_not_know_them", second_way_out),
         trial("routed_reaches_the_range_by_a_route", routed),
         trial("a_state_is_brought_about_once_and_taken_back_without_a_trace", there_and_back),
         trial("fifty_replacements_lose_no_packet", fifty_replacements),
@@ -126,6 +127,18 @@ fn proxy_arp() -> Result<(), Failed> {
     });
     let left = world.host(&["ip", "neigh", "show", "proxy"]);
     assert!(left.contains("br-ex") && !left.contains("up0"), "{left}");
+    Ok(())
+}
+
+/// As in Vagrant's machines: the link that instances have addresses of is not the one with the default route.
+fn second_way_out() -> Result<(), Failed> {
+    let world = World::with_range_in_lan(Access::ProxyArp);
+    world.bring_about(&world.desired());
+    world.add_second_link("198.51.100.1/24", "198.51.100.9/24");
+    assert!(world.pings("guest", world.lan_address()));
+    // Nobody there has a way to the guest's own address.
+    world.lan(&["ip", "addr", "del", "192.0.2.7/24", "dev", "lan0"]);
+    assert!(world.pings("guest", "198.51.100.9".parse()?));
     Ok(())
 }
 

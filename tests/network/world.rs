@@ -75,6 +75,13 @@ impl World {
         run("ip", &["-n", &b, "link", "set", other, "up"]);
     }
 
+    /// Another network between the host and the LAN's machine, which have these addresses there.
+    pub fn add_second_link(&self, host: &str, lan: &str) {
+        self.join("lan", "lan1", "host", "up1");
+        self.ip("host", &["addr", "add", host, "dev", "up1"]);
+        self.ip("lan", &["addr", "add", lan, "dev", "lan1"]);
+    }
+
     fn ip(&self, place: &str, args: &[&str]) {
         run("ip", &[&["-n", &self.place(place)], args].concat());
     }
