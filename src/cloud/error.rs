@@ -216,6 +216,10 @@ fn looked_up(kind: Kind, near: Option<&str>) -> String {
     near.map_or_else(|| list.clone(), |near| format!("did you mean {near}? Otherwise: {list}"))
 }
 
+/// What to do where there is no service for volumes.
+const NO_VOLUMES: &str = "volumes.backend = \"lvm\" in gpucloud.toml (with DevStack: devstack.services = [\"cinder\"], \
+                          before it is installed); then: gpucloud-install apply";
+
 /// What to do where a service is down.
 const DOWN: &str = "gpucloud-install status says what is down, gpucloud-install recover brings it back";
 
@@ -247,7 +251,7 @@ impl host::RoomError for ApiError {
                 let log = "journalctl -u gpucloud-cinder-volume -u devstack@c-vol -n 50";
                 format!("{log} says why; then: gpucloud-install volume delete {name}")
             }
-            Self::NoVolumes => "[volumes] backend = \"lvm\" in gpucloud.toml, then: gpucloud-install apply".into(),
+            Self::NoVolumes => NO_VOLUMES.into(),
             Self::NoDisk(problem) => return problem.next(),
             Self::NoKey(problem) => return problem.next(),
             Self::File(error) => return error.next(),

@@ -145,3 +145,39 @@ pub fn with_a_cloud() -> Verdict {
     assert_eq!(applied["changed"], 0, "{applied}");
     Ok(())
 }
+
+fn in_guest(instance: &str, script: &str) -> Done {
+    inside(CLOUD, &["gpucloud-install", "instance", "ssh", instance, "--", script])
+}
+
+fn volume(args: &[&str]) -> serde_json::Value {
+    let all = [&["gpucloud-install", "volume"], args, &["--yes", "--json"]].concat();
+    inside(CLOUD, &all).expect(0).json()
+}
+
+/// A volume is made, attached, extended and written; after a power cut it is there with the same content, and the instance
+/// has it. Another instance boots from one.
+pub fn with_volumes() -> Verdict {
+    let answers = shell(CLOUD, "cat /etc/gpucloud/gpucloud.toml").expect(0).out;
+    assert!(answers.contains("backend = \"none\""), "{answers}");
+    let edit =
+        "sed -i 's/^backend = \"none\"/backend = \"lvm\"/; s/^size_gib = 30/size_gib = 4/' /etc/gpucloud/gpucloud.toml";
+    shell(CLOUD, edit).expect(0);
+    inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
+    volume(&["create", "data", "--size-gib", "1"]);
+    let launch = ["gpucloud-install", "instance", "launch", "one", "--wait", "1800"];
+    inside(CLOUD, &launch).expect(0);
+    assert_eq!(volume(&["attach", "data", "one"])["state"], "in-use");
+    assert_eq!(volume(&["extend", "data", "--size-gib", "2"])["size_gib"], 2);
+    in_guest("one", "echo kept-content | dd of=/dev/vdb conv=fsync && sync").expect(0);
+    ours(&["lab", "cut", CLOUD]).expect(0);
+    ours(&["lab", "up", "--name", CLOUD, "--yes"]).expect(0);
+    let read = || in_guest("one", "dd if=/dev/vdb bs=12 count=1 2>/dev/null").out.contains("kept-content");
+    assert!(within(Duration::from_secs(1800), read), "the volume is not what it was");
+    let boot = ["gpucloud-install", "instance", "launch", "two", "--boot-volume", "1", "--wait", "1800"];
+    inside(CLOUD, &boot).expect(0);
+    inside(CLOUD, &["gpucloud-install", "instance", "delete", "two", "--yes"]).expect(0);
+    volume(&["detach", "data"]);
+    volume(&["delete", "data"]);
+    Ok(())
+}
