@@ -22,8 +22,8 @@ const PREFIX: u8 = 26;
 const NARROWEST: u8 = 29;
 
 impl<'a> SecondLink<'a> {
-    /// The first of the links that qualify: a card that is no part of a bridge or bond, without the default route, with a
-    /// fixed address, in a network that has room.
+    /// The first of the links that qualify: a card that is no part of a bridge or bond, without the default route, with
+    /// a fixed address, in a network that has room.
     pub(super) fn of(network: &'a Network) -> Option<Self> {
         let (uplink, _) = network.uplink()?;
         let others = network.nics.iter().filter(|nic| nic.name != uplink.name && is_free_card(nic));
