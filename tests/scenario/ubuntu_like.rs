@@ -26,31 +26,35 @@ const OF_HABITS: [(&str, &str); 8] = [
 ];
 
 pub fn networkd() -> Verdict {
+    let own = host_with_habits();
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let by = inside(LAB, &["networkctl", "status", "host0"]).expect(0).out;
+    assert!(by.contains("/run/systemd/network/10-netplan-host0.network"), "{by}");
+    from_nothing_to_nothing(&own)
+}
+
+/// The same, the link given to NetworkManager.
+pub fn network_manager() -> Verdict {
+    let own = host_with_habits();
+    let path = "/etc/netplan/50-cloud-init.yaml";
+    write(LAB, path, &read(LAB, path).replace("renderer: networkd", "renderer: NetworkManager"));
+    inside(LAB, &["systemctl", "enable", "--quiet", "NetworkManager"]).expect(0);
+    inside(LAB, &["systemctl", "mask", "--quiet", "systemd-networkd", "systemd-networkd.socket"]).expect(0);
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let connected = || inside(LAB, &["nmcli", "-t", "-f", "NAME", "connection"]).out.contains("netplan-host0");
+    assert!(within(Duration::from_secs(60), || connected() && address(LAB) == own));
+    from_nothing_to_nothing(&own)
+}
+
+/// Its address.
+fn host_with_habits() -> String {
     ours(&["lab", "down", LAB, "--yes"]);
     ours(&["lab", "up", "--name", LAB, "--no-install", "--yes"]).expect(0);
     let own = address(LAB);
     let gateway = format!("{}.1", own.rsplit_once('.').unwrap().0);
     write(LAB, "/root/habits.sh", HABITS);
     inside(LAB, &["sh", "/root/habits.sh", &own, &gateway, "host0"]).expect(0);
-    ours(&["lab", "reboot", LAB]).expect(0);
-    let by = inside(LAB, &["networkctl", "status", "host0"]).expect(0).out;
-    assert!(by.contains("/run/systemd/network/10-netplan-host0.network"), "{by}");
-    assert!(inside(LAB, &["cat", "/etc/resolv.conf"]).expect(0).out.contains("127.0.0.53"));
-    from_nothing_to_nothing(&own)
-}
-
-/// The same host, its link given to NetworkManager.
-pub fn network_manager() -> Verdict {
-    let own = address(LAB);
-    let path = "/etc/netplan/50-cloud-init.yaml";
-    write(LAB, path, &read(LAB, path).replace("renderer: networkd", "renderer: NetworkManager"));
-    inside(LAB, &["systemctl", "enable", "--quiet", "NetworkManager"]).expect(0);
-    inside(LAB, &["systemctl", "mask", "--quiet", "systemd-networkd", "systemd-networkd.socket"]).expect(0);
-    ours(&["lab", "reboot", LAB]).expect(0);
-    assert!(within(Duration::from_secs(60), || address(LAB) == own));
-    from_nothing_to_nothing(&own)?;
-    ours(&["lab", "down", LAB, "--yes"]).expect(0);
-    Ok(())
+    own
 }
 
 /// What ada types, in a terminal of hers.
@@ -63,6 +67,7 @@ fn ada(command: &str) -> crate::machine::Done {
 }
 
 fn from_nothing_to_nothing(own: &str) -> Verdict {
+    assert!(inside(LAB, &["cat", "/etc/resolv.conf"]).expect(0).out.contains("127.0.0.53"));
     ada("init --profile lab").expect(0);
     let before = first_tree(LAB);
     inside(LAB, &["systemd-run", "--quiet", "--unit=upgrades", "sh", "-c", UPGRADES]).expect(0);
@@ -80,6 +85,7 @@ fn from_nothing_to_nothing(own: &str) -> Verdict {
     left.retain(|line| !OF_HABITS.iter().any(|(path, _)| line.starts_with(path)));
     assert!(left.is_empty(), "{left:#?}");
     assert!(root(LAB).join("etc/netplan/50-cloud-init.yaml").exists());
+    ours(&["lab", "down", LAB, "--yes"]).expect(0);
     Ok(())
 }
 
