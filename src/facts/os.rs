@@ -109,3 +109,34 @@ fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Resul
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_module_is_found_loaded_in_a_list_or_in_the_kernel_and_in_no_container() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let write =
+            |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+        let dependent = "kernel/drivers/md/dm-crypt.ko.xz: kernel/drivers/md/dm-mod.ko.xz\n";
+        write("/lib/modules/6.1/modules.dep", dependent);
+        assert!(!has_module(&host, "dm_mod", "6.1", false).unwrap());
+        write(
+            "/lib/modules/6.1/modules.dep",
+            "kernel/drivers/scsi/iscsi_tcp.ko.xz: kernel/drivers/scsi/libiscsi.ko.xz\n",
+        );
+        write("/lib/modules/6.1/modules.builtin", "kernel/drivers/md/dm-mod.ko\n");
+        assert!(
+            has_module(&host, "dm_mod", "6.1", false).unwrap() && has_module(&host, "iscsi_tcp", "6.1", false).unwrap()
+        );
+        assert!(
+            !has_module(&host, "iscsi_tcp", "6.1", true).unwrap()
+                && !has_module(&host, "dm_mod", "6.2", false).unwrap()
+        );
+        write("/sys/module/dm_mod/version", "4");
+        assert!(has_module(&host, "dm_mod", "6.2", true).unwrap());
+    }
+}

@@ -96,3 +96,15 @@ fn queue_login(password: &Secret) -> Result<Checked> {
         amqp::Login::Refused(_) => Checked::needed("make, with a password and permissions"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::holdings::KINDS;
+
+    /// Else it would count as somebody else's, and nobody could uninstall.
+    #[test]
+    fn every_database_in_which_users_have_something_is_the_clouds_own() {
+        assert!(KINDS.iter().all(|kind| database_names().contains(&kind.database)));
+    }
+}

@@ -5,6 +5,7 @@ use super::lvm;
 use super::services::{Api, Worker, loopback, paths, theirs, worker};
 use super::{ACCOUNT, Recipe};
 use crate::action::directory::Directory;
+use crate::action::unit::{Enabled, Started};
 use crate::engine::probe::Probe;
 use crate::engine::service::{Layer, Service, UnitFile};
 use crate::failure::Failure;
@@ -27,6 +28,8 @@ const VOLUME_CONF: &str = "/etc/cinder/cinder-volume.conf";
 const TARGETS: &str = "/etc/tgt/conf.d/gpucloud.conf";
 /// Where tgt is told to listen on loopback, and when to start.
 const TARGET_DROP_IN: &str = "/etc/systemd/system/tgt.service.d/gpucloud.conf";
+/// Lets go of attached volumes at a shutdown.
+const LOGOUT: &str = "gpucloud-volumes-logout.service";
 const CINDER: &[&str] = &["/etc/cinder/cinder.conf", "/etc/cinder/cinder.conf.d"];
 
 /// Its API.
@@ -96,6 +99,9 @@ pub(super) fn steps(recipe: &Recipe) -> Result<Vec<Step>, Failure> {
             .with(recipe.public_file(TARGET_DROP_IN)?)
             .with_all(recipe.start("iscsi-target")?)
             .with_all(recipe.start("iscsi-initiator")?)
+            .with(recipe.public_file(&format!("/etc/systemd/system/{LOGOUT}"))?)
+            .with(Enabled { unit: LOGOUT.into() })
+            .with(Started::new(LOGOUT))
             .with_all(recipe.start("cinder-volume")?),
     ])
 }
