@@ -33,6 +33,12 @@ fn boot_id(lab: &str) -> String {
     inside(lab, &["cat", "/proc/sys/kernel/random/boot_id"]).expect(0).out
 }
 
+/// What `lab list` says of it.
+fn listed(lab: &str) -> serde_json::Value {
+    let all = ours(&["lab", "list", "--json"]).expect(0).json();
+    all["labs"].as_array().unwrap().iter().find(|one| one["name"] == lab).cloned().unwrap_or_default()
+}
+
 /// Wrong files are refused before anything is made; then a host boots whose kernel sees the board that is asked for.
 pub fn boots_with_its_board() -> Verdict {
     let wrong = cards("[[card]]\nis = \"gpu\"\n");
@@ -58,7 +64,7 @@ pub fn boots_with_its_board() -> Verdict {
     assert_eq!(group("0000:03:01.0"), group("0000:03:02.0"), "the disk behind the bridge: {board}");
     assert!(alone("0000:04:00.0") && alone("0000:05:00.0"), "{board}");
     assert_eq!(shell(LAB, "cat /sys/bus/pci/devices/0000:04:00.0/sriov_totalvfs").expect(0).out.trim(), "4");
-    assert_eq!(ours(&["lab", "list", "--json"]).expect(0).json()["labs"][0]["kind"], "vm");
+    assert_eq!(listed(LAB)["kind"], "vm");
     Ok(())
 }
 
@@ -100,7 +106,7 @@ pub fn boots_again() -> Verdict {
     assert!(inside(LAB, &["cat", "/proc/cmdline"]).expect(0).out.contains("suite=1"));
     shell(LAB, "echo kept > /root/kept; sync; echo lost > /dev/shm/lost").expect(0);
     ours(&["lab", "cut", LAB]).expect(0);
-    assert_eq!(ours(&["lab", "list", "--json"]).expect(0).json()["labs"][0]["state"], "stopped");
+    assert_eq!(listed(LAB)["state"], "stopped");
     assert!(ours(&["lab", "exec", LAB, "--", "true"]).expect(1).err.contains("does not run"));
     up(LAB, &[]).expect(0);
     assert_eq!(inside(LAB, &["cat", "/root/kept"]).expect(0).out, "kept\n");
