@@ -3,7 +3,7 @@
 use super::Invocation;
 use crate::cli::{Lab as Verb, LabConsole, LabDown, LabExec, LabKind, LabRestore, LabSnapshot, LabUp};
 use crate::config::values::LabName;
-use crate::config::{CloudAnswers, Config, HostAnswers};
+use crate::config::{CloudAnswers, ComputeAnswers, Config, HostAnswers, Virt};
 use crate::ending::Ending;
 use crate::engine;
 use crate::facts::kvm::Kvm;
@@ -228,12 +228,19 @@ fn install(invocation: &Invocation, options: &LabUp, inside: &Inside, pace: u32)
             path => Config { host: answers.host, ..Config::load(&invocation.host, path)? },
         };
         let config = Config { host: HostAnswers { pace, ..config.host }, ..config };
+        let config = if inside.lab().has_kernel { without_kvm(config) } else { config };
         let git_base = options.git_base.clone().unwrap_or(config.cloud.git_base);
         let cloud = CloudAnswers { git_base, ..config.cloud };
         Ok(Config { engine: engine.unwrap_or(config.engine), cloud, ..config })
     })?;
     inside.apply(invocation.ui.display(), invocation.global.jobs)?;
     inside.answers()
+}
+
+/// What a processor can do is another thing in the container in which the cloud is installed than on the board: what is
+/// found out would differ, and emulated processors offer a KVM that is emulated too.
+fn without_kvm(config: Config) -> Config {
+    Config { compute: ComputeAnswers { virt: Virt::Qemu }, ..config }
 }
 
 fn farewell(invocation: &Invocation, lab: &Lab, config: Option<&Config>) -> Result<Ending, Failure> {

@@ -33,6 +33,11 @@ impl<'a> Inside<'a> {
         Self { host: host.paced(lab.pace()), lab, hands: hands::of(lab) }
     }
 
+    /// The lab that it is.
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
     fn program_with<S: AsRef<str>>(&self, command: &[S], terminal: bool) -> crate::host::Result<Command> {
         let words: Vec<String> = command.iter().map(|word| word.as_ref().to_owned()).collect();
         self.hands.program(&self.host, &words, &network::proxies(self.lab), terminal)

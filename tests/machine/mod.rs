@@ -171,7 +171,8 @@ pub fn outside() -> BTreeMap<String, String> {
     let groups = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().flat_map(|entry| {
         std::fs::read_dir(entry.path()).into_iter().flatten().flatten().map(|e| e.path().display().to_string())
     });
-    let hosts = run("pgrep", &["--list-full", "--runstates", "RSDTt", "systemd-nspawn"]);
+    let of_labs = "systemd-nspawn|qemu-system.*gpucloud-lab|^ssh .*gpucloud-lab";
+    let hosts = run("pgrep", &["--full", "--list-full", "--runstates", "RSDTt", of_labs]);
     let lines = |text: String| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let mut found: BTreeMap<String, String> = [
         ("links", links.collect()),
