@@ -119,9 +119,10 @@ fn compared_clock(servers: &[Server]) -> Option<Finding> {
 }
 
 fn span(seconds: i64) -> String {
-    match seconds / 60 {
-        minutes if minutes >= 2 * 24 * 60 => format!("{} days", minutes / (24 * 60)),
-        minutes if minutes >= 2 * 60 => format!("{} hours", minutes / 60),
+    // To the nearest: a server's clock is some seconds off itself.
+    match (seconds + 30) / 60 {
+        minutes if minutes >= 2 * 24 * 60 => format!("{} days", (minutes + 12 * 60) / (24 * 60)),
+        minutes if minutes >= 2 * 60 => format!("{} hours", (minutes + 30) / 60),
         minutes => format!("{minutes} minutes"),
     }
 }

@@ -343,6 +343,13 @@ fn a_clock_that_differs_from_a_servers_is_told_by_how_much() {
     let findings = reach(&[server(-3600)]);
     assert_eq!(worst(&findings), Level::Stop);
     assert!(findings.iter().any(|f| f.what == "this machine's clock is 60 minutes ahead of that of mirror.example"));
+    // The other clock is some seconds off, too.
+    for (ahead, said) in
+        [(-3590, "60 minutes ahead of"), (700 * 86400 - 7, "700 days behind"), (7190, "2 hours behind")]
+    {
+        let findings = reach(&[server(ahead)]);
+        assert!(findings.iter().any(|finding| finding.what.contains(said)), "{findings:?}");
+    }
 }
 
 #[test]

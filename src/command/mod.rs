@@ -14,7 +14,6 @@ mod install;
 mod instance;
 mod inventory;
 mod lab;
-mod lab_box;
 mod mirror;
 mod network;
 mod plan;

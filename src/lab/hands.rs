@@ -1,7 +1,6 @@
 //! What differs between kinds of lab once they are made: how a host is started, entered, stopped.
 
-use super::lifecycle::RUNNING;
-use super::{Kind, Lab};
+use super::{Kind, Lab, RUNNING};
 use crate::host::command::Command;
 use crate::host::nspawn::{self, Container};
 use crate::host::qemu::{self, Begin, Machine};

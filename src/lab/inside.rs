@@ -53,7 +53,7 @@ impl<'a> Inside<'a> {
     pub fn exec(&self, command: &[String]) -> Result<i32, Failure> {
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         match self.lab.kind {
-            Kind::Vm(_) if !terminal => signals::passing(&self.host, self, command),
+            Kind::Vm(_) if !terminal => signals::passing(&self.host, |words| self.program(words), command),
             _ => Ok(self.program_with(command, terminal)?.interactive(&self.host)?),
         }
     }

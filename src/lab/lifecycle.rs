@@ -1,7 +1,7 @@
 //! Makes labs and takes them away: two plans, each with its own journal.
 
 use super::base::Base;
-use super::{DIRECTORY, Kind, Lab, hands, image, steps};
+use super::{DIRECTORY, Kind, Lab, RUNNING, hands, image, steps};
 use crate::action::ActionId;
 use crate::ending::Ending;
 use crate::facts::Facts;
@@ -125,9 +125,6 @@ pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
     Lab { stands_on: None, ..lab.clone() }.note(host, &partial)?;
     Ok(files::rename(host, &partial, dir)?)
 }
-
-/// In a snapshot of a virtual machine that was running.
-pub const RUNNING: &str = "running";
 
 fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), Failure> {
     if let Some(overlay) = lab.overlay() {

@@ -45,6 +45,8 @@ pub const DIRECTORY: &str = "/var/lib/gpucloud-lab";
 
 /// Processors of a virtual machine.
 const VM_PROCESSORS: u32 = 2;
+/// Beside the disks of a virtual machine: they hold the state in which it ran.
+const RUNNING: &str = "running";
 /// What is remembered of a lab, in its directory.
 const NOTE: &str = "lab.json";
 

@@ -1,9 +1,9 @@
 //! Signals that reach this program while it waits for one in a virtual lab: SSH's client passes none on (RFC 4254, 6.9,
 //! which it does not send), so they go by a second program.
 
-use super::inside::Inside;
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::command::Command;
+use crate::host::{self, Host};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -11,13 +11,17 @@ use std::sync::atomic::{AtomicI32, Ordering};
 /// What SSH's client returns when the program was ended by a signal, or the connection broke.
 const BROKEN: i32 = 255;
 
-/// Runs `command` inside without a terminal; INT, TERM and HUP reach it and its children. Its exit status, 128 + n for
-/// signal n.
-pub(super) fn passing(host: &Host, inside: &Inside, command: &[String]) -> Result<i32, Failure> {
+/// Runs `command` inside (by `program`) without a terminal; INT, TERM and HUP reach it and its children. Its exit status,
+/// 128 + n for signal n.
+pub(super) fn passing(
+    host: &Host,
+    program: impl Fn(&[String]) -> host::Result<Command> + Sync,
+    command: &[String],
+) -> Result<i32, Failure> {
     let note = format!("/run/lab-exec-{}", std::process::id());
     // The number of the process is that of its group: SSH's server makes a session for each program.
     let begin = ["sh", "-c", "echo $$ >\"$0\"; exec \"$@\"", &note].map(str::to_owned);
-    let program = inside.program(&[&begin[..], command].concat())?;
+    let running = program(&[&begin[..], command].concat())?;
     let cannot = |error: std::io::Error| Failure::new("cannot listen to signals", error.to_string(), "ulimit -a");
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot)?;
     let (handle, passed) = (signals.handle(), AtomicI32::new(0));
@@ -27,14 +31,15 @@ pub(super) fn passing(host: &Host, inside: &Inside, command: &[String]) -> Resul
                 passed.store(signal, Ordering::SeqCst);
                 let kill = format!("kill -s {signal} -- -$(cat {note})");
                 // The program may have ended meanwhile.
-                let _ = inside.program(&["sh", "-c", &kill]).and_then(|kill| kill.quiet().output(host));
+                let kill = ["sh", "-c", &kill].map(str::to_owned);
+                let _ = program(&kill).and_then(|kill| kill.quiet().output(host));
             }
         });
-        let code = program.interactive(host);
+        let code = running.interactive(host);
         handle.close();
         code
     })?;
-    let _ = inside.program(&["rm", "-f", &note])?.quiet().output(host)?;
+    program(&["rm", "-f", &note].map(str::to_owned))?.quiet().output(host)?;
     Ok(match passed.load(Ordering::SeqCst) {
         signal if signal != 0 && code == BROKEN => 128 + signal,
         _ => code,

@@ -48,7 +48,8 @@ pub fn links_in_a_home(lab: &str) -> Result<(), Failed> {
     assert_eq!(apply(lab).expect(0).json()["changed"], 0);
     write(lab, ANSWERS, &before);
     apply(lab).expect(0);
-    sh("userdel --remove ann 2>/dev/null");
+    // What su began for ann stays for some seconds.
+    sh("timeout 60 sh -c 'until userdel --remove ann 2>/dev/null; do sleep 1; done'");
     assert_eq!(apply(lab).expect(0).json()["changed"], 0);
     Ok(())
 }

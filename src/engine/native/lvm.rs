@@ -5,7 +5,7 @@
 //! The group carries a tag of ours, and only one with it is ever removed: names of disks change, the tag does not.
 
 use super::Recipe;
-use super::services::theirs;
+use super::rows::theirs;
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::task::Task;

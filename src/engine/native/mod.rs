@@ -28,6 +28,7 @@ pub mod lvm;
 mod packages;
 mod prepare;
 mod python;
+mod rows;
 mod schemas;
 pub mod services;
 mod switch;

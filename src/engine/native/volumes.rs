@@ -2,7 +2,7 @@
 //! it: iSCSI over loopback, by tgt, which needs no module of the kernel and no Python of the distribution.
 
 use super::lvm;
-use super::services::{Api, Worker, loopback, paths, theirs, worker};
+use super::rows::{Api, Worker, loopback, paths, theirs, worker};
 use super::{ACCOUNT, Recipe};
 use crate::action::directory::Directory;
 use crate::action::unit::{Enabled, Started};

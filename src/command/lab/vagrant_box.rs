@@ -1,7 +1,7 @@
 //! `lab box`: a box for Vagrant.
 
-use super::Invocation;
 use crate::cli::LabBox;
+use crate::command::Invocation;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
