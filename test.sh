@@ -45,6 +45,7 @@ prepare_virtual_labs() {
     if [ "$(id -u)" -ne 0 ] || apt-get --simulate install qemu-system-x86 qemu-utils >/dev/null 2>&1; then return; fi
     local version
     version=$(apt-cache madison qemu-utils | awk 'NR == 1 { print $3 }')
+    [ -n "$version" ] || return 0
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends --allow-downgrades install "qemu-utils=$version" >/dev/null
 }
 
