@@ -81,9 +81,9 @@ pub struct LabUp {
     /// Its name: small letters, digits, `-`, at most 11
     #[arg(long, default_value = "lab")]
     pub name: String,
-    /// What it is
-    #[arg(long, value_enum, default_value = "container")]
-    pub kind: LabKind,
+    /// What it is; a container unless said
+    #[arg(long, value_enum)]
+    pub kind: Option<LabKind>,
     /// Its system; debian13 unless said
     #[arg(long, value_enum)]
     pub os: Option<LabSystem>,

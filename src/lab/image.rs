@@ -41,19 +41,26 @@ fn make_disks(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
         None if files::exists(host, dir.join(RAW)) => {}
         None => make_raw(host, lab, vm, &dir)?,
     }
+    forget_root(host, lab)?;
     for n in 1..=vm.board.disks() {
         qemu::make_disk(host, &lab.disk(n), &Disk::Empty { mib: CARD_DISK_MIB })?;
     }
     qemu::make_disk(host, &lab.disk(0), &Disk::Above { below: RAW.into(), format: "raw" })
 }
 
-/// A disk of the lab's root, in `dir`; the root is gone then.
+/// A disk of the lab's root, in `dir`.
 fn make_raw(host: &Host, lab: &Lab, vm: &Vm, dir: &Path) -> Result<()> {
+    // From now on the root is no container's: one that goes on as one gets a container's files again.
+    files::remove(host, &lab.dir().join(super::SETTINGS))?;
     write_settings(host, lab, vm)?;
     make_keys(host, lab, dir)?;
     let partial = dir.join("disk.partial");
     disk::make(host, &lab.root(), &partial, DISK_GIB)?;
-    files::rename(host, &partial, &dir.join(RAW))?;
+    files::rename(host, &partial, &dir.join(RAW))
+}
+
+/// The root, once a disk was made of it.
+fn forget_root(host: &Host, lab: &Lab) -> Result<()> {
     overlay::unmount(host, &lab.root())?;
     ["root", "changes", "work"].iter().try_for_each(|part| files::remove_tree(host, &lab.dir().join(part)))
 }
@@ -165,6 +172,8 @@ pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> 
     files::make_parents(host, &partial.join(RAW))?;
     make_raw(host, lab, vm, &partial)?;
     lab.note(host, &partial)?;
+    // One that was made before goes; hosts of it have links of their own to the disk.
+    files::remove_tree(host, &dir)?;
     files::rename(host, &partial, &dir)?;
     Ok(dir)
 }

@@ -40,6 +40,7 @@ pub fn make(
 /// Makes what all labs share, with this base image; and what virtual machines need with `vms`.
 pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
     crate::run::worker::stop_on_signal(host)?;
+    drop(super::lock(host)?);
     let mut shared = steps::shared();
     shared.extend(vms.then(steps::shared_by_vms));
     shared.extend(base.map(steps::base_image));
@@ -49,6 +50,7 @@ pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, j
 /// Makes the base image of a virtual machine, and brings the programs that make disks; no network.
 pub fn prepare_disks(host: &Host, base: Base, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
     crate::run::worker::stop_on_signal(host)?;
+    drop(super::lock(host)?);
     let all = vec![steps::packages_of_labs(), steps::shared_by_vms(), steps::base_image(base)];
     run(host, &shared_journal(), "lab box", all, sink, jobs)
 }
@@ -107,6 +109,8 @@ fn run(
 /// Copies a lab to `dir`, which is there only when it is complete: the root of a container that was shut down; the disks
 /// of a virtual machine, with its state where it runs.
 pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
+    // A virtual machine stands still meanwhile: whatever ends this lets it go on.
+    crate::run::worker::stop_on_signal(host)?;
     let partial = files::sibling(dir, ".partial");
     files::remove_tree(host, &partial)?;
     files::make_parents(host, &partial.join("root"))?;

@@ -45,6 +45,10 @@ pub const DIRECTORY: &str = "/var/lib/gpucloud-lab";
 
 /// Processors of a virtual machine.
 const VM_PROCESSORS: u32 = 2;
+/// In its directory while it is made from the snapshot that this names.
+pub const RESTORING: &str = "restoring";
+/// In its directory, once its own files were written.
+const SETTINGS: &str = "settings.written";
 /// Beside the disks of a virtual machine: they hold the state in which it ran.
 const RUNNING: &str = "running";
 /// What is remembered of a lab, in its directory.
@@ -240,6 +244,11 @@ fn lock(host: &Host) -> Result<impl Drop + use<>, Failure> {
     // Inside are programs that anybody could start, and files that belong to other accounts inside than here.
     files::make_dir(host, directory, 0o700, None)?;
     Ok(files::lock(host, &directory.join("lock"))?)
+}
+
+/// Whether a lab has this name, be its note readable or not.
+pub fn is_there(host: &Host, name: &str) -> bool {
+    files::exists(host, lab_dir(name).join(NOTE))
 }
 
 /// What a new lab stands on, where its root need not be a copy of `source`.

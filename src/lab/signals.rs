@@ -19,8 +19,10 @@ pub(super) fn passing(
     command: &[String],
 ) -> Result<i32, Failure> {
     let note = format!("/run/lab-exec-{}", std::process::id());
-    // The number of the process is that of its group: SSH's server makes a session for each program.
-    let begin = ["sh", "-c", "echo $$ >\"$0\"; exec \"$@\"", &note].map(str::to_owned);
+    // The number of the shell is that of its group: SSH's server makes a session for each program. It outlives a signal,
+    // and takes its note away.
+    let script = "trap : INT TERM HUP; echo $$ >\"$0\"; \"$@\"; rc=$?; rm -f \"$0\"; exit $rc";
+    let begin = ["sh", "-c", script, &note].map(str::to_owned);
     let running = program(&[&begin[..], command].concat())?;
     let cannot = |error: std::io::Error| Failure::new("cannot listen to signals", error.to_string(), "ulimit -a");
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot)?;
@@ -29,7 +31,9 @@ pub(super) fn passing(
         scope.spawn(|| {
             for signal in signals.forever() {
                 passed.store(signal, Ordering::SeqCst);
-                let kill = format!("kill -s {signal} -- -$(cat {note})");
+                // Where all is slow the program may not have begun.
+                let wait = format!("for i in $(seq 100); do [ -s {note} ] && break; sleep 0.1; done");
+                let kill = format!("{wait}; kill -s {signal} -- -$(cat {note})");
                 // The program may have ended meanwhile.
                 let kill = ["sh", "-c", &kill].map(str::to_owned);
                 let _ = program(&kill).and_then(|kill| kill.quiet().output(host));
@@ -39,7 +43,6 @@ pub(super) fn passing(
         handle.close();
         code
     })?;
-    program(&["rm", "-f", &note].map(str::to_owned))?.quiet().output(host)?;
     Ok(match passed.load(Ordering::SeqCst) {
         signal if signal != 0 && code == BROKEN => 128 + signal,
         _ => code,

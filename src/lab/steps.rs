@@ -142,7 +142,7 @@ type Setting = (PathBuf, String, u32);
 /// the host's administrator's, as on a real one. They go with the root.
 fn settings(lab: &Lab, host: &Host, facts: &Facts) -> crate::host::Result<Task> {
     let (settings, units) = (list_settings(lab, host, facts)?, lab.root().join("etc/systemd/system"));
-    let (written, again) = (lab.dir().join("settings.written"), lab.dir().join("settings.written"));
+    let (written, again) = (lab.dir().join(super::SETTINGS), lab.dir().join(super::SETTINGS));
     let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &written), "write"));
     let work = move |host: &Host| {
         let write = |(path, text, mode): &Setting| files::write(host, path, text.as_bytes(), *mode, None);
@@ -223,7 +223,10 @@ fn running(lab: &Lab) -> Task {
     let (lab, again) = (lab.clone(), lab.clone());
     let undo = Undo::Container { name: lab.name.to_string() };
     let id = ActionId::new("lab-host", &lab.name);
-    let probe = move |host: &Host| Ok(Checked::done_if(hands::of(&again).is_running(host), "boot"));
+    // A state that was begun with and is still noted would be begun with again.
+    let is_done =
+        move |host: &Host| hands::of(&again).is_running(host) && !files::exists(host, again.dir().join(super::RUNNING));
+    let probe = move |host: &Host| Ok(Checked::done_if(is_done(host), "boot"));
     let work = move |host: &Host| {
         if systemd::unit(host, NETWORKD).is_ok_and(|status| status.is_active()) {
             Command::new("networkctl").arg("reload").run(host)?;

@@ -63,7 +63,11 @@ pub(super) fn restore(invocation: &Invocation, options: &LabRestore) -> Result<E
         Ok(Lab { stands_on: lab::stands_on(host, source.clone()), ..lab })
     })?;
     if let Kind::Vm(_) = lab.kind {
+        // Half a disk is none: until all are there, `lab up` boots nothing of it.
+        let half = lab.dir().join(lab::RESTORING);
+        files::write(host, &half, snapshot.as_str().as_bytes(), 0o644, None)?;
         lifecycle::copy_disks(host, &lab::snapshot_dir(&snapshot), &lab.dir())?;
+        files::remove(host, &half)?;
     }
     let (facts, jobs) = (Facts::gather(host)?, usize::from(invocation.global.jobs));
     lifecycle::make(host, &lab, source, &facts, &invocation.ui.display(), jobs)?;

@@ -32,7 +32,7 @@ pub(super) fn up(invocation: &Invocation, options: &LabUp) -> Result<Ending, Fai
         None => new(invocation, options)?,
     };
     let lab = match &lab.kind {
-        Kind::Vm(vm) if !options.no_install && !image::is_made(host, &lab) => {
+        Kind::Vm(vm) if !options.no_install && vm.image.is_none() && !image::is_made(host, &lab) => {
             let made_of = made_of(invocation, options, &lab, vm)?;
             with_image(invocation, options, &lab, vm, &made_of, &facts)?
         }
@@ -57,7 +57,7 @@ pub(super) fn up(invocation: &Invocation, options: &LabUp) -> Result<Ending, Fai
 
 /// What one kind alone has.
 fn refuse_unfit(options: &LabUp) -> Result<(), Failure> {
-    let (container, vm) = (options.kind == LabKind::Container, options.kind == LabKind::Vm);
+    let (container, vm) = (options.kind != Some(LabKind::Vm), options.kind == Some(LabKind::Vm));
     let unfit = [
         ("--cards", container && options.cards.is_some(), "is for virtual machines: lab up --kind vm"),
         ("--memory", container && options.memory.is_some(), "is for virtual machines: lab up --kind vm"),
@@ -109,11 +109,27 @@ fn made_of(invocation: &Invocation, options: &LabUp, lab: &Lab, vm: &Vm) -> Resu
 
 /// The lab of that name, where there is one: `up` makes what is missing of it.
 fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
-    let Ok(lab) = Lab::find(host, &options.name) else { return Ok(None) };
-    if options.os.is_none_or(|system| system == lab.system) {
+    if !lab::is_there(host, &options.name) {
+        return Ok(None);
+    }
+    let lab = Lab::find(host, &options.name)?;
+    if let Some(snapshot) = files::read_text(host, lab.dir().join(lab::RESTORING))? {
+        let next = format!(
+            "gpucloud-install lab down {name}; gpucloud-install lab restore {snapshot} {name}",
+            name = lab.name
+        );
+        return Err(
+            Failure::new(format!("lab {} was not restored to its end", lab.name), "", next).with(Ending::Refused)
+        );
+    }
+    let kind = if lab.has_kernel { LabKind::Vm } else { LabKind::Container };
+    let is_another = options.os.is_some_and(|system| system != lab.system)
+        || options.kind.is_some_and(|wanted| wanted != kind)
+        || options.cards.is_some() && image::is_made(host, &lab);
+    if !is_another {
         return Ok(Some(lab));
     }
-    let what = format!("lab {} is there already, with {}", lab.name, lab.system.name());
+    let what = format!("lab {} is there already, and is another one ({})", lab.name, lab.system.name());
     Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(Ending::Refused))
 }
 
@@ -121,7 +137,8 @@ fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
     let host = &invocation.host;
     let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
     let board = options.cards.as_ref().map(|file| Board::load(host, file)).transpose()?.unwrap_or_default();
-    let kind = if options.kind == LabKind::Vm { "virtual machine" } else { "host" };
+    let has_kernel = options.kind == Some(LabKind::Vm);
+    let kind = if has_kernel { "virtual machine" } else { "host" };
     invocation.consent(&format!("Make a lab {kind} called {name} with {}?", system.name()), true)?;
     let network = network::probe(host)?;
     let folder = options.git_base.as_ref().and_then(|base| base.folder()).map(Path::to_owned);
@@ -129,13 +146,16 @@ fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
         let what = format!("there is no folder {}", missing.display());
         return Err(Failure::usage(what, "--git-base: the folder of a mirror, or an address"));
     }
-    let kind = match options.kind {
-        LabKind::Container => Kind::Container,
-        LabKind::Vm => Kind::Vm(virtual_machine(invocation, options, board)?),
+    let kind = match has_kernel {
+        false => Kind::Container,
+        true => Kind::Vm(virtual_machine(invocation, options, board)?),
     };
-    let has_kernel = options.kind == LabKind::Vm;
     let base = Base { system, has_kernel };
     Lab::claim(host, || {
+        if lab::is_there(host, &options.name) {
+            let next = format!("gpucloud-install lab up --name {}", options.name);
+            return Err(Failure::new("another command has just begun to make it", "", next).with(Ending::Refused));
+        }
         let address = lab::free_address(host, &network)?;
         let stands_on = lab::stands_on(host, base.dir());
         let host_name = name.to_string();
@@ -186,11 +206,8 @@ fn virtual_machine(invocation: &Invocation, options: &LabUp, board: Board) -> Re
 /// Answers and apply, inside.
 fn install(invocation: &Invocation, options: &LabUp, inside: &Inside, pace: u32) -> Result<Config, Failure> {
     if !inside.has_answers()? {
-        let profile = match (options.profile.as_deref(), options.kind) {
-            (Some(profile), _) => profile,
-            (None, LabKind::Container) => "lab",
-            (None, LabKind::Vm) => "vagrant",
-        };
+        let usual = if inside.lab().has_kernel { "vagrant" } else { "lab" };
+        let profile = options.profile.as_deref().unwrap_or(usual);
         inside.run(&["gpucloud-install", "init", "--profile", profile])?;
     }
     inside.change_answers(|answers| {
