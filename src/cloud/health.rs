@@ -29,20 +29,30 @@ pub fn api(session: &Session, service: &str) -> Result<Option<Complaint>, ApiErr
 }
 
 #[derive(Deserialize)]
-struct ComputeServices {
-    services: Vec<ComputeService>,
+struct ListedServices {
+    services: Vec<ListedService>,
 }
 
+/// A service that reports to Nova or Cinder, as both list it.
 #[derive(Deserialize)]
-struct ComputeService {
+struct ListedService {
+    /// "gpubox"; Cinder's with its backend, "gpubox@lvm".
     host: String,
     state: String,
     status: String,
     updated_at: Option<String>,
     #[serde(default)]
     disabled_reason: Option<String>,
+    /// Nova's only.
     #[serde(default)]
     forced_down: bool,
+}
+
+impl ListedService {
+    /// Whether it has reported at `since` or later.
+    fn has_reported(&self, since: f64) -> bool {
+        self.updated_at.as_deref().and_then(seconds).unwrap_or(0.0) >= since
+    }
 }
 
 /// What is wrong with the hypervisor `host`, if anything: it must be up, with a heartbeat newer than `since` (seconds
@@ -82,11 +92,11 @@ pub fn hypervisors(session: &Session) -> Result<Option<Complaint>, ApiError> {
     Ok(first)
 }
 
-fn services(session: &Session) -> Result<Vec<ComputeService>, ApiError> {
-    Ok(session.get::<ComputeServices>("compute", "/os-services?binary=nova-compute")?.services)
+fn services(session: &Session) -> Result<Vec<ListedService>, ApiError> {
+    Ok(session.get::<ListedServices>("compute", "/os-services?binary=nova-compute")?.services)
 }
 
-impl ComputeService {
+impl ListedService {
     /// Why nobody hears of it.
     fn silence(&self, since: f64) -> Option<Complaint> {
         let host = &self.host;
@@ -96,9 +106,8 @@ impl ComputeService {
             let what = format!("somebody told Nova that the compute service on {host} is down (forced down)");
             return Some(Complaint::lasting(what).mended_by(up_again));
         }
-        let beat = self.updated_at.as_deref().and_then(seconds).unwrap_or(0.0);
         match self.state.as_str() {
-            "up" if beat >= since => None,
+            "up" if self.has_reported(since) => None,
             "up" => Some(Complaint::passing(format!("the compute service on {host} has not reported since its start"))),
             state => Some(Complaint::passing(format!("the compute service on {host} is {state}"))),
         }
@@ -122,39 +131,23 @@ impl ComputeService {
     }
 }
 
-#[derive(Deserialize)]
-struct VolumeServices {
-    services: Vec<VolumeService>,
-}
-
-#[derive(Deserialize)]
-struct VolumeService {
-    /// "gpubox", or with its backend "gpubox@lvm".
-    host: String,
-    state: String,
-    status: String,
-    updated_at: Option<String>,
-    #[serde(default)]
-    disabled_reason: Option<String>,
-}
-
 /// What is wrong with the program `binary` of Cinder on `host`, if anything: it must be up, with a heartbeat newer than
 /// `since` (seconds since 1970, UTC). One that a person has disabled is only told.
 pub fn volumes(session: &Session, binary: &str, host: &str, since: f64) -> Result<Option<Complaint>, ApiError> {
-    let found: VolumeServices = session.get("block-storage", &format!("/os-services?binary={binary}"))?;
-    let here = |service: &&VolumeService| service.host.split('@').next() == Some(host);
+    let found: ListedServices = session.get("block-storage", &format!("/os-services?binary={binary}"))?;
+    let here = |service: &&ListedService| service.host.split('@').next() == Some(host);
     Ok(match found.services.iter().find(here) {
         None => Some(Complaint::passing(format!("Cinder knows no {binary} on {host}"))),
         Some(service) => service.complaint(binary, since),
     })
 }
 
-impl VolumeService {
+impl ListedService {
+    /// What Cinder says against its program `binary`.
     fn complaint(&self, binary: &str, since: f64) -> Option<Complaint> {
         let host = &self.host;
-        let beat = self.updated_at.as_deref().and_then(seconds).unwrap_or(0.0);
         match self.state.as_str() {
-            "up" if beat < since => {
+            "up" if !self.has_reported(since) => {
                 Some(Complaint::passing(format!("{binary} on {host} has not reported since its start")))
             }
             "up" if self.status == "enabled" => None,
@@ -272,7 +265,7 @@ pub fn network_agents(session: &Session, host: &str) -> Result<Option<Complaint>
 mod tests {
     use super::*;
 
-    fn service(more: &str) -> ComputeService {
+    fn service(more: &str) -> ListedService {
         let text = format!(r#"{{"host":"box","state":"up","updated_at":"2026-10-01T12:00:00.000000",{more}}}"#);
         serde_json::from_str(&text).unwrap()
     }
@@ -299,14 +292,14 @@ mod tests {
 
     #[test]
     fn a_volume_service_works_once_it_has_reported_since_its_start() {
-        let service = |state: &str, status: &str| -> VolumeService {
+        let service = |state: &str, status: &str| -> ListedService {
             let text = format!(
                 r#"{{"host":"box@lvm","state":"{state}","status":"{status}","updated_at":"2026-10-01T12:00:00.000000"}}"#
             );
             serde_json::from_str(&text).unwrap()
         };
         let since = seconds("2026-10-01T12:00:00.000000").unwrap();
-        let said = |service: VolumeService, since| service.complaint("cinder-volume", since);
+        let said = |service: ListedService, since| service.complaint("cinder-volume", since);
         assert_eq!(said(service("up", "enabled"), since), None);
         assert!(said(service("up", "enabled"), since + 1.0).unwrap().wait);
         assert!(said(service("down", "enabled"), since).unwrap().what.ends_with("is down"));

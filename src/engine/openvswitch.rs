@@ -22,15 +22,14 @@ pub fn datapath_settings(datapath: Datapath) -> Vec<Setting> {
     }
 }
 
-/// What makes a switch of the userspace datapath, which is in use, one of a kernel that is not there yet: programs with
-/// their arguments. The next boot must be with that kernel.
-pub fn for_another_kernel() -> Vec<Vec<String>> {
+/// What makes a switch of the userspace datapath, which is in use, one of a kernel that is not there yet: a
+/// program with its arguments. The next boot must be with that kernel.
+pub fn for_another_kernel() -> Vec<&'static str> {
     let netdev = datapath_settings(Datapath::Netdev);
     let forgotten = netdev.iter().flat_map(|(column, key, _)| ["--", "remove", "Open_vSwitch", ".", column, key]);
     let bridges = [BRIDGE, "br-int"].iter().flat_map(|bridge| ["--", "set", "Bridge", bridge, "datapath_type=system"]);
     // This kernel cannot do it: nobody is waited for.
-    let words = ["ovs-vsctl", "--no-wait"].into_iter().chain(forgotten).chain(bridges);
-    vec![words.map(str::to_owned).collect()]
+    ["ovs-vsctl", "--no-wait"].into_iter().chain(forgotten).chain(bridges).collect()
 }
 
 /// Settings of Open vSwitch itself; OVN reads its own from there.

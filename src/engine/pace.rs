@@ -56,21 +56,27 @@ pub fn settings(pace: u32) -> Vec<Setting> {
     [nova, ml2, of(Conf::OvnAgent, &AGENT), of(Conf::Cinder, &CINDER), probes].concat()
 }
 
+/// What systemd gives units that say nothing themselves (systemd-system.conf(5)).
+pub fn systemd_limits(pace: u32) -> String {
+    let seconds = 90 * pace;
+    format!(
+        "[Manager]\nDefaultTimeoutStartSec={seconds}\nDefaultTimeoutStopSec={seconds}\nDefaultDeviceTimeoutSec={seconds}\n"
+    )
+}
+
 /// Limits of units of the distribution: those that say nothing have systemd's, 90 s; these two say what they need.
 pub fn unit_limits(pace: u32) -> Vec<File> {
     if pace == 1 {
         return Vec::new();
     }
-    let file = |path: &str, section: &str, lines: &[(&str, u32)]| {
-        let lines: String = lines.iter().map(|(key, seconds)| format!("{key}={}\n", seconds * pace)).collect();
-        let text = format!("# Written by gpucloud-install; see README.\n[{section}]\n{lines}");
+    let file = |path: &str, lines: &str| {
+        let text = format!("# Written by gpucloud-install; see README.\n{lines}");
         File::new(format!("/etc/systemd/{path}"), Content::plain(text))
     };
-    let defaults = [("DefaultTimeoutStartSec", 90), ("DefaultTimeoutStopSec", 90), ("DefaultDeviceTimeoutSec", 90)];
-    let of_unit =
-        |unit: &str| file(&format!("system/{unit}.d/50-gpucloud-pace.conf"), "Service", &[("TimeoutStartSec", 600)]);
+    let limit = format!("[Service]\nTimeoutStartSec={}\n", 600 * pace);
+    let of_unit = |unit: &str| file(&format!("system/{unit}.d/50-gpucloud-pace.conf"), &limit);
     vec![
-        file("system.conf.d/50-gpucloud-pace.conf", "Manager", &defaults),
+        file("system.conf.d/50-gpucloud-pace.conf", &systemd_limits(pace)),
         of_unit("rabbitmq-server.service"),
         of_unit("mariadb.service"),
     ]

@@ -4,6 +4,7 @@ use super::assignments;
 use crate::host::ovs::Datapath;
 use crate::host::{Host, Result, files};
 use serde::Serialize;
+use std::cell::OnceCell;
 
 /// Distribution, kernel, name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,15 +60,16 @@ pub fn read(host: &Host) -> Result<Os> {
         |path: &str| -> Result<String> { Ok(files::read_text(host, path)?.unwrap_or_default().trim().to_owned()) };
     let kernel = text("/proc/sys/kernel/osrelease")?;
     let container = files::read_text(host, "/run/systemd/container")?.map(|kind| kind.trim().to_owned());
+    let modules = Modules::new(host, &kernel, container.is_some());
     let mut missing_for_volumes = Vec::new();
     for module in FOR_VOLUMES {
-        if !has_module(host, module, &kernel, container.is_some())? {
+        if !modules.has(module)? {
             missing_for_volumes.push(module);
         }
     }
     Ok(Os {
         missing_for_volumes,
-        openvswitch_module: has_module(host, "openvswitch", &kernel, container.is_some())?,
+        openvswitch_module: modules.has("openvswitch")?,
         id: field("ID"),
         version: field("VERSION_ID"),
         pretty_name: field("PRETTY_NAME"),
@@ -87,27 +89,43 @@ fn release(host: &Host) -> Result<String> {
     }
 }
 
-/// Loaded, there to be loaded, or part of the kernel; a container cannot load one.
-fn has_module(host: &Host, module: &str, kernel: &str, container: bool) -> Result<bool> {
-    if files::exists(host, format!("/sys/module/{module}")) {
-        return Ok(true);
+/// What the kernel can do by modules. Its lists are long: they are read once, and not where all are loaded.
+struct Modules<'a> {
+    host: &'a Host,
+    kernel: &'a str,
+    container: bool,
+    lists: OnceCell<String>,
+}
+
+impl<'a> Modules<'a> {
+    fn new(host: &'a Host, kernel: &'a str, container: bool) -> Self {
+        Self { host, kernel, container, lists: OnceCell::new() }
     }
-    if container {
-        return Ok(false);
-    }
-    // modules.dep writes `dm-mod.ko`, and a module is loaded as `dm_mod`.
-    let (name, dashed) = (format!("/{module}.ko"), format!("/{}.ko", module.replace('_', "-")));
-    let is_it = |line: &str| {
-        let path = line.split(':').next().unwrap_or(line);
-        path.contains(&name) || path.contains(&dashed)
-    };
-    for list in ["modules.dep", "modules.builtin"] {
-        let list = files::read_text(host, format!("/lib/modules/{kernel}/{list}"))?;
-        if list.is_some_and(|list| list.lines().any(is_it)) {
+
+    /// Loaded, there to be loaded, or part of the kernel; a container cannot load one.
+    fn has(&self, module: &str) -> Result<bool> {
+        if files::exists(self.host, format!("/sys/module/{module}")) {
             return Ok(true);
         }
+        if self.container {
+            return Ok(false);
+        }
+        // modules.dep writes `dm-mod.ko`, and a module is loaded as `dm_mod`.
+        let (name, dashed) = (format!("/{module}.ko"), format!("/{}.ko", module.replace('_', "-")));
+        Ok(self.lists()?.lines().any(|line| {
+            let path = line.split(':').next().unwrap_or(line);
+            path.contains(&name) || path.contains(&dashed)
+        }))
     }
-    Ok(false)
+
+    fn lists(&self) -> Result<&str> {
+        if self.lists.get().is_none() {
+            let list = |name: &str| files::read_text(self.host, format!("/lib/modules/{}/{name}", self.kernel));
+            let [to_load, built_in] = [list("modules.dep")?, list("modules.builtin")?].map(Option::unwrap_or_default);
+            return Ok(self.lists.get_or_init(|| to_load + "\n" + &built_in));
+        }
+        Ok(self.lists.get().map_or("", String::as_str))
+    }
 }
 
 #[cfg(test)]
@@ -121,22 +139,18 @@ mod tests {
         let host = Host::at(dir.path());
         let write =
             |path: &str, text: &str| files::write(&host, Path::new(path), text.as_bytes(), 0o644, None).unwrap();
+        let has = |module: &str, kernel: &str, container| Modules::new(&host, kernel, container).has(module);
         let dependent = "kernel/drivers/md/dm-crypt.ko.xz: kernel/drivers/md/dm-mod.ko.xz\n";
         write("/lib/modules/6.1/modules.dep", dependent);
-        assert!(!has_module(&host, "dm_mod", "6.1", false).unwrap());
+        assert!(!has("dm_mod", "6.1", false).unwrap());
         write(
             "/lib/modules/6.1/modules.dep",
             "kernel/drivers/scsi/iscsi_tcp.ko.xz: kernel/drivers/scsi/libiscsi.ko.xz\n",
         );
         write("/lib/modules/6.1/modules.builtin", "kernel/drivers/md/dm-mod.ko\n");
-        assert!(
-            has_module(&host, "dm_mod", "6.1", false).unwrap() && has_module(&host, "iscsi_tcp", "6.1", false).unwrap()
-        );
-        assert!(
-            !has_module(&host, "iscsi_tcp", "6.1", true).unwrap()
-                && !has_module(&host, "dm_mod", "6.2", false).unwrap()
-        );
+        assert!(has("dm_mod", "6.1", false).unwrap() && has("iscsi_tcp", "6.1", false).unwrap());
+        assert!(!has("iscsi_tcp", "6.1", true).unwrap() && !has("dm_mod", "6.2", false).unwrap());
         write("/sys/module/dm_mod/version", "4");
-        assert!(has_module(&host, "dm_mod", "6.2", true).unwrap());
+        assert!(has("dm_mod", "6.2", true).unwrap());
     }
 }

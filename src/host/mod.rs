@@ -1,7 +1,7 @@
 //! The hands: one narrow file for each part of the machine that is read or changed (files, programs, packages,
 //! systemd, sysctl, users and their homes, links, nftables, iptables, Open vSwitch, git, MariaDB and its dumps,
-//! RabbitMQ, DNS, HTTP, SSH, overlays, containers, virtual machines). Every change goes through one of them; some facts look for themselves.
-//! A new hand is a file here and its `mod` line.
+//! RabbitMQ, DNS, HTTP, SSH, overlays, containers, virtual machines). Every change goes through one of them; some facts
+//! look for themselves. A new hand is a file here and its `mod` line.
 //!
 //! A [`Host`] carries a root directory, so that the same code works on the running system (`/`), on a temporary tree
 //! in a test and on a captured tree. It also carries what a change needs while it runs: where its output lines go

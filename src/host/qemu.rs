@@ -264,12 +264,12 @@ impl Monitor {
     }
 }
 
-/// An empty disk on top of `below`, which must not change as long as it is used; or one of `size`.
+/// A disk that can be written to. What lies below one must not change as long as it is used.
 pub fn make_disk(host: &Host, disk: &Path, of: &Disk) -> Result<()> {
     let mut command = Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
     command = match of {
-        Disk::Above { below, format } => {
-            command.args(["-b", &below.display().to_string(), "-F", format, &disk.display().to_string()])
+        Disk::Above { raw } => {
+            command.args(["-b", &raw.display().to_string(), "-F", "raw", &disk.display().to_string()])
         }
         Disk::Empty { mib } => command.args([&disk.display().to_string(), &format!("{mib}M")]),
     };
@@ -281,10 +281,8 @@ pub fn make_disk(host: &Host, disk: &Path, of: &Disk) -> Result<()> {
 pub enum Disk {
     /// It shows another one, and keeps apart what is written.
     Above {
-        /// That one.
-        below: PathBuf,
-        /// Its format, "raw" or "qcow2".
-        format: &'static str,
+        /// That one, which is raw.
+        raw: PathBuf,
     },
     /// Nothing, in MiB.
     Empty {

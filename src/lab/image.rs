@@ -9,7 +9,7 @@ use super::inside::Inside;
 use super::{DIRECTORY, Kind, Lab, Vm, base, disk, hands};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
-use crate::engine::openvswitch;
+use crate::engine::{openvswitch, pace};
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::qemu::{self, Disk};
@@ -45,7 +45,7 @@ fn make_disks(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
     for n in 1..=vm.board.disks() {
         qemu::make_disk(host, &lab.disk(n), &Disk::Empty { mib: CARD_DISK_MIB })?;
     }
-    qemu::make_disk(host, &lab.disk(0), &Disk::Above { below: RAW.into(), format: "raw" })
+    qemu::make_disk(host, &lab.disk(0), &Disk::Above { raw: RAW.into() })
 }
 
 /// A disk of the lab's root, in `dir`.
@@ -78,15 +78,7 @@ fn write_settings(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
     if vm.kvm {
         return Ok(());
     }
-    write("/etc/systemd/system.conf.d/20-lab-emulated.conf", &emulated_limits(vm.pace()))
-}
-
-/// systemd's limits where the processor is emulated: the distribution's own units have no others.
-pub fn emulated_limits(pace: u32) -> String {
-    let seconds = 90 * pace;
-    format!(
-        "[Manager]\nDefaultTimeoutStartSec={seconds}\nDefaultTimeoutStopSec={seconds}\nDefaultDeviceTimeoutSec={seconds}\n"
-    )
+    write("/etc/systemd/system.conf.d/20-lab-emulated.conf", &pace::systemd_limits(vm.pace()))
 }
 
 /// A key that logs in, and one that the host shows.
@@ -160,9 +152,7 @@ fn key(made_of: &str) -> String {
 /// Keeps the disk of what will be a virtual machine, in whose root `inside` a cloud was installed at a container's speed.
 /// The container is shut down for that.
 pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> std::result::Result<PathBuf, Failure> {
-    for command in openvswitch::for_another_kernel() {
-        inside.run(&command.iter().map(String::as_str).collect::<Vec<_>>())?;
-    }
+    inside.run(&openvswitch::for_another_kernel())?;
     hands::of(&lab.as_container()).shut_down(host)?;
     forget_old(host)?;
     let [_, _, third, _] = lab.address.octets();

@@ -1,12 +1,11 @@
 //! Makes labs and takes them away: two plans, each with its own journal.
 
 use super::base::Base;
-use super::{DIRECTORY, Kind, Lab, RUNNING, hands, image, steps};
+use super::{DIRECTORY, Kind, Lab, RUNNING, copy, hands, image, steps};
 use crate::action::ActionId;
 use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::host::command::Command;
 use crate::host::{Host, files, overlay, qemu};
 use crate::plan::event::{Event, Sink};
 use crate::plan::journal::{Journal, JournalError};
@@ -39,20 +38,23 @@ pub fn make(
 
 /// Makes what all labs share, with this base image; and what virtual machines need with `vms`.
 pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
-    crate::run::worker::stop_on_signal(host)?;
-    drop(super::lock(host)?);
     let mut shared = steps::shared();
     shared.extend(vms.then(steps::shared_by_vms));
     shared.extend(base.map(steps::base_image));
-    run(host, &shared_journal(), UP, shared, sink, jobs)
+    run_shared(host, UP, shared, sink, jobs)
 }
 
 /// Makes the base image of a virtual machine, and brings the programs that make disks; no network.
 pub fn prepare_disks(host: &Host, base: Base, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+    let all = vec![steps::packages_of_labs(), steps::shared_by_vms(), steps::base_image(base)];
+    run_shared(host, "lab box", all, sink, jobs)
+}
+
+/// The first that is done for any lab: from here on only root sees into their directory.
+fn run_shared(host: &Host, what: &str, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
     crate::run::worker::stop_on_signal(host)?;
     drop(super::lock(host)?);
-    let all = vec![steps::packages_of_labs(), steps::shared_by_vms(), steps::base_image(base)];
-    run(host, &shared_journal(), "lab box", all, sink, jobs)
+    run(host, &shared_journal(), what, steps, sink, jobs)
 }
 
 fn shared_journal() -> PathBuf {
@@ -135,11 +137,6 @@ fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), Failure> {
         overlay.mount(host)?;
     }
     Ok(copy(host, &lab.root(), &partial.join("root"))?)
-}
-
-fn copy(host: &Host, from: &Path, to: &Path) -> crate::host::Result<()> {
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    Command::new("cp").args(["--archive", "--reflink=auto", "--sparse=always", &from, &to]).run(host)
 }
 
 /// The disks of a virtual machine, its keys, and whether it ran, from one directory to another.

@@ -29,6 +29,7 @@ use crate::ending::Ending;
 use crate::facts::hardware::EMULATED_PACE;
 use crate::facts::network::Network;
 use crate::failure::Failure;
+use crate::host::command::Command;
 use crate::host::nspawn::Container;
 use crate::host::overlay::{self, Overlay};
 use crate::host::qemu::Machine;
@@ -260,6 +261,12 @@ pub fn stands_on(host: &Host, source: PathBuf) -> Option<PathBuf> {
 pub fn standing_on(host: &Host, source: &Path) -> Result<Option<Lab>, Failure> {
     let stands = |lab: &Lab| lab.stands_on.as_deref() == Some(source) && files::exists(host, lab.root());
     Ok(Lab::all(host)?.into_iter().find(stands))
+}
+
+/// A tree or a file with all that belongs to it; what is not written in it takes no room in the copy either.
+fn copy(host: &Host, from: &Path, to: &Path) -> crate::host::Result<()> {
+    let (from, to) = (from.display().to_string(), to.display().to_string());
+    Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)
 }
 
 /// Forgets a lab: it is no longer listed.

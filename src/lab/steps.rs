@@ -128,8 +128,7 @@ fn copied(id: ActionId, lab: &Lab, source: PathBuf) -> Task {
     let probe = move |host: &Host| Ok(Checked::done_if(files::exists(host, &there), "copy"));
     let work = move |host: &Host| {
         files::remove_tree(host, &partial)?;
-        let (from, to) = (source.display().to_string(), partial.display().to_string());
-        Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)?;
+        super::copy(host, &source, &partial)?;
         files::rename(host, &partial, &target)
     };
     Task::new(id, "Copy the root file system", probe, work)

@@ -6,7 +6,9 @@
 //! mirror.
 
 use super::base::Base;
+use super::cards::Board;
 use super::{DIRECTORY, disk, image, steps};
+use crate::engine::pace;
 use crate::facts::hardware::EMULATED_PACE;
 use crate::failure::Failure;
 use crate::host::command::Command;
@@ -17,8 +19,6 @@ use std::path::Path;
 const DISK_GIB: u64 = 24;
 /// The account that Vagrant logs in to, and its password.
 const USER: &str = "vagrant";
-/// The kernel's parameters for a board with an IOMMU; without one they mean nothing.
-const KERNEL: &str = "intel_iommu=on iommu=pt";
 /// Above the numbers of the files that Vagrant writes for further cards: networkd takes the first that fits
 /// (systemd.network(5)). A lease by hardware address stays the same after a snapshot is restored.
 const NETWORK: &str = "[Match]\nName=en* eth*\n\n\
@@ -78,7 +78,8 @@ fn pack(
 ) -> std::result::Result<(), Failure> {
     say("Making its root ...");
     let root = dir.join("root");
-    copy(host, &base.dir(), &root)?;
+    files::make_parents(host, &root)?;
+    super::copy(host, &base.dir(), &root)?;
     write_settings(host, &root)?;
     add_user(host, &root, key)?;
     say("Making its disk ...");
@@ -87,15 +88,9 @@ fn pack(
     Ok(archive(host, dir, file)?)
 }
 
-fn copy(host: &Host, from: &Path, to: &Path) -> Result<()> {
-    files::make_parents(host, to)?;
-    let (from, to) = (from.display().to_string(), to.display().to_string());
-    Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)
-}
-
 /// What a machine has that knows neither its name nor its address yet.
 fn write_settings(host: &Host, root: &Path) -> Result<()> {
-    let limits = image::emulated_limits(EMULATED_PACE);
+    let limits = pace::systemd_limits(EMULATED_PACE);
     for (path, text) in [
         ("etc/machine-id", ""),
         ("etc/resolv.conf", ""),
@@ -109,7 +104,7 @@ fn write_settings(host: &Host, root: &Path) -> Result<()> {
         files::write(host, &root.join(path), text.as_bytes(), 0o644, None)?;
     }
     image::remove_host_keys(host, root)?;
-    disk::write_boot_files(host, root, KERNEL)?;
+    disk::write_boot_files(host, root, &Board::default().kernel)?;
     steps::enable_networkd(host, &root.join("etc/systemd/system"))
 }
 
@@ -199,7 +194,7 @@ mod tests {
         let text = |path: &str| files::read_text(&host, path).unwrap();
         assert_eq!(text("/etc/machine-id").as_deref(), Some(""));
         assert_eq!(text("/etc/ssh/ssh_host_rsa_key"), None);
-        assert!(text("/boot/grub/grub.cfg").unwrap().contains(KERNEL));
+        assert!(text("/boot/grub/grub.cfg").unwrap().contains("intel_iommu=on iommu=pt"));
         assert_eq!(metadata().trim(), r#"{"format":"qcow2","provider":"libvirt","virtual_size":24}"#);
     }
 }

@@ -6,7 +6,7 @@ use crate::command::Invocation;
 use crate::config::{CloudAnswers, ComputeAnswers, Config, HostAnswers, Virt};
 use crate::ending::Ending;
 use crate::facts::kvm::Kvm;
-use crate::facts::{self, Facts, network};
+use crate::facts::{Facts, hardware};
 use crate::failure::Failure;
 use crate::finding::bytes;
 use crate::host::{Host, files, qemu};
@@ -29,7 +29,7 @@ pub(super) fn up(invocation: &Invocation, options: &LabUp) -> Result<Ending, Fai
             invocation.consent(&format!("Go on with lab {}?", lab.name), true)?;
             lab
         }
-        None => new(invocation, options)?,
+        None => new(invocation, options, &facts)?,
     };
     let lab = match &lab.kind {
         Kind::Vm(vm) if !options.no_install && vm.image.is_none() && !image::is_made(host, &lab) => {
@@ -133,14 +133,13 @@ fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
     Err(Failure::new(what, "", format!("gpucloud-install lab down {}", lab.name)).with(Ending::Refused))
 }
 
-fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
+fn new(invocation: &Invocation, options: &LabUp, facts: &Facts) -> Result<Lab, Failure> {
     let host = &invocation.host;
     let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
     let board = options.cards.as_ref().map(|file| Board::load(host, file)).transpose()?.unwrap_or_default();
     let has_kernel = options.kind == Some(LabKind::Vm);
     let kind = if has_kernel { "virtual machine" } else { "host" };
     invocation.consent(&format!("Make a lab {kind} called {name} with {}?", system.name()), true)?;
-    let network = network::probe(host)?;
     let folder = options.git_base.as_ref().and_then(|base| base.folder()).map(Path::to_owned);
     if let Some(missing) = folder.as_ref().filter(|folder| !files::exists(host, folder)) {
         let what = format!("there is no folder {}", missing.display());
@@ -148,7 +147,7 @@ fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
     }
     let kind = match has_kernel {
         false => Kind::Container,
-        true => Kind::Vm(virtual_machine(invocation, options, board)?),
+        true => Kind::Vm(virtual_machine(invocation, options, board, facts)?),
     };
     let base = Base { system, has_kernel };
     Lab::claim(host, || {
@@ -156,7 +155,7 @@ fn new(invocation: &Invocation, options: &LabUp) -> Result<Lab, Failure> {
             let next = format!("gpucloud-install lab up --name {}", options.name);
             return Err(Failure::new("another command has just begun to make it", "", next).with(Ending::Refused));
         }
-        let address = lab::free_address(host, &network)?;
+        let address = lab::free_address(host, &facts.network)?;
         let stands_on = lab::stands_on(host, base.dir());
         let host_name = name.to_string();
         let new = Lab { host_name, name, system, address, kvm: options.kvm, folder, stands_on, kind, has_kernel };
@@ -179,7 +178,7 @@ fn kept(invocation: &Invocation, options: &LabUp, lab: &Lab) -> Result<Option<La
 
 /// It would run out of memory while it boots, or others would.
 fn refuse_without_memory(host: &Host, memory_gib: u32) -> Result<(), Failure> {
-    let available = facts::hardware::available_memory(host)?;
+    let available = hardware::available_memory(host)?;
     if available >= u64::from(memory_gib) << 30 {
         return Ok(());
     }
@@ -190,13 +189,13 @@ fn refuse_without_memory(host: &Host, memory_gib: u32) -> Result<(), Failure> {
 }
 
 /// Tries this machine's KVM with the kernel that the host will have.
-fn virtual_machine(invocation: &Invocation, options: &LabUp, board: Board) -> Result<Vm, Failure> {
+fn virtual_machine(invocation: &Invocation, options: &LabUp, board: Board, facts: &Facts) -> Result<Vm, Failure> {
     let host = &invocation.host;
     let base = Base { system: options.os.unwrap_or(System::Debian13), has_kernel: true };
     let memory_gib = options.memory.unwrap_or(if options.no_install { 2 } else { 8 });
     refuse_without_memory(host, memory_gib)?;
     lifecycle::share(host, Some(base), true, &invocation.ui.display(), usize::from(invocation.global.jobs))?;
-    let kvm = *Facts::gather(host)?.kvm == Kvm::Works && qemu::boots_with_kvm(host, &base.dir().join("vmlinuz"));
+    let kvm = *facts.kvm == Kvm::Works && qemu::boots_with_kvm(host, &base.dir().join("vmlinuz"));
     if !kvm {
         invocation.ui.say("KVM boots no kernel here: the virtual machine is emulated, some twelve times slower.");
     }
