@@ -7,9 +7,8 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the first login may take: twenty seconds were measured under emulation beside a booting cloud.
+/// How long one login may take: twenty seconds were measured under emulation beside a booting cloud.
 const LOGIN_LIMIT: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(200);
 
 /// How root logs in.
 #[derive(Debug, Clone)]
@@ -46,18 +45,23 @@ impl Login {
             && self.client().args(["-O", "check", &self.target()]).output(host).is_ok_and(|done| done.status.success())
     }
 
-    /// Logs in, unless that was done before.
+    /// Logs in, unless that was done before; one attempt.
     ///
     /// # Errors
-    /// The host does not answer within two minutes.
+    /// The host refuses, or does not answer within two minutes.
     pub fn open(&self, host: &Host) -> Result<()> {
         if self.is_open(host) {
             return Ok(());
         }
+        // Of two that log in at once, the second would keep a connection that nobody can use.
+        let _lock = files::lock_within(host, &self.dir.join("ssh.lock"), "another login", LOGIN_LIMIT)?;
+        if self.is_open(host) {
+            return Ok(());
+        }
         files::remove(host, &self.socket())?;
-        let master = self.client().args(["-M", "-N", "-oConnectTimeout=60", "-oConnectionAttempts=1", &self.target()]);
-        master.detach(host, &self.dir.join("ssh.log"))?;
-        host.wait_until("the login to the lab", LOGIN_LIMIT, POLL, || Ok(self.is_open(host)))
+        // `-f`: it goes to the background once it is logged in (ssh(1)).
+        let master = self.client().args(["-M", "-N", "-f", "-oConnectTimeout=60", &self.target()]);
+        master.limit(LOGIN_LIMIT).quiet().run(host)
     }
 
     /// Ends the kept connection; what runs through it loses it.

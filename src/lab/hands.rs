@@ -46,12 +46,21 @@ pub fn wait_booted(host: &Host, lab: &Lab) -> Result<()> {
     let limit = BOOT_LIMIT * lab.pace();
     host.wait_until(&format!("the boot of lab {}", lab.name), limit, POLL, || {
         // It answers when all is started; before systemd itself can be asked, at once.
-        let Ok(output) = hands.program(host, &question, &[], false)?.limit(limit).output(host) else {
-            return Ok(false);
-        };
+        let answer = hands.program(host, &question, &[], false).and_then(|asked| asked.limit(limit).output(host));
         // "degraded": one unit failed, in a container usually one that it cannot have.
-        Ok(matches!(String::from_utf8_lossy(&output.stdout).trim(), "running" | "degraded"))
+        let is_booted = |said: &[u8]| matches!(String::from_utf8_lossy(said).trim(), "running" | "degraded");
+        answer.map(|output| is_booted(&output.stdout)).or_else(|error| still_boots(host, &*hands, error).map(|_| false))
     })
+}
+
+/// What failed may work later, as long as the host runs: what it said.
+fn still_boots(host: &Host, hands: &dyn Hands, error: Error) -> Result<String> {
+    match error {
+        Error::Stopped => Err(error),
+        Error::Failed { ref tail, .. } if hands.is_running(host) && !tail.is_empty() => Ok(tail.clone()),
+        other if hands.is_running(host) => Ok(other.to_string()),
+        other => Err(other),
+    }
 }
 
 impl Hands for Container {
@@ -107,10 +116,9 @@ impl Hands for Virtual {
 
     fn wait_open(&self, host: &Host) -> Result<()> {
         let limit = BOOT_LIMIT * self.pace;
-        host.wait_until("the login to the lab", limit, POLL, || match self.login.open(host) {
-            Ok(()) => Ok(true),
-            Err(Error::TimedOut { .. }) if self.is_running(host) => Ok(false),
-            Err(error) => Err(error),
+        host.wait_while("the login to the lab", limit, POLL, || match self.login.open(host) {
+            Ok(()) => Ok(None),
+            Err(error) => still_boots(host, self, error).map(Some),
         })
     }
 
