@@ -66,6 +66,11 @@ impl Machine {
     fn pid_file(&self) -> PathBuf {
         self.file("pid")
     }
+
+    /// Held as long as it stands still because its state is saved. (Its monitor serves one at a time.)
+    fn save_lock(&self) -> PathBuf {
+        self.file("save.lock")
+    }
 }
 
 /// Whether it runs.
@@ -91,13 +96,26 @@ pub enum Begin {
     SavedState,
 }
 
+/// Whether it stands still, and nobody saves it: a kill ended who did.
+pub fn is_left_paused(host: &Host, machine: &Machine) -> Result<bool> {
+    if !is_running(host, machine) {
+        return Ok(false);
+    }
+    let Some(_lock) = files::try_lock(host, &machine.save_lock(), Duration::ZERO)? else { return Ok(false) };
+    let status = Monitor::connect(host, machine)?.execute("query-status", json!({}))?;
+    Ok(status["running"] == false)
+}
+
 /// Starts it; it boots, or goes on, in the background.
 ///
 /// # Errors
 /// QEMU says why not.
 pub fn start(host: &Host, machine: &Machine, begin: Begin) -> Result<()> {
     if is_running(host, machine) {
-        return Ok(());
+        return match is_left_paused(host, machine)? {
+            true => Monitor::connect(host, machine)?.execute("cont", json!({})).map(drop),
+            false => Ok(()),
+        };
     }
     files::remove(host, &machine.pid_file())?;
     let mut command = Command::new(PROGRAM).args(arguments(machine));
@@ -180,6 +198,7 @@ pub fn save<E: From<Error>>(
     machine: &Machine,
     copy: impl FnOnce() -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
+    let _lock = files::lock_within(host, &machine.save_lock(), "the end of another save", MONITOR_LIMIT)?;
     let mut monitor = Monitor::connect(host, machine)?;
     monitor.execute("stop", json!({}))?;
     let copied = monitor.by_hand(&format!("savevm {STATE}")).map_err(E::from).and_then(|()| copy());

@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(200);
 pub trait Hands: Send + Sync {
     /// Whether it runs.
     fn is_running(&self, host: &Host) -> bool;
+    /// Whether it runs and does nothing, since a kill left it so: [`Hands::start`] lets it go on.
+    fn is_left_paused(&self, host: &Host) -> Result<bool>;
     /// Starts it; it boots in the background.
     fn start(&self, host: &Host) -> Result<()>;
     /// Waits until programs can be run in it.
@@ -68,6 +70,10 @@ impl Hands for Container {
         nspawn::is_running(host, &self.name)
     }
 
+    fn is_left_paused(&self, _: &Host) -> Result<bool> {
+        Ok(false)
+    }
+
     fn start(&self, host: &Host) -> Result<()> {
         nspawn::start(host, self)
     }
@@ -100,6 +106,10 @@ struct Virtual {
 impl Hands for Virtual {
     fn is_running(&self, host: &Host) -> bool {
         qemu::is_running(host, &self.machine)
+    }
+
+    fn is_left_paused(&self, host: &Host) -> Result<bool> {
+        qemu::is_left_paused(host, &self.machine)
     }
 
     /// Goes on where a snapshot's state says so, once.

@@ -15,7 +15,7 @@ use crate::host::command::Command;
 use crate::host::qemu::{self, Disk};
 use crate::host::{Error, Host, Result, files, overlay};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The disk that is never written to.
 pub const RAW: &str = "disk.raw";
@@ -23,6 +23,8 @@ pub const RAW: &str = "disk.raw";
 pub const KEYS: [&str; 3] = ["key", "key.pub", "known_hosts"];
 /// How large a host's disk is; it takes what is in it.
 const DISK_GIB: u64 = 24;
+/// How long another command may make an image.
+const IMAGE_LIMIT: Duration = Duration::from_secs(600);
 /// How large a disk is that a card has for company.
 const CARD_DISK_MIB: u32 = 256;
 
@@ -135,6 +137,7 @@ pub fn all(host: &Host) -> std::result::Result<Vec<Lab>, Failure> {
 /// An image with a cloud that was made of the same (`made_of`: everything that went into it), at an address that no lab
 /// has.
 pub fn find(host: &Host, made_of: &str) -> std::result::Result<Option<(PathBuf, Lab)>, Failure> {
+    forget_old(host)?;
     let taken: Vec<_> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
     for name in files::list(host, images())?.iter().filter(|name| name.starts_with(&key(made_of))) {
         let dir = images().join(name);
@@ -154,7 +157,7 @@ fn key(made_of: &str) -> String {
 pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> std::result::Result<PathBuf, Failure> {
     inside.run(&openvswitch::for_another_kernel())?;
     hands::of(&lab.as_container()).shut_down(host)?;
-    forget_old(host)?;
+    let _lock = files::lock_within(host, &lock_file(), "the end of another image", IMAGE_LIMIT)?;
     let [_, _, third, _] = lab.address.octets();
     let dir = images().join(format!("{}-{third}", key(made_of)));
     let partial = files::sibling(&dir, ".partial");
@@ -168,8 +171,14 @@ pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> 
     Ok(dir)
 }
 
+/// Held by whoever makes or forgets an image.
+fn lock_file() -> PathBuf {
+    Path::new(DIRECTORY).join("images.lock")
+}
+
 /// Images older than base images may be, and what a kill left: packages of an old one would be upgraded in every lab.
 fn forget_old(host: &Host) -> Result<()> {
+    let Some(_lock) = files::try_lock(host, &lock_file(), Duration::ZERO)? else { return Ok(()) };
     for name in files::list(host, images())? {
         let dir = images().join(name);
         let age =

@@ -127,6 +127,11 @@ impl Lab {
         Self { kind: Kind::Container, ..self.clone() }
     }
 
+    /// The same lab as what it is now: a virtual machine is a container until its disk is made.
+    pub fn as_it_is(&self, host: &Host) -> Self {
+        if image::is_made(host, self) { self.clone() } else { self.as_container() }
+    }
+
     /// The container that it is.
     pub fn container(&self) -> Container {
         let console = self.dir().join("console.log");
@@ -269,10 +274,13 @@ fn copy(host: &Host, from: &Path, to: &Path) -> crate::host::Result<()> {
     Command::new("cp").args(["--archive", "--reflink=auto", &from, &to]).run(host)
 }
 
-/// Forgets a lab: it is no longer listed.
+/// Forgets a lab: it is no longer listed, and nothing of it is found by the next one of its name.
 fn forget(host: &Host, lab: &Lab) -> Result<(), Failure> {
-    files::remove(host, &lab.dir().join(NOTE))?;
-    Ok(files::remove_tree(host, &lab.dir())?)
+    let gone = Path::new(DIRECTORY).join("gone").join(lab.name.as_str());
+    files::remove_tree(host, &gone)?;
+    files::make_parents(host, &gone)?;
+    files::rename(host, &lab.dir(), &gone)?;
+    Ok(files::remove_tree(host, &gone)?)
 }
 
 fn lab_dir(name: &str) -> PathBuf {
@@ -311,7 +319,11 @@ pub fn snapshot(host: &Host, name: &LabName) -> Result<Lab, Failure> {
 fn notes_in(host: &Host, dir: &Path) -> Result<Vec<Lab>, Failure> {
     let mut labs = Vec::new();
     for name in files::list(host, dir)? {
-        labs.extend(read_note(host, &dir.join(name))?);
+        match read_note(host, &dir.join(name)) {
+            Ok(note) => labs.extend(note),
+            // The others can be used all the same.
+            Err(failure) => host.warn(&format!("{} ({})", failure.what, failure.evidence)),
+        }
     }
     Ok(labs)
 }

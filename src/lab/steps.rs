@@ -223,9 +223,11 @@ fn running(lab: &Lab) -> Task {
     let undo = Undo::Container { name: lab.name.to_string() };
     let id = ActionId::new("lab-host", &lab.name);
     // A state that was begun with and is still noted would be begun with again.
-    let is_done =
-        move |host: &Host| hands::of(&again).is_running(host) && !files::exists(host, again.dir().join(super::RUNNING));
-    let probe = move |host: &Host| Ok(Checked::done_if(is_done(host), "boot"));
+    let probe = move |host: &Host| {
+        let (hands, begins_again) = (hands::of(&again), files::exists(host, again.dir().join(super::RUNNING)));
+        let is_done = hands.is_running(host) && !begins_again && !hands.is_left_paused(host)?;
+        Ok(Checked::done_if(is_done, "boot"))
+    };
     let work = move |host: &Host| {
         if systemd::unit(host, NETWORKD).is_ok_and(|status| status.is_active()) {
             Command::new("networkctl").arg("reload").run(host)?;

@@ -16,7 +16,7 @@ use crate::host::command::{Command, on_path};
 use crate::installation::require_root;
 use crate::lab::base::Base;
 use crate::lab::inside::Inside;
-use crate::lab::{self, Kind, Lab, hands, lifecycle};
+use crate::lab::{self, Kind, Lab, hands, image, lifecycle};
 use crate::ui::text;
 use serde_json::json;
 
@@ -72,7 +72,7 @@ fn farewell(invocation: &Invocation, lab: &Lab, config: Option<&Config>) -> Resu
 }
 
 fn running(invocation: &Invocation, name: &str) -> Result<Lab, Failure> {
-    let lab = Lab::find(&invocation.host, name)?;
+    let lab = Lab::find(&invocation.host, name)?.as_it_is(&invocation.host);
     if hands::of(&lab).is_running(&invocation.host) {
         return Ok(lab);
     }
@@ -97,7 +97,9 @@ fn ended(code: i32) -> Result<Ending, Failure> {
 
 fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     let labs = Lab::all(&invocation.host)?;
-    let state = |lab: &Lab| if hands::of(lab).is_running(&invocation.host) { "running" } else { "stopped" };
+    let state = |lab: &Lab| {
+        if hands::of(&lab.as_it_is(&invocation.host)).is_running(&invocation.host) { "running" } else { "stopped" }
+    };
     let rows: Vec<Vec<String>> = labs
         .iter()
         .map(|lab| {
@@ -114,7 +116,12 @@ fn list(invocation: &Invocation) -> Result<Ending, Failure> {
         .iter()
         .map(|(name, lab)| json!({"name": name, "system": lab.system, "address": lab.address}))
         .collect();
-    invocation.ui.document("lab", json!({"labs": listed, "snapshots": kept}));
+    let images: Vec<_> = image::all(&invocation.host)?
+        .iter()
+        .map(|image| json!({"system": image.system, "address": image.address}))
+        .collect();
+    let said_of_images = format!("kept: {} disks with a cloud, for the next lab up --kind vm", images.len());
+    invocation.ui.document("lab", json!({"labs": listed, "snapshots": kept, "images": images}));
     if invocation.ui.is_json() {
         return Ok(Ending::Done);
     }
@@ -124,6 +131,9 @@ fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     }
     for (name, lab) in snapshots {
         invocation.ui.say(format!("snapshot {name}: {} at {}", lab.system.name(), lab.address));
+    }
+    if !images.is_empty() {
+        invocation.ui.say(said_of_images);
     }
     Ok(Ending::Done)
 }
@@ -166,7 +176,7 @@ fn reboot(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
 }
 
 fn cut(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
-    let lab = Lab::find(&invocation.host, name)?;
+    let lab = Lab::find(&invocation.host, name)?.as_it_is(&invocation.host);
     hands::of(&lab).cut(&invocation.host)?;
     invocation.ui.document("lab", json!({"name": name, "state": "stopped"}));
     invocation.ui.say(format!("The power is cut. gpucloud-install lab up --name {name} starts it again."));
@@ -174,7 +184,7 @@ fn cut(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
 }
 
 fn console(invocation: &Invocation, options: &LabConsole) -> Result<Ending, Failure> {
-    let lab = Lab::find(&invocation.host, &options.name)?;
+    let lab = Lab::find(&invocation.host, &options.name)?.as_it_is(&invocation.host);
     let file = match &lab.kind {
         Kind::Container => lab.container().console,
         Kind::Vm(vm) => lab.machine(vm).console(),
