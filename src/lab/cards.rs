@@ -2,7 +2,7 @@
 //! one can be in. No driver of a GPU takes them; kernel, IOMMU, VFIO and the hypervisor take them as they take a real
 //! card. Files with examples: `profiles/cards/`.
 
-use crate::failure::Failure;
+use super::LabError;
 use crate::host::{Host, files};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -70,14 +70,11 @@ impl Board {
     ///
     /// # Errors
     /// The file is not there, or not understood: with the place in it.
-    pub fn load(host: &Host, path: &Path) -> Result<Self, Failure> {
-        let next = "profiles/cards/ has examples; without --cards there is one of each kind";
-        let Some(text) = files::read_text(host, path)? else {
-            return Err(Failure::usage(format!("there is no file {}", path.display()), next));
-        };
-        let board: Self = toml::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {}", path.display(), error.to_string().trim()), next))?;
-        board.check().map_err(|what| Failure::usage(format!("{}: {what}", path.display()), next))?;
+    pub fn load(host: &Host, path: &Path) -> Result<Self, LabError> {
+        let wrong = |what: String| LabError::Board { path: path.to_owned(), what };
+        let text = files::read_text(host, path)?.ok_or_else(|| wrong("there is no such file".into()))?;
+        let board: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim().to_owned()))?;
+        board.check().map_err(wrong)?;
         Ok(board)
     }
 
@@ -151,7 +148,7 @@ mod tests {
     fn read(text: &str) -> Result<Board, String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cards.toml"), text).unwrap();
-        Board::load(&Host::at(dir.path()), Path::new("/cards.toml")).map_err(|failure| failure.what)
+        Board::load(&Host::at(dir.path()), Path::new("/cards.toml")).map_err(|error| error.to_string())
     }
 
     #[test]

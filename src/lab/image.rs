@@ -6,11 +6,10 @@
 //! link to that, so that an image may go while hosts and snapshots of it stay.
 
 use super::inside::Inside;
-use super::{DIRECTORY, Kind, Lab, Vm, base, disk, hands};
+use super::{DIRECTORY, Kind, Lab, LabError, Vm, base, disk, hands};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::engine::{openvswitch, pace};
-use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::qemu::{self, Disk};
 use crate::host::{Error, Host, Result, files, overlay};
@@ -130,13 +129,13 @@ fn images() -> PathBuf {
 }
 
 /// The hosts that kept images were made of.
-pub fn all(host: &Host) -> std::result::Result<Vec<Lab>, Failure> {
+pub fn all(host: &Host) -> std::result::Result<Vec<Lab>, LabError> {
     super::notes_in(host, &images())
 }
 
 /// An image with a cloud that was made of the same (`made_of`: everything that went into it), at an address that no lab
 /// has.
-pub fn find(host: &Host, made_of: &str) -> std::result::Result<Option<(PathBuf, Lab)>, Failure> {
+pub fn find(host: &Host, made_of: &str) -> std::result::Result<Option<(PathBuf, Lab)>, LabError> {
     forget_old(host)?;
     let taken: Vec<_> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
     for name in files::list(host, images())?.iter().filter(|name| name.starts_with(&key(made_of))) {
@@ -154,7 +153,7 @@ fn key(made_of: &str) -> String {
 
 /// Keeps the disk of what will be a virtual machine, in whose root `inside` a cloud was installed at a container's speed.
 /// The container is shut down for that.
-pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> std::result::Result<PathBuf, Failure> {
+pub fn keep(host: &Host, lab: &Lab, vm: &Vm, made_of: &str, inside: &Inside) -> std::result::Result<PathBuf, LabError> {
     inside.run(&openvswitch::for_another_kernel())?;
     hands::of(&lab.as_container()).shut_down(host)?;
     let _lock = files::lock_within(host, &lock_file(), "the end of another image", IMAGE_LIMIT)?;

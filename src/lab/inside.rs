@@ -2,9 +2,8 @@
 //! machine, such as name servers and certificates, is in `steps.rs`.)
 
 use super::hands::{self, Hands};
-use super::{Kind, Lab, network, signals};
+use super::{Kind, Lab, LabError, network, signals};
 use crate::config::Config;
-use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, Observer, files};
@@ -50,7 +49,7 @@ impl<'a> Inside<'a> {
 
     /// Runs `command` inside in place of this program: its input, its outputs, its terminal, its signals. Its exit status,
     /// 128 + n for signal n.
-    pub fn exec(&self, command: &[String]) -> Result<i32, Failure> {
+    pub fn exec(&self, command: &[String]) -> Result<i32, LabError> {
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         match self.lab.kind {
             Kind::Vm(_) if !terminal => signals::passing(&self.host, |words| self.program(words), command),
@@ -58,7 +57,7 @@ impl<'a> Inside<'a> {
         }
     }
 
-    fn read(&self, path: &str) -> Result<Option<String>, Failure> {
+    fn read(&self, path: &str) -> Result<Option<String>, LabError> {
         if self.lab.kind == Kind::Container {
             return Ok(files::read_text(&self.host, self.lab.real(path))?);
         }
@@ -66,7 +65,7 @@ impl<'a> Inside<'a> {
         Ok(read.status.success().then(|| String::from_utf8_lossy(&read.stdout).into_owned()))
     }
 
-    fn write(&self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Result<(), Failure> {
+    fn write(&self, path: &str, content: impl Into<Vec<u8>>, mode: u32) -> Result<(), LabError> {
         if self.lab.kind == Kind::Container {
             return Ok(files::write(&self.host, &self.lab.real(path), &content.into(), mode, None)?);
         }
@@ -76,7 +75,7 @@ impl<'a> Inside<'a> {
     }
 
     /// Copies this program in, unless it is there.
-    pub fn take_program(&self) -> Result<(), Failure> {
+    pub fn take_program(&self) -> Result<(), LabError> {
         let own = Path::new("/proc/self/exe");
         if self.lab.kind == Kind::Container {
             return Ok(files::copy(&self.host, own, &self.lab.real(PROGRAM), 0o755)?);
@@ -90,29 +89,29 @@ impl<'a> Inside<'a> {
     }
 
     /// Whether there is an answer file.
-    pub fn has_answers(&self) -> Result<bool, Failure> {
+    pub fn has_answers(&self) -> Result<bool, LabError> {
         Ok(self.read(paths::ANSWERS)?.is_some())
     }
 
     /// The answers.
-    pub fn answers(&self) -> Result<Config, Failure> {
+    pub fn answers(&self) -> Result<Config, LabError> {
         let text = self.read(paths::ANSWERS)?.unwrap_or_default();
-        Config::parse(&text, Path::new(paths::ANSWERS))
+        Ok(Config::parse(&text, Path::new(paths::ANSWERS))?)
     }
 
     /// Changes the answers.
-    pub fn change_answers(&self, change: impl FnOnce(Config) -> Result<Config, Failure>) -> Result<(), Failure> {
+    pub fn change_answers(&self, change: impl FnOnce(Config) -> Result<Config, Failure>) -> Result<(), LabError> {
         let text = change(self.answers()?)?.render();
         self.write(paths::ANSWERS, text, 0o644)
     }
 
     /// Runs a program inside.
-    pub fn run(&self, command: &[&str]) -> Result<(), Failure> {
+    pub fn run(&self, command: &[&str]) -> Result<(), LabError> {
         Ok(self.program(command)?.run(&self.host)?)
     }
 
     /// `apply`, shown in `display`.
-    pub fn apply(&self, display: Arc<dyn Sink>, jobs: u16) -> Result<(), Failure> {
+    pub fn apply(&self, display: Arc<dyn Sink>, jobs: u16) -> Result<(), LabError> {
         let relay = Arc::new(Relay { display, failure: Mutex::default() });
         let host = self.host.observed(relay.clone());
         let jobs = jobs.to_string();
@@ -123,23 +122,12 @@ impl<'a> Inside<'a> {
         }
         let said = relay.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         let said = said.unwrap_or_else(|| Failure::new("the installation ended without a word", "", ""));
-        Err(self.told_from_inside(said, u8::try_from(code).unwrap_or(1)))
-    }
-
-    fn told_from_inside(&self, failure: Failure, status: u8) -> Failure {
-        let name = &self.lab.name;
-        let next = match status {
-            // Refused, or wrong answers (README, "Exit status"): going on alone does not help.
-            2 | 3 => {
-                format!("{}; then: gpucloud-install lab up --name {name}", failure.next)
-            }
-            _ => format!("gpucloud-install lab up --name {name} goes on; lab shell {name} looks inside"),
-        };
-        Failure { what: format!("inside lab {name}: {}", failure.what), next, ..failure }.with(Ending::Passed(status))
+        let (name, status) = (self.lab.name.to_string(), u8::try_from(code).unwrap_or(1));
+        Err(LabError::Inside { name, failure: Box::new(said), status })
     }
 
     /// Gives it this machine's time: what was restored goes on at the time when it was saved.
-    pub fn set_clock(&self) -> Result<(), Failure> {
+    pub fn set_clock(&self) -> Result<(), LabError> {
         if self.lab.kind == Kind::Container {
             return Ok(());
         }
@@ -148,7 +136,7 @@ impl<'a> Inside<'a> {
     }
 
     /// Waits until the cloud inside is healthy; `false` when there is no complete one.
-    pub fn wait_healthy(&self) -> Result<bool, Failure> {
+    pub fn wait_healthy(&self) -> Result<bool, LabError> {
         if self.read(paths::APPLIED)?.is_none() {
             return Ok(false);
         }
@@ -157,10 +145,8 @@ impl<'a> Inside<'a> {
             self.host.wait_until("a healthy cloud in the lab", HEALTHY_LIMIT, Duration::from_millis(500), || {
                 Ok(status.output(&self.host)?.status.success())
             });
-        healthy.map(|()| true).map_err(|error| {
-            let next = format!("gpucloud-install lab status {}", self.lab.name);
-            Failure { next, ..Failure::from(error) }
-        })
+        let unhealthy = |source| LabError::Unhealthy { name: self.lab.name.to_string(), source };
+        healthy.map(|()| true).map_err(unhealthy)
     }
 }
 

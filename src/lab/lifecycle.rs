@@ -1,7 +1,7 @@
 //! Makes labs and takes them away: two plans, each with its own journal.
 
 use super::base::Base;
-use super::{DIRECTORY, Kind, Lab, RUNNING, copy, hands, image, steps};
+use super::{DIRECTORY, Kind, Lab, LabError, RUNNING, copy, hands, image, steps};
 use crate::action::ActionId;
 use crate::ending::Ending;
 use crate::facts::Facts;
@@ -29,7 +29,7 @@ pub fn make(
     facts: &Facts,
     sink: &Arc<dyn Sink>,
     jobs: usize,
-) -> Result<(), Failure> {
+) -> Result<(), LabError> {
     let base = Base::of(lab);
     let begins = source == base.dir() && !files::exists(host, lab.root()) && !files::exists(host, lab.disk(0));
     share(host, begins.then_some(base), lab.has_kernel, sink, jobs)?;
@@ -37,7 +37,7 @@ pub fn make(
 }
 
 /// Makes what all labs share, with this base image; and what virtual machines need with `vms`.
-pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), LabError> {
     let mut shared = steps::shared();
     shared.extend(vms.then(steps::shared_by_vms));
     shared.extend(base.map(steps::base_image));
@@ -45,13 +45,13 @@ pub fn share(host: &Host, base: Option<Base>, vms: bool, sink: &Arc<dyn Sink>, j
 }
 
 /// Makes the base image of a virtual machine, and brings the programs that make disks; no network.
-pub fn prepare_disks(host: &Host, base: Base, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+pub fn prepare_disks(host: &Host, base: Base, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), LabError> {
     let all = vec![steps::packages_of_labs(), steps::shared_by_vms(), steps::base_image(base)];
     run_shared(host, "lab box", all, sink, jobs)
 }
 
 /// The first that is done for any lab: from here on only root sees into their directory.
-fn run_shared(host: &Host, what: &str, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), Failure> {
+fn run_shared(host: &Host, what: &str, steps: Vec<Step>, sink: &Arc<dyn Sink>, jobs: usize) -> Result<(), LabError> {
     crate::run::worker::stop_on_signal(host)?;
     drop(super::lock(host)?);
     run(host, &shared_journal(), what, steps, sink, jobs)
@@ -67,7 +67,7 @@ fn own_journal(lab: &Lab) -> PathBuf {
 }
 
 /// Waits while another command for labs works on the same journal.
-fn open(host: &Host, dir: &Path, what: &str) -> Result<Journal, Failure> {
+fn open(host: &Host, dir: &Path, what: &str) -> Result<Journal, LabError> {
     let mut opened = None;
     host.wait_until("the end of another lab command", BUSY_LIMIT, Duration::from_millis(200), || {
         opened = Some(Journal::open(host, dir, what));
@@ -84,7 +84,7 @@ fn run(
     steps: Vec<Step>,
     sink: &Arc<dyn Sink>,
     jobs: usize,
-) -> Result<(), Failure> {
+) -> Result<(), LabError> {
     let journal = open(host, dir, what)?;
     let mut plan = Plan::make(steps, host, &journal)?;
     // Images of other systems, and what a restart leaves out, are no orphans.
@@ -99,10 +99,10 @@ fn run(
     match outcome.failures.into_iter().next() {
         Some(failure) => {
             let again = format!("gpucloud-install {what}");
-            Err(Failure { next: failure.next.replace("gpucloud-install apply", &again), ..failure })
+            Err(Failure { next: failure.next.replace("gpucloud-install apply", &again), ..failure }.into())
         }
         None if outcome.ending != Ending::Done => {
-            Err(Failure::new("stopped", "", format!("gpucloud-install {what} goes on")).with(outcome.ending))
+            Err(LabError::Stopped { command: format!("gpucloud-install {what}"), ending })
         }
         None => Ok(()),
     }
@@ -110,7 +110,7 @@ fn run(
 
 /// Copies a lab to `dir`, which is there only when it is complete: the root of a container that was shut down; the disks
 /// of a virtual machine, with its state where it runs.
-pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
+pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), LabError> {
     // A virtual machine stands still meanwhile: whatever ends this lets it go on.
     crate::run::worker::stop_on_signal(host)?;
     let partial = files::sibling(dir, ".partial");
@@ -132,7 +132,7 @@ pub fn save(host: &Host, lab: &Lab, dir: &Path) -> Result<(), Failure> {
     Ok(files::rename(host, &partial, dir)?)
 }
 
-fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), Failure> {
+fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), LabError> {
     if let Some(overlay) = lab.overlay() {
         overlay.mount(host)?;
     }
@@ -140,7 +140,7 @@ fn save_root(host: &Host, lab: &Lab, partial: &Path) -> Result<(), Failure> {
 }
 
 /// The disks of a virtual machine, its keys, and whether it ran, from one directory to another.
-pub fn copy_disks(host: &Host, from: &Path, to: &Path) -> Result<(), Failure> {
+pub fn copy_disks(host: &Host, from: &Path, to: &Path) -> Result<(), LabError> {
     image::take_along(host, from, to)?;
     for name in files::list(host, from)?.iter().filter(|name| name.ends_with(".qcow2") || *name == RUNNING) {
         copy(host, &from.join(name), &to.join(name))?;
@@ -149,7 +149,7 @@ pub fn copy_disks(host: &Host, from: &Path, to: &Path) -> Result<(), Failure> {
 }
 
 /// Takes labs down; with `purge` also what all labs share. Returns what could not be taken back.
-pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Result<Vec<Failure>, Failure> {
+pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Result<Vec<Failure>, LabError> {
     let mut failed = Vec::new();
     for lab in labs {
         let title = format!("Take lab {} down", lab.name);
@@ -182,7 +182,7 @@ fn take_back(
     only: Option<ActionId>,
     title: &str,
     sink: &dyn Sink,
-) -> Result<Vec<Failure>, Failure> {
+) -> Result<Vec<Failure>, LabError> {
     let mut journal = open(host, dir, "lab down")?;
     let report = match only {
         Some(id) => rollback::some(host, &mut journal, undo::run, &[id], sink),

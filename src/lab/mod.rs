@@ -15,6 +15,7 @@
 pub mod base;
 pub mod cards;
 pub mod disk;
+mod error;
 pub mod hands;
 pub mod image;
 pub mod inside;
@@ -25,10 +26,8 @@ pub mod steps;
 pub mod vagrant_box;
 
 use crate::config::values::LabName;
-use crate::ending::Ending;
 use crate::facts::hardware::EMULATED_PACE;
 use crate::facts::network::Network;
-use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::nspawn::Container;
 use crate::host::overlay::{self, Overlay};
@@ -37,6 +36,7 @@ use crate::host::ssh::Login;
 use crate::host::{Host, files};
 pub use crate::systems::LabSystem as System;
 use cards::Board;
+pub use error::LabError;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -214,21 +214,17 @@ impl Lab {
     ///
     /// # Errors
     /// There is none.
-    pub fn find(host: &Host, name: &str) -> Result<Self, Failure> {
-        let missing = || {
-            Failure::new(format!("there is no lab called {name}"), "", "gpucloud-install lab list")
-                .with(Ending::Refused)
-        };
-        read_note(host, &lab_dir(name))?.ok_or_else(missing)
+    pub fn find(host: &Host, name: &str) -> Result<Self, LabError> {
+        read_note(host, &lab_dir(name))?.ok_or_else(|| LabError::NoLab { name: name.to_owned() })
     }
 
     /// All labs, by name.
-    pub fn all(host: &Host) -> Result<Vec<Self>, Failure> {
+    pub fn all(host: &Host) -> Result<Vec<Self>, LabError> {
         notes_in(host, &Path::new(DIRECTORY).join("labs"))
     }
 
     /// Makes a lab of what `choose` decides and writes it down. One terminal at a time: two would choose one address.
-    pub fn claim(host: &Host, choose: impl FnOnce() -> Result<Self, Failure>) -> Result<Self, Failure> {
+    pub fn claim<E: From<LabError>>(host: &Host, choose: impl FnOnce() -> Result<Self, E>) -> Result<Self, E> {
         let _lock = lock(host)?;
         let lab = choose()?;
         lab.note(host, &lab.dir())?;
@@ -236,15 +232,16 @@ impl Lab {
     }
 
     /// Writes down in `dir` what is to be remembered.
-    pub fn note(&self, host: &Host, dir: &Path) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Failure::new("cannot write a lab's note", e.to_string(), ""))?;
-        Ok(files::write(host, &dir.join(NOTE), text.as_bytes(), 0o644, None)?)
+    pub fn note(&self, host: &Host, dir: &Path) -> Result<(), LabError> {
+        let path = dir.join(NOTE);
+        let text =
+            serde_json::to_string_pretty(self).map_err(|source| LabError::Note { path: path.clone(), source })?;
+        Ok(files::write(host, &path, text.as_bytes(), 0o644, None)?)
     }
 }
 
 /// Held by whoever decides what labs there are.
-fn lock(host: &Host) -> Result<impl Drop + use<>, Failure> {
+fn lock(host: &Host) -> Result<impl Drop + use<>, LabError> {
     let directory = Path::new(DIRECTORY);
     files::make_parents(host, directory)?;
     // Inside are programs that anybody could start, and files that belong to other accounts inside than here.
@@ -263,7 +260,7 @@ pub fn stands_on(host: &Host, source: PathBuf) -> Option<PathBuf> {
 }
 
 /// A lab that stands on `source`, which must not change as long as that is so.
-pub fn standing_on(host: &Host, source: &Path) -> Result<Option<Lab>, Failure> {
+pub fn standing_on(host: &Host, source: &Path) -> Result<Option<Lab>, LabError> {
     let stands = |lab: &Lab| lab.stands_on.as_deref() == Some(source) && files::exists(host, lab.root());
     Ok(Lab::all(host)?.into_iter().find(stands))
 }
@@ -275,7 +272,7 @@ fn copy(host: &Host, from: &Path, to: &Path) -> crate::host::Result<()> {
 }
 
 /// Forgets a lab: it is no longer listed, and nothing of it is found by the next one of its name.
-fn forget(host: &Host, lab: &Lab) -> Result<(), Failure> {
+fn forget(host: &Host, lab: &Lab) -> Result<(), LabError> {
     let gone = Path::new(DIRECTORY).join("gone").join(lab.name.as_str());
     files::remove_tree(host, &gone)?;
     files::make_parents(host, &gone)?;
@@ -298,7 +295,7 @@ pub fn snapshot_root(name: &LabName) -> PathBuf {
 }
 
 /// All snapshots: their names, and the labs they were.
-pub fn snapshots(host: &Host) -> Result<Vec<(String, Lab)>, Failure> {
+pub fn snapshots(host: &Host) -> Result<Vec<(String, Lab)>, LabError> {
     let dir = Path::new(DIRECTORY).join("snapshots");
     let mut found = Vec::new();
     for name in files::list(host, &dir)? {
@@ -308,46 +305,36 @@ pub fn snapshots(host: &Host) -> Result<Vec<(String, Lab)>, Failure> {
 }
 
 /// The lab that a snapshot was.
-pub fn snapshot(host: &Host, name: &LabName) -> Result<Lab, Failure> {
-    let missing = || {
-        Failure::new(format!("there is no snapshot called {name}"), "", "gpucloud-install lab list")
-            .with(Ending::Refused)
-    };
-    read_note(host, &snapshot_dir(name))?.ok_or_else(missing)
+pub fn snapshot(host: &Host, name: &LabName) -> Result<Lab, LabError> {
+    read_note(host, &snapshot_dir(name))?.ok_or_else(|| LabError::NoSnapshot { name: name.to_string() })
 }
 
-fn notes_in(host: &Host, dir: &Path) -> Result<Vec<Lab>, Failure> {
+fn notes_in(host: &Host, dir: &Path) -> Result<Vec<Lab>, LabError> {
     let mut labs = Vec::new();
     for name in files::list(host, dir)? {
         match read_note(host, &dir.join(name)) {
             Ok(note) => labs.extend(note),
             // The others can be used all the same.
-            Err(failure) => host.warn(&format!("{} ({})", failure.what, failure.evidence)),
+            Err(error) => host.warn(&error.to_string()),
         }
     }
     Ok(labs)
 }
 
-fn read_note(host: &Host, dir: &Path) -> Result<Option<Lab>, Failure> {
+fn read_note(host: &Host, dir: &Path) -> Result<Option<Lab>, LabError> {
     let path = dir.join(NOTE);
     let Some(text) = files::read_text(host, &path)? else { return Ok(None) };
-    let damaged = |e: serde_json::Error| {
-        Failure::new(format!("{} cannot be read", path.display()), e.to_string(), "gpucloud-install lab down")
-    };
-    serde_json::from_str(&text).map(Some).map_err(damaged)
+    serde_json::from_str(&text).map(Some).map_err(|source| LabError::Note { path, source })
 }
 
 /// The first network of 10.78.0.0/16 that neither a lab, a snapshot, an image nor this machine uses.
-pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, Failure> {
+pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, LabError> {
     let mut taken: Vec<Ipv4Addr> = Lab::all(host)?.iter().map(|lab| lab.address).collect();
     taken.extend(snapshots(host)?.iter().map(|(_, lab)| lab.address));
     taken.extend(image::all(host)?.iter().map(|image| image.address));
     taken.extend(network.nics.iter().flat_map(|nic| nic.ipv4().collect::<Vec<_>>()));
     let free = (0..=255_u8).find(|n| !taken.iter().any(|a| a.octets()[..3] == [10, 78, *n]));
-    let full = || {
-        Failure::new("there is no free network for a lab", "10.78.0.0/16 is full", "gpucloud-install lab down --purge")
-    };
-    free.map(|n| Ipv4Addr::new(10, 78, n, 2)).ok_or_else(full)
+    free.map(|n| Ipv4Addr::new(10, 78, n, 2)).ok_or(LabError::NoNetwork)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Signals that reach this program while it waits for one in a virtual lab: SSH's client passes none on (RFC 4254, 6.9,
 //! which it does not send), so they go by a second program.
 
-use crate::failure::Failure;
+use super::LabError;
 use crate::host::command::Command;
 use crate::host::{self, Host};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -17,15 +17,14 @@ pub(super) fn passing(
     host: &Host,
     program: impl Fn(&[String]) -> host::Result<Command> + Sync,
     command: &[String],
-) -> Result<i32, Failure> {
+) -> Result<i32, LabError> {
     let note = format!("/run/lab-exec-{}", std::process::id());
     // The number of the shell is that of its group: SSH's server makes a session for each program. It outlives a signal,
     // and takes its note away.
     let script = "trap : INT TERM HUP; echo $$ >\"$0\"; \"$@\"; rc=$?; rm -f \"$0\"; exit $rc";
     let begin = ["sh", "-c", script, &note].map(str::to_owned);
     let running = program(&[&begin[..], command].concat())?;
-    let cannot = |error: std::io::Error| Failure::new("cannot listen to signals", error.to_string(), "ulimit -a");
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(cannot)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(LabError::Signals)?;
     let (handle, passed) = (signals.handle(), AtomicI32::new(0));
     let code = std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -7,10 +7,9 @@
 
 use super::base::Base;
 use super::cards::Board;
-use super::{DIRECTORY, disk, image, steps};
+use super::{DIRECTORY, LabError, disk, image, steps};
 use crate::engine::pace;
 use crate::facts::hardware::EMULATED_PACE;
-use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files};
 use std::path::Path;
@@ -58,7 +57,7 @@ pub fn are_public_keys(text: &str) -> bool {
 ///
 /// # Errors
 /// The base is older than Vagrant's needs, the disk is full, or a program fails; nothing is left then.
-pub fn make(host: &Host, base: Base, key: &str, file: &Path, say: impl Fn(&str)) -> std::result::Result<(), Failure> {
+pub fn make(host: &Host, base: Base, key: &str, file: &Path, say: impl Fn(&str)) -> std::result::Result<(), LabError> {
     let dir = Path::new(DIRECTORY).join("box");
     let _lock = files::lock(host, &Path::new(DIRECTORY).join("box.lock"))?;
     files::remove_tree(host, &dir)?;
@@ -75,7 +74,7 @@ fn pack(
     file: &Path,
     dir: &Path,
     say: impl Fn(&str),
-) -> std::result::Result<(), Failure> {
+) -> std::result::Result<(), LabError> {
     say("Making its root ...");
     let root = dir.join("root");
     files::make_parents(host, &root)?;
@@ -108,11 +107,9 @@ fn write_settings(host: &Host, root: &Path) -> Result<()> {
     steps::enable_networkd(host, &root.join("etc/systemd/system"))
 }
 
-fn add_user(host: &Host, root: &Path, key: &str) -> std::result::Result<(), Failure> {
+fn add_user(host: &Host, root: &Path, key: &str) -> std::result::Result<(), LabError> {
     if !files::exists(host, root.join("usr/bin/sudo")) {
-        let evidence = "an older release made it, and a lab stands on it";
-        let next = "gpucloud-install lab list shows which; take it down, then the same command again";
-        return Err(Failure::new("the base image has no sudo, which Vagrant needs", evidence, next));
+        return Err(LabError::NoSudo);
     }
     let inside = |program: &str| Command::new("chroot").args([root.display().to_string().as_str(), program]);
     inside("/usr/sbin/useradd").args(["--create-home", "--shell", "/bin/bash", USER]).run(host)?;

@@ -156,7 +156,7 @@ fn status(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {
 /// Starts a lab that is made.
 fn start(invocation: &Invocation, lab: &Lab) -> Result<(), Failure> {
     let (host, jobs) = (&invocation.host, usize::from(invocation.global.jobs));
-    lifecycle::make(host, lab, Base::of(lab).dir(), &Facts::gather(host)?, &invocation.ui.display(), jobs)
+    Ok(lifecycle::make(host, lab, Base::of(lab).dir(), &Facts::gather(host)?, &invocation.ui.display(), jobs)?)
 }
 
 fn reboot(invocation: &Invocation, name: &str) -> Result<Ending, Failure> {

@@ -60,7 +60,7 @@ pub(super) fn restore(invocation: &Invocation, options: &LabRestore) -> Result<E
     let lab = Lab::claim(host, || {
         let lab = Lab { name: new.clone(), ..lab::snapshot(host, &snapshot)? };
         refuse_taken(host, &lab)?;
-        Ok(Lab { stands_on: lab::stands_on(host, source.clone()), ..lab })
+        Ok::<_, Failure>(Lab { stands_on: lab::stands_on(host, source.clone()), ..lab })
     })?;
     if let Kind::Vm(_) = lab.kind {
         // Half a disk is none: until all are there, `lab up` boots nothing of it.

@@ -223,7 +223,7 @@ fn install(invocation: &Invocation, options: &LabUp, inside: &Inside, pace: u32)
         Ok(Config { engine: engine.unwrap_or(config.engine), cloud, ..config })
     })?;
     inside.apply(invocation.ui.display(), invocation.global.jobs)?;
-    inside.answers()
+    Ok(inside.answers()?)
 }
 
 /// What a processor can do is another thing in the container in which the cloud is installed than on the board: what is
