@@ -8,6 +8,7 @@
 //! wizard, config   answers
 //! facts, checks    what this machine is, and what that means
 //! engine           how OpenStack gets onto it: steps, service table, probes
+//! gpu              what each card is, and what stands between it and an instance
 //! recovery         what is down, and bringing it back
 //! network          how instances reach the world, and the world them
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
@@ -38,6 +39,7 @@ pub mod engine;
 pub mod facts;
 pub mod failure;
 pub mod finding;
+pub mod gpu;
 pub mod host;
 pub mod ini;
 pub mod installation;

@@ -31,6 +31,7 @@ fn facts() -> Facts {
             model: "x".into(),
             vendor: "AuthenticAMD".into(),
             virtualization: true,
+            hypervisor: false,
             memory: 128 << 30,
         },
         storage: storage::Storage { data: filesystem("/var/lib"), programs: filesystem("/opt") },
@@ -50,13 +51,12 @@ fn facts() -> Facts {
             ..network::Network::default()
         },
         filters: filters::Filters::default(),
-        displays: vec![pci::Display {
+        displays: vec![pci::Function {
             address: "0000:41:00.0".into(),
             vendor: "10de".into(),
             device: "2684".into(),
-            class: "0x030000".into(),
-            driver: None,
-            boot_vga: false,
+            class: 0x03_0000,
+            ..pci::Function::default()
         }],
         kvm: Kvm::Works.into(),
         software: software::Software::default(),

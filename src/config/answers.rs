@@ -1,5 +1,5 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
-//! network: `network.rs`; of DevStack: `devstack.rs`; of volumes: `volumes.rs`; of what users work with:
+//! network: `network.rs`; of DevStack: `devstack.rs`; of volumes: `volumes.rs`; of cards: `gpu.rs`; of what users work with:
 //! `resources.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
 //! follow. Who reads it: templates, by values that an engine's `Recipe` gives them, and what a room gives both
 //! engines: `engine/settings.rs`.
@@ -127,6 +127,11 @@ pub const ANSWERS: &[Answer] = &[
         key: "volumes.wipe",
         meaning: "true: what a deleted volume held is overwritten with zeros; false: the next volume may show it",
         on_change: OnChange::Restart,
+    },
+    Answer {
+        key: "gpu.also",
+        meaning: "Ids of devices that count as cards though they are none (\"1234:1111\"): for trials without one",
+        on_change: OnChange::Live,
     },
     Answer {
         key: "network.access",

@@ -4,6 +4,7 @@
 pub mod answers;
 mod detected;
 pub mod devstack;
+pub mod gpu;
 pub mod network;
 pub mod profile;
 pub mod resources;
@@ -19,6 +20,7 @@ use crate::host::{Host, files};
 use crate::paths::APPLIED;
 use answers::ANSWERS;
 use devstack::{DevstackAnswers, GitBase};
+use gpu::GpuAnswers;
 use network::NetworkAnswers;
 use resources::ResourceAnswers;
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,9 @@ pub struct Config {
     /// What keeps volumes; DevStack does not read it.
     #[serde(default)]
     pub volumes: VolumeAnswers,
+    /// Which devices count as cards.
+    #[serde(default)]
+    pub gpu: GpuAnswers,
     /// How instances reach the world, and the world them.
     pub network: NetworkAnswers,
     /// What the cloud has for its users from the beginning.
@@ -248,6 +253,7 @@ pub(crate) mod tests {
             devstack: DevstackAnswers::default(),
             compute: ComputeAnswers { virt: Virt::Auto },
             volumes: VolumeAnswers::default(),
+            gpu: GpuAnswers::default(),
             network: network::tests::sample(),
             resources: resources::tests::sample(),
         }

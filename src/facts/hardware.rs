@@ -16,6 +16,8 @@ pub struct Hardware {
     pub vendor: String,
     /// Whether the processor offers virtualisation (vmx or svm); KVM may still be switched off in the firmware.
     pub virtualization: bool,
+    /// Whether it is a hypervisor's: this machine is virtual itself.
+    pub hypervisor: bool,
     /// Bytes of memory that the kernel has.
     pub memory: u64,
 }
@@ -37,11 +39,14 @@ pub fn read(host: &Host) -> Result<Hardware> {
     let cpu: Option<CpuInfo> = parse(host, "/proc/cpuinfo")?;
     let memory: Option<Meminfo> = parse(host, "/proc/meminfo")?;
     let text = |name: &str| cpu.as_ref().and_then(|cpu| cpu.get_field(0, name)).unwrap_or_default().to_owned();
+    let flags = text("flags");
+    let has = |wanted: &str| flags.split(' ').any(|flag| flag == wanted);
     Ok(Hardware {
         processors: cpu.as_ref().map_or(0, CpuInfo::num_cores),
         model: text("model name"),
         vendor: text("vendor_id"),
-        virtualization: text("flags").split(' ').any(|flag| flag == "vmx" || flag == "svm"),
+        virtualization: has("vmx") || has("svm"),
+        hypervisor: has("hypervisor"),
         memory: memory.map_or(0, |memory| memory.mem_total),
     })
 }

@@ -8,15 +8,19 @@
 
 pub mod apt;
 mod assignments;
+pub mod card_users;
 pub mod disk;
 pub mod filters;
 pub mod hardware;
+pub mod iommu;
 pub mod kvm;
 pub mod listeners;
 pub mod lvm;
+pub mod needed;
 pub mod network;
 pub mod os;
 pub mod pci;
+pub mod pci_names;
 pub mod proxy;
 pub mod reach;
 pub mod resolver;
@@ -44,8 +48,8 @@ pub struct Facts {
     pub network: network::Network,
     /// Packet filters beside ours.
     pub filters: filters::Filters,
-    /// Display devices.
-    pub displays: Vec<pci::Display>,
+    /// Display controllers on the PCI bus.
+    pub displays: Vec<pci::Function>,
     /// Whether KVM works.
     pub kvm: kvm::OnDemand,
     /// Databases, queues and clouds that are here already.

@@ -1,60 +1,189 @@
-//! Display devices on the PCI bus, from sysfs. (IOMMU groups and verdicts belong to the GPU room.)
+//! The PCI bus, from sysfs (kernel: Documentation/ABI/testing/sysfs-bus-pci). One file and two links are read of each
+//! function, since a server has hundreds; more only of those that are asked about ([`details`]).
 
 use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-const DEVICES: &str = "/sys/bus/pci/devices";
-/// PCI base class "display controller": VGA 0x0300, 3D 0x0302, other 0x0380.
-const DISPLAY_CLASS: &str = "0x03";
+/// Where all functions are listed.
+pub const DEVICES: &str = "/sys/bus/pci/devices";
 /// NVIDIA's vendor id.
 pub const NVIDIA: &str = "10de";
 
-/// A display device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Display {
+/// A function of a device on the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Function {
     /// "0000:41:00.0".
     pub address: String,
+    /// Base class, subclass and interface, 24 bits: 0x030200 is a 3D controller (PCI Code and ID Assignment).
+    pub class: u32,
     /// Vendor id, four hexadecimal digits.
     pub vendor: String,
     /// Device id, four hexadecimal digits.
     pub device: String,
-    /// Class, "0x030000".
-    pub class: String,
+    /// Vendor and id of the board, "10de:18be".
+    pub subsystem: String,
     /// Kernel driver that holds it.
     pub driver: Option<String>,
-    /// Whether the firmware drew its screen here: the console.
-    pub boot_vga: bool,
+    /// Its IOMMU group; none where the IOMMU is off.
+    pub group: Option<u32>,
+    /// The bridges above it, the outermost first.
+    pub above: Vec<String>,
 }
 
-/// Reads them.
-pub fn displays(host: &Host) -> Result<Vec<Display>> {
-    let mut found = Vec::new();
-    for address in files::list(host, DEVICES)? {
-        let dir = Path::new(DEVICES).join(&address);
-        let class = field(host, &dir, "class")?;
-        if class.starts_with(DISPLAY_CLASS) {
-            found.push(display(host, address, &dir, class)?);
-        }
+impl Function {
+    /// Its device: what all functions of one slot have in common, "0000:41:00".
+    pub fn slot(&self) -> &str {
+        self.address.rsplit_once('.').map_or(&self.address, |(slot, _)| slot)
     }
-    Ok(found)
+
+    /// Vendor and device, "10de:2335".
+    pub fn ids(&self) -> String {
+        format!("{}:{}", self.vendor, self.device)
+    }
+
+    /// Whether it is a display controller: VGA 0x0300, 3D 0x0302, other 0x0380.
+    pub fn is_display(&self) -> bool {
+        self.class >> 16 == 0x03
+    }
+
+    /// Whether it is a bridge to other devices: it is in the group of what is behind it, and nobody binds it.
+    pub fn is_bridge(&self) -> bool {
+        self.class >> 8 == 0x0604
+    }
+
+    /// Whether it is a controller of disks.
+    pub fn is_storage(&self) -> bool {
+        self.class >> 16 == 0x01
+    }
+
+    /// Whether it is a network adapter.
+    pub fn is_network(&self) -> bool {
+        self.class >> 16 == 0x02
+    }
 }
 
-fn display(host: &Host, address: String, dir: &Path, class: String) -> Result<Display> {
-    let driver = files::status(host, &dir.join("driver"))?.and_then(|status| status.link);
-    Ok(Display {
+/// What one asks about a card.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Details {
+    /// Whether the firmware drew its screen here: the console.
+    pub console: bool,
+    /// The memory node that it is next to; none where there is only one.
+    pub numa_node: Option<u32>,
+    /// Its link as it is now and as it could be: "16.0 GT/s x16". Idle cards lower it.
+    pub link: Option<String>,
+    /// The best link.
+    pub link_possible: Option<String>,
+    /// Where its memory lies: first byte and bytes of each region.
+    pub bars: Vec<Bar>,
+    /// How many virtual functions it can have, where it can.
+    pub virtual_functions: u32,
+    /// How many of them are there.
+    pub virtual_functions_made: u32,
+    /// Whether it is such a virtual function.
+    pub is_virtual: bool,
+    /// How it can be reset, the kernel's first choice first: "flr", "bus".
+    pub resets: Vec<String>,
+}
+
+/// A region of a card's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bar {
+    /// Its first byte; above 4 GiB where the firmware decodes that.
+    pub begins: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// All functions, by address.
+pub fn functions(host: &Host) -> Result<Vec<Function>> {
+    files::list(host, DEVICES)?.into_iter().map(|address| function(host, address)).collect()
+}
+
+/// All display controllers.
+pub fn displays(host: &Host) -> Result<Vec<Function>> {
+    Ok(functions(host)?.into_iter().filter(Function::is_display).collect())
+}
+
+fn function(host: &Host, address: String) -> Result<Function> {
+    let dir = Path::new(DEVICES).join(&address);
+    let known = files::read_text(host, dir.join("uevent"))?.unwrap_or_default();
+    let value = |name: &str| known.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let ids = value("PCI_ID").unwrap_or_default().to_lowercase();
+    let (vendor, device) = ids.split_once(':').unwrap_or_default();
+    let group = target(host, &dir.join("iommu_group"))?.and_then(|group| group.file_name()?.to_str()?.parse().ok());
+    let above = target(host, &dir)?.map(|path| addresses_in(&path)).unwrap_or_default();
+    Ok(Function {
+        class: value("PCI_CLASS").and_then(|class| u32::from_str_radix(class, 16).ok()).unwrap_or_default(),
+        vendor: vendor.to_owned(),
+        device: device.to_owned(),
+        subsystem: value("PCI_SUBSYS_ID").unwrap_or_default().to_lowercase(),
+        driver: value("DRIVER").map(str::to_owned),
+        group,
+        above: above.into_iter().filter(|one| *one != address).collect(),
         address,
-        vendor: field(host, dir, "vendor")?.trim_start_matches("0x").to_owned(),
-        device: field(host, dir, "device")?.trim_start_matches("0x").to_owned(),
-        class,
-        driver: driver.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
-        boot_vga: field(host, dir, "boot_vga")? == "1",
     })
 }
 
-fn field(host: &Host, dir: &Path, name: &str) -> Result<String> {
-    let path: PathBuf = dir.join(name);
-    Ok(files::read_text(host, path)?.unwrap_or_default().trim().to_owned())
+/// More about one of them.
+pub fn details(host: &Host, function: &Function) -> Result<Details> {
+    let dir = Path::new(DEVICES).join(&function.address);
+    let field = |name: &str| -> Result<String> {
+        Ok(files::read_text(host, dir.join(name))?.unwrap_or_default().trim().to_owned())
+    };
+    let number = |name: &str| -> Result<u32> { Ok(field(name)?.parse().unwrap_or_default()) };
+    let link = |when: &str| -> Result<Option<String>> {
+        let (speed, width) = (field(&format!("{when}_link_speed"))?, field(&format!("{when}_link_width"))?);
+        let speed = speed.trim_end_matches(" PCIe");
+        Ok((!speed.is_empty() && !speed.starts_with("Unknown") && width != "0").then(|| format!("{speed} x{width}")))
+    };
+    Ok(Details {
+        // The kernel's own word for it is younger than "boot_vga", and holds for 3D controllers too.
+        console: field("boot_vga")? == "1" || field("boot_display")? == "1",
+        numa_node: field("numa_node")?.parse().ok(),
+        link: link("current")?,
+        link_possible: link("max")?,
+        bars: bars(&field("resource")?),
+        virtual_functions: number("sriov_totalvfs")?,
+        virtual_functions_made: number("sriov_numvfs")?,
+        is_virtual: files::exists(host, dir.join("physfn")),
+        resets: field("reset_method")?.split_whitespace().map(str::to_owned).collect(),
+    })
+}
+
+/// Memory among the first six lines of `resource` (first, last byte, flags; kernel's include/linux/ioport.h:
+/// `IORESOURCE_MEM`); what follows is the ROM, and windows of bridges.
+fn bars(text: &str) -> Vec<Bar> {
+    const MEMORY: u64 = 0x200;
+    let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+    let region = |line: &str| -> Option<Bar> {
+        let mut words = line.split_whitespace().map(hex);
+        let (begins, last, flags) = (words.next()??, words.next()??, words.next()??);
+        (flags & MEMORY != 0 && last > begins).then(|| Bar { begins, size: last - begins + 1 })
+    };
+    text.lines().take(6).filter_map(region).collect()
+}
+
+/// Where a link leads to, as it is written.
+pub fn target(host: &Host, link: &Path) -> Result<Option<PathBuf>> {
+    Ok(files::status(host, link)?.and_then(|status| status.link))
+}
+
+/// The functions that a path of sysfs leads through, the outermost first.
+pub fn addresses_in(path: &Path) -> Vec<String> {
+    let parts = path.components().filter_map(|part| part.as_os_str().to_str());
+    parts.filter(|part| is_address(part)).map(str::to_owned).collect()
+}
+
+/// "0000:41:00.0": domain (four digits, or more), bus, device, function.
+pub fn is_address(text: &str) -> bool {
+    let hex = |text: &str, digits: std::ops::RangeInclusive<usize>| {
+        digits.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let [domain, bus, rest] = parts[..] else { return false };
+    let Some((device, function)) = rest.split_once('.') else { return false };
+    hex(domain, 4..=8) && hex(bus, 2..=2) && hex(device, 2..=2) && hex(function, 1..=1)
 }
 
 #[cfg(test)]
@@ -62,22 +191,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn display_devices_are_found_by_class() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host::at(dir.path());
-        let put = |address: &str, name: &str, text: &str| {
-            files::write(&host, &Path::new(DEVICES).join(address).join(name), text.as_bytes(), 0o644, None).unwrap();
-        };
-        for (address, class) in [("0000:01:00.0", "0x030200\n"), ("0000:02:00.0", "0x020000\n")] {
-            put(address, "class", class);
-            put(address, "vendor", "0x10de\n");
-            put(address, "device", "0x2335\n");
-        }
-        let displays = displays(&host).unwrap();
-        assert_eq!(displays.len(), 1);
-        assert_eq!(
-            (displays[0].vendor.as_str(), displays[0].device.as_str(), displays[0].boot_vga),
-            ("10de", "2335", false)
-        );
+    fn addresses_are_told_from_other_names() {
+        let path = Path::new("../../../devices/pci0000:40/0000:40:01.1/10000:e1:00.0/nvme/nvme0");
+        assert_eq!(addresses_in(path), ["0000:40:01.1", "10000:e1:00.0"]);
+        assert!(!is_address("0000.41:00:0") && !is_address("pci0000:40") && !is_address("0000:41:00"));
+    }
+
+    #[test]
+    fn regions_of_memory_are_read_and_ports_and_the_rom_are_not() {
+        let text = "0x00000000c2000000 0x00000000c2ffffff 0x0000000000040200\n\
+                    0x0000038000000000 0x00000383ffffffff 0x000000000014220c\n\
+                    0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+                    0x0000000000001000 0x000000000000107f 0x0000000000040101\n\
+                    0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+                    0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
+                    0x00000000c3000000 0x00000000c307ffff 0x0000000000046200\n";
+        let sizes: Vec<u64> = bars(text).iter().map(|bar| bar.size >> 20).collect();
+        assert_eq!(sizes, [16, 16384]);
     }
 }

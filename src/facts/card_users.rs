@@ -1,0 +1,81 @@
+//! Who uses a card: programs that have a device file of it open, and what they are.
+
+use super::pci;
+use crate::host::{Host, Result, files};
+use procfs::process::{FDTarget, Process, all_processes};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Where a captured tree has what was found.
+pub const CAPTURED: &str = "/run/gpucloud/card-users.json";
+
+/// A program that has a card open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct User {
+    /// The card's address.
+    pub address: String,
+    /// What it is: "Xorg", "instance-00000003".
+    pub name: String,
+    /// Its process number.
+    pub pid: i32,
+}
+
+/// All of them. In a captured tree, what was found there.
+pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<User>> {
+    if !host.is_live() {
+        let text = files::read_text(host, CAPTURED)?.unwrap_or_default();
+        return Ok(serde_json::from_str(&text).unwrap_or_default());
+    }
+    let mut files_of = Vec::new();
+    for function in functions.iter().filter(|function| function.driver.is_some()) {
+        files_of.extend(device_files(host, function)?.into_iter().map(|file| (file, function.address.clone())));
+    }
+    if files_of.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut users: Vec<User> =
+        all_processes().into_iter().flatten().flatten().flat_map(|process| used_by(&process, &files_of)).collect();
+    users.sort();
+    users.dedup();
+    Ok(users)
+}
+
+/// Device files through which a function is used.
+fn device_files(host: &Host, function: &pci::Function) -> Result<Vec<String>> {
+    let dir = Path::new(pci::DEVICES).join(&function.address);
+    let names = |below: &str| files::list(host, dir.join(below));
+    let mut found: Vec<String> = names("drm")?.iter().map(|name| format!("/dev/dri/{name}")).collect();
+    found.extend(names("sound")?.iter().map(|name| format!("/dev/snd/{name}")));
+    match (function.driver.as_deref(), function.group) {
+        (Some("vfio-pci"), Some(group)) => found.push(format!("/dev/vfio/{group}")),
+        (Some("nvidia"), _) => {
+            // NVIDIA's driver says which file is which card's (README of the driver, "Using the /proc File System").
+            let about = Path::new("/proc/driver/nvidia/gpus").join(&function.address).join("information");
+            let text = files::read_text(host, about)?.unwrap_or_default();
+            let minor = text.lines().find_map(|line| line.strip_prefix("Device Minor:")).map(str::trim);
+            found.extend(minor.map(|minor| format!("/dev/nvidia{minor}")));
+        }
+        _ => {}
+    }
+    Ok(found)
+}
+
+fn used_by(process: &Process, files_of: &[(String, String)]) -> Vec<User> {
+    let Ok(open) = process.fd() else { return Vec::new() };
+    let paths = open.flatten().filter_map(|file| match file.target {
+        FDTarget::Path(path) => Some(path),
+        _ => None,
+    });
+    let addresses = paths.flat_map(|path| {
+        files_of.iter().filter(move |(file, _)| Path::new(file) == path).map(|(_, address)| address.clone())
+    });
+    addresses.map(|address| User { address, name: name_of(process), pid: process.pid() }).collect()
+}
+
+/// An instance by the name that libvirt gives it (qemu(1), `-name guest=NAME,...`); another program by its file's.
+fn name_of(process: &Process) -> String {
+    let words = process.cmdline().unwrap_or_default();
+    let guest = words.iter().find_map(|word| word.strip_prefix("guest=")?.split(',').next());
+    let program = words.first().and_then(|word| Path::new(word).file_name()?.to_str());
+    guest.or(program).map(str::to_owned).unwrap_or_else(|| process.stat().map(|stat| stat.comm).unwrap_or_default())
+}

@@ -1,0 +1,86 @@
+//! Whether devices can be kept apart: the IOMMU, what firmware and kernel say of it, and what else of the machine as a
+//! whole decides whether a card can be given away.
+
+use super::hardware;
+use crate::host::{Host, Result, files};
+use serde::Serialize;
+use std::path::Path;
+
+/// Arguments of the kernel with which the IOMMU stays off (kernel: admin-guide/kernel-parameters.txt).
+const OFF: [&str; 4] = ["intel_iommu=off", "amd_iommu=off", "iommu=off", "iommu=soft"];
+/// EFI's variable, with four bytes of attributes before its value (UEFI 2.10, 3.3).
+const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+/// What is known of the IOMMU.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Iommu {
+    /// Whose processor it is.
+    pub maker: Maker,
+    /// The firmware's table of it, "DMAR" (Intel) or "IVRS" (AMD); none where it has none, or has it switched off.
+    pub table: Option<&'static str>,
+    /// Whether the kernel uses it: there are groups.
+    pub on: bool,
+    /// An argument of the running kernel that keeps it off.
+    pub kept_off_by: Option<String>,
+    /// Whether only signed modules are loaded, where the machine can tell.
+    pub secure_boot: Option<bool>,
+    /// The hypervisor in which this machine runs itself, as it calls itself.
+    pub inside: Option<String>,
+}
+
+/// Whose processor it is: firmware menus and kernel arguments have other words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Maker {
+    /// VT-d.
+    Intel,
+    /// AMD-Vi.
+    Amd,
+    /// Another.
+    #[default]
+    Other,
+}
+
+/// Reads it.
+pub fn read(host: &Host) -> Result<Iommu> {
+    let arguments = files::read_text(host, "/proc/cmdline")?.unwrap_or_default();
+    let table = |name: &str| files::exists(host, Path::new("/sys/firmware/acpi/tables").join(name));
+    let table = ["DMAR", "IVRS"].into_iter().find(|name| table(name));
+    let processor = hardware::read(host)?;
+    let maker = match processor.vendor.as_str() {
+        "GenuineIntel" => Maker::Intel,
+        "AuthenticAMD" | "HygonGenuine" => Maker::Amd,
+        _ => Maker::Other,
+    };
+    // An emulated board has Intel's IOMMU also with AMD's processor: the table says which.
+    let maker = match table {
+        Some("DMAR") => Maker::Intel,
+        Some(_) => Maker::Amd,
+        None => maker,
+    };
+    let secure_boot = files::read(host, Path::new(SECURE_BOOT))?;
+    let product = files::read_text(host, "/sys/class/dmi/id/product_name")?;
+    let product = product.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    Ok(Iommu {
+        maker,
+        table,
+        on: !files::list(host, "/sys/kernel/iommu_groups")?.is_empty(),
+        kept_off_by: arguments.split_whitespace().find(|argument| OFF.contains(argument)).map(str::to_owned),
+        secure_boot: secure_boot.map(|value| value.get(4) == Some(&1)),
+        inside: processor.hypervisor.then(|| product.unwrap_or_else(|| "of a kind that it does not say".into())),
+    })
+}
+
+/// Regions of memory in which the firmware's screen lies, by their first and last byte (/proc/iomem; root alone reads
+/// addresses there).
+pub fn framebuffers(host: &Host) -> Result<Vec<(u64, u64)>> {
+    const NAMES: [&str; 4] = ["BOOTFB", "efifb", "simplefb", "simple-framebuffer"];
+    let text = files::read_text(host, "/proc/iomem")?.unwrap_or_default();
+    let region = |line: &str| -> Option<(u64, u64)> {
+        let (range, name) = line.split_once(" : ")?;
+        let (first, last) = range.trim().split_once('-')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        NAMES.contains(&name.split('.').next()?.trim()).then_some((hex(first)?, hex(last)?))
+    };
+    Ok(text.lines().filter_map(region).filter(|(_, last)| *last > 0).collect())
+}

@@ -1,0 +1,216 @@
+//! What of the PCI bus this machine itself needs: the controllers of disks that it uses, through partitions, LVM, RAID,
+//! encryption, caches and several paths; the adapters of its way out, through bonds, bridges and VLANs. From /proc and
+//! sysfs alone, so that a captured tree tells it too.
+
+use super::pci;
+use crate::host::{Host, Result, files};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const BLOCKS: &str = "/sys/class/block";
+const LINKS: &str = "/sys/class/net";
+const BTRFS: &str = "/sys/fs/btrfs";
+/// What all ports of Open vSwitch in the kernel hang on: the cloud's bridges are its.
+const OPEN_VSWITCH: &str = "ovs-system";
+/// How deep devices are stacked at most; a tree that was tampered with may turn in a circle.
+const DEPTH: usize = 16;
+
+/// A function that this machine needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Needed {
+    /// Its address.
+    pub address: String,
+    /// For what, in words: "the root file system (nvme0n1p2)", "the network (eno1)".
+    pub for_what: String,
+}
+
+/// All of them.
+pub fn read(host: &Host) -> Result<Vec<Needed>> {
+    let mut all = BTreeSet::new();
+    for (what, disk) in disks(host)? {
+        all.extend(controllers(host, &disk, DEPTH)?.into_iter().map(|address| (address, format!("{what} ({disk})"))));
+    }
+    if holds_zfs(host)? {
+        // Which disks a pool has, only its own programs tell.
+        let storage = pci::functions(host)?.into_iter().filter(pci::Function::is_storage);
+        all.extend(storage.map(|controller| (controller.address, "ZFS (all disks count)".into())));
+    }
+    for link in ways_out(host)? {
+        let adapters = adapters(host, &link, DEPTH)?;
+        all.extend(adapters.into_iter().map(|address| (address, format!("the network ({link})"))));
+    }
+    Ok(all.into_iter().map(|(address, for_what)| Needed { address, for_what }).collect())
+}
+
+/// Block devices in use, by what they are used for.
+fn disks(host: &Host) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for mount in mounts(host)? {
+        let what = match mount.point.as_str() {
+            "/" => "the root file system".to_owned(),
+            point => point.to_owned(),
+        };
+        let disks = match mount.number.starts_with("0:") {
+            // btrfs has a number of its own, and several disks.
+            true => of_btrfs(host, &mount.source)?,
+            false => numbered(host, &mount.number)?.into_iter().collect(),
+        };
+        found.extend(disks.into_iter().map(|disk| (what.clone(), disk)));
+    }
+    let swaps = files::read_text(host, "/proc/swaps")?.unwrap_or_default();
+    for line in swaps.lines().skip(1) {
+        let device = line.split_whitespace().next().unwrap_or_default();
+        found.extend(named(host, device)?.map(|disk| ("swap".to_owned(), disk)));
+    }
+    Ok(found)
+}
+
+/// A file system that is mounted.
+struct Mount {
+    number: String,
+    point: String,
+    kind: String,
+    source: String,
+}
+
+/// proc(5), "mountinfo": number, parent, device, root, point, options, tags, "-", kind, source.
+fn mounts(host: &Host) -> Result<Vec<Mount>> {
+    let text = files::read_text(host, "/proc/self/mountinfo")?.unwrap_or_default();
+    let mount = |line: &str| -> Option<Mount> {
+        let (first, last) = line.split_once(" - ")?;
+        let (first, mut last) = (first.split(' ').collect::<Vec<_>>(), last.split(' '));
+        Some(Mount {
+            number: (*first.get(2)?).to_owned(),
+            point: (*first.get(4)?).to_owned(),
+            kind: last.next()?.to_owned(),
+            source: last.next()?.to_owned(),
+        })
+    };
+    Ok(text.lines().filter_map(mount).collect())
+}
+
+fn holds_zfs(host: &Host) -> Result<bool> {
+    Ok(mounts(host)?.iter().any(|mount| mount.kind == "zfs"))
+}
+
+/// The block device with this number, "259:2".
+fn numbered(host: &Host, number: &str) -> Result<Option<String>> {
+    let target = pci::target(host, &Path::new("/sys/dev/block").join(number))?;
+    Ok(target.as_deref().and_then(last_name))
+}
+
+/// The block device that a file below /dev is: by its name, or by the name that device-mapper has for it.
+fn named(host: &Host, device: &str) -> Result<Option<String>> {
+    let Some(name) = device.strip_prefix("/dev/") else { return Ok(None) };
+    if files::exists(host, Path::new(BLOCKS).join(name)) {
+        return Ok(Some(name.to_owned()));
+    }
+    let mapped = name.strip_prefix("mapper/").unwrap_or(name);
+    for block in files::list(host, BLOCKS)? {
+        let known = files::read_text(host, Path::new(BLOCKS).join(&block).join("dm/name"))?;
+        if known.is_some_and(|known| known.trim() == mapped) {
+            return Ok(Some(block));
+        }
+    }
+    Ok(None)
+}
+
+/// All disks of the btrfs that has this one.
+fn of_btrfs(host: &Host, source: &str) -> Result<Vec<String>> {
+    let Some(disk) = named(host, source)? else { return Ok(Vec::new()) };
+    for id in files::list(host, BTRFS)? {
+        let disks = files::list(host, Path::new(BTRFS).join(id).join("devices"))?;
+        if disks.contains(&disk) {
+            return Ok(disks);
+        }
+    }
+    Ok(vec![disk])
+}
+
+/// The functions behind a block device: its own, or those of what it is made of.
+fn controllers(host: &Host, disk: &str, depth: usize) -> Result<Vec<String>> {
+    let Some(path) = pci::target(host, &Path::new(BLOCKS).join(disk))? else { return Ok(Vec::new()) };
+    if let Some(subsystem) = path_part(&path, "nvme-subsystem") {
+        // With several paths to a disk, the disk has none of them.
+        return of_subsystem(host, &subsystem);
+    }
+    let mut found: Vec<String> = pci::addresses_in(&path).into_iter().next_back().into_iter().collect();
+    for below in slaves(host, disk)? {
+        if depth > 0 {
+            found.extend(controllers(host, &below, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
+/// What a block device is made of; a partition is part of a disk that may be made of others.
+fn slaves(host: &Host, disk: &str) -> Result<Vec<String>> {
+    let dir = Path::new(BLOCKS).join(disk);
+    if !files::leads_somewhere(host, dir.join("partition")) {
+        return files::list(host, dir.join("slaves"));
+    }
+    let whole = pci::target(host, &dir)?.and_then(|path| last_name(path.parent()?));
+    match whole {
+        Some(whole) => files::list(host, Path::new(BLOCKS).join(whole).join("slaves")),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn of_subsystem(host: &Host, subsystem: &str) -> Result<Vec<String>> {
+    let dir = Path::new("/sys/class/nvme-subsystem").join(subsystem);
+    let mut found = Vec::new();
+    for name in files::list(host, &dir)? {
+        let path = pci::target(host, &dir.join(name))?;
+        found.extend(path.and_then(|path| pci::addresses_in(&path).pop()));
+    }
+    Ok(found)
+}
+
+/// Links with a default route, by IPv4 or IPv6, and Open vSwitch's.
+fn ways_out(host: &Host) -> Result<Vec<String>> {
+    let text = |path: &str| files::read_text(host, path).map(Option::unwrap_or_default);
+    // proc(5): "Iface Destination Gateway ... Mask", in hexadecimal.
+    let four = text("/proc/net/route")?;
+    let is_default = |words: &[&str]| words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000");
+    let words = four.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut links: BTreeSet<String> =
+        words.filter(|words| is_default(words)).map(|words| words[0].to_owned()).collect();
+    // Destination, its length, ..., device; `lo` has the kernel's refusal.
+    let six = text("/proc/net/ipv6_route")?;
+    let words = six.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let default = words.filter(|words| words.get(1) == Some(&"00") && words.first().is_some_and(|to| is_zero(to)));
+    links.extend(default.filter_map(|words| words.last().map(|link| (*link).to_owned())).filter(|link| link != "lo"));
+    if files::exists(host, Path::new(LINKS).join(OPEN_VSWITCH)) {
+        links.insert(OPEN_VSWITCH.into());
+    }
+    Ok(links.into_iter().collect())
+}
+
+fn is_zero(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'0')
+}
+
+/// The functions behind a link: its own, or those of the links that it is made of.
+fn adapters(host: &Host, link: &str, depth: usize) -> Result<Vec<String>> {
+    let dir = Path::new(LINKS).join(link);
+    let path = pci::target(host, &dir)?.unwrap_or_else(PathBuf::new);
+    let mut found: Vec<String> = pci::addresses_in(&path).into_iter().next_back().into_iter().collect();
+    for name in files::list(host, &dir)? {
+        if let Some(below) = name.strip_prefix("lower_").filter(|_| depth > 0) {
+            found.extend(adapters(host, below, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
+fn last_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+/// The part of a path behind the one that is called `name`.
+fn path_part(path: &Path, name: &str) -> Option<String> {
+    let mut parts = path.components().map(|part| part.as_os_str().to_string_lossy());
+    parts.find(|part| part == name)?;
+    parts.next().map(|part| part.into_owned())
+}

@@ -1,0 +1,323 @@
+//! Whether a card can be given to an instance, what stands in its way, and what to do: rules over facts, in the order
+//! in which they hold, and all their words. They read nothing and change nothing.
+
+use super::Card;
+use crate::facts::card_users::User;
+use crate::facts::iommu::{Iommu, Maker};
+use crate::facts::needed::Needed;
+use crate::facts::pci::Function;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// How it is with a card; the first that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing that this program may do helps.
+    Blocked,
+    /// Somebody has it now.
+    InUse,
+    /// The kernel has to be told something first, and that takes a boot.
+    Reboot,
+    /// Others of its board go with it.
+    Companions,
+    /// It can be claimed, or is.
+    Ready,
+}
+
+impl Verdict {
+    /// As it is written in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::InUse => "in-use",
+            Self::Reboot => "reboot",
+            Self::Companions => "companions",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// What was found about a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// How it is.
+    pub verdict: Verdict,
+    /// Why, in words.
+    pub reason: String,
+    /// What to do next.
+    pub next: String,
+    /// Other functions of its board that have to be bound with it, and stay with the host.
+    pub companions: Vec<String>,
+    /// What the kernel has to be told.
+    pub arguments: Vec<String>,
+}
+
+/// A whole machine, as the rules see it.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// All functions on the bus.
+    pub functions: Vec<Function>,
+    /// The cards among them, with what is known of each.
+    pub cards: Vec<Card>,
+    /// Switches between the cards of one board.
+    pub switches: Vec<String>,
+    /// Functions that draw the console.
+    pub consoles: Vec<String>,
+    /// What the machine needs for itself.
+    pub needed: Vec<Needed>,
+    /// Who uses what.
+    pub users: Vec<User>,
+    /// The IOMMU.
+    pub iommu: Iommu,
+    /// Where the firmware's screen lies in memory.
+    pub framebuffers: Vec<(u64, u64)>,
+}
+
+/// Tells the kernel to keep its hands off the firmware's screen (kernel: drivers/firmware/sysfb.c, since 5.15).
+const NO_FRAMEBUFFER: &str = "initcall_blacklist=sysfb_init";
+
+/// What helps against a card that does not answer.
+const COLD_START: &str = "dmesg | grep -i -e nvrm -e pcie: a card that fell off its bus comes back with a cold start; see the board's manual";
+
+/// What a rule found: the reason, and what to do.
+type Found = (String, String);
+
+impl Scene {
+    /// Judges one card.
+    pub fn judge(&self, card: &Card) -> Judgement {
+        let companions = self.companions(card);
+        let arguments = self.arguments(card);
+        let rules: [(Verdict, &dyn Fn() -> Option<Found>); 4] = [
+            (Verdict::Blocked, &|| self.blocked(card)),
+            (Verdict::InUse, &|| self.in_use(card, &companions)),
+            (Verdict::Reboot, &|| self.reboot(card, &arguments)),
+            (Verdict::Companions, &|| with_companions(card, &companions)),
+        ];
+        let first = rules.iter().find_map(|(verdict, rule)| Some((*verdict, rule()?)));
+        let (verdict, (reason, next)) = first.unwrap_or_else(|| (Verdict::Ready, ready(card)));
+        Judgement { verdict, reason, next, companions, arguments }
+    }
+
+    fn blocked(&self, card: &Card) -> Option<Found> {
+        self.is_console(card)
+            .or_else(|| self.lacks_iommu())
+            .or_else(|| self.shares_its_group(card))
+            .or_else(|| self.own_board_is_needed(card))
+            .or_else(|| self.board_is_not_whole(card))
+    }
+
+    fn is_console(&self, card: &Card) -> Option<Found> {
+        let address = &card.function.address;
+        let next = "let another adapter draw the console: in the firmware \"primary display\" on the processor's or the \
+                    management controller's graphics, or a second, cheap card in the first slot";
+        self.consoles.contains(address).then(|| ("it draws this machine's console".into(), next.into()))
+    }
+
+    fn lacks_iommu(&self) -> Option<Found> {
+        if self.iommu.on || self.iommu.table.is_some() {
+            return None;
+        }
+        if let Some(inside) = &self.iommu.inside {
+            let next = "on the machine below: give this one a virtual IOMMU (libvirt: <iommu model='intel'>), or install \
+                        there";
+            return Some((format!("this machine is virtual itself ({inside}) and was given no IOMMU"), next.into()));
+        }
+        let (name, next) = match self.iommu.maker {
+            Maker::Intel => (
+                "VT-d",
+                "in the firmware, switch on \"VT-d\" (\"Intel Virtualization Technology for \
+                                      Directed I/O\"); it is another switch than VT-x",
+            ),
+            Maker::Amd => (
+                "AMD-Vi",
+                "in the firmware, switch on \"IOMMU\" (under AMD CBS, NBIO; \"Auto\" may mean off) \
+                                      and \"SVM\"",
+            ),
+            Maker::Other => ("an IOMMU", "see the board's manual: not every one has it"),
+        };
+        Some((format!("the firmware does not offer {name}: devices cannot be kept apart"), next.into()))
+    }
+
+    /// Members of the card's group, without bridges, which nobody binds.
+    fn members<'a>(&'a self, card: &'a Card) -> impl Iterator<Item = &'a Function> {
+        let group = card.function.group;
+        self.functions
+            .iter()
+            .filter(move |other| group.is_some() && other.group == group && !other.is_bridge())
+            .filter(|other| other.address != card.function.address)
+    }
+
+    fn shares_its_group(&self, card: &Card) -> Option<Found> {
+        let foreign: Vec<&Function> = self
+            .members(card)
+            .filter(|other| other.slot() != card.function.slot() && !self.is_of_its_board(card, other))
+            .collect();
+        // What the machine needs says more than what is merely there.
+        let needed = foreign.iter().find_map(|other| Some((other, self.needed_for(&other.address)?)));
+        let (other, what) = match needed {
+            Some((other, what)) => (other, what),
+            None => {
+                let other = foreign.first()?;
+                (other, super::kind_of(other).to_owned())
+            }
+        };
+        let more = match foreign.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let reason = format!("the IOMMU cannot tell it from {}, {what}{more}", other.address);
+        let next = "another slot, best one at the processor (the board's manual shows which hang on the chipset); or the \
+                    firmware's \"ACS\" switch. The kernel's ACS override only pretends, and is never set";
+        Some((reason, next.into()))
+    }
+
+    fn own_board_is_needed(&self, card: &Card) -> Option<Found> {
+        let own = self.functions.iter().filter(|other| other.slot() == card.function.slot());
+        let (other, what) = own.filter_map(|other| Some((other, self.needed_for(&other.address)?))).next()?;
+        let next = "let the machine do without it, then: gpucloud-install inventory";
+        Some((format!("{} on its own board serves this machine: {what}", other.address), next.into()))
+    }
+
+    fn needed_for(&self, address: &str) -> Option<String> {
+        if self.consoles.iter().any(|console| console == address) {
+            return Some("the console".into());
+        }
+        let needed: Vec<&Needed> = self.needed.iter().filter(|needed| needed.address == address).collect();
+        let root = needed.iter().find(|needed| needed.for_what.starts_with("the root"));
+        root.or(needed.first()).map(|needed| needed.for_what.clone())
+    }
+
+    /// Whether both belong to one board of cards and switches, which goes as a whole.
+    fn is_of_its_board(&self, card: &Card, other: &Function) -> bool {
+        let is_on_board = |address: &str| {
+            self.switches.iter().any(|switch| switch == address)
+                || self.board().any(|one| one.function.address == address)
+        };
+        is_on_board(&card.function.address) && is_on_board(&other.address)
+    }
+
+    /// The cards that hang on switches: 3D controllers of NVIDIA's, where there are switches.
+    fn board(&self) -> impl Iterator<Item = &Card> {
+        let has_switches = !self.switches.is_empty();
+        self.cards.iter().filter(move |card| has_switches && card.function.class >> 8 == 0x0302)
+    }
+
+    fn board_is_not_whole(&self, card: &Card) -> Option<Found> {
+        if !self.board().any(|one| one.function.address == card.function.address) {
+            return None;
+        }
+        let count = self.board().count();
+        let missing = !count.is_power_of_two();
+        let held: Vec<String> = self
+            .board()
+            .filter(|one| self.shares_its_group(one).or_else(|| self.own_board_is_needed(one)).is_some())
+            .map(|one| one.function.address.clone())
+            .collect();
+        let (why, next) = match (missing, held.as_slice()) {
+            (true, _) => (format!("{count} cards answer, which is no whole board"), COLD_START),
+            (false, []) => return None,
+            (false, held) => (format!("{} cannot be given away", held.join(", ")), "see there what helps that one"),
+        };
+        Some((format!("its board (HGX) goes whole or not at all: {why}"), next.into()))
+    }
+
+    fn in_use(&self, card: &Card, companions: &[String]) -> Option<Found> {
+        let own = std::iter::once(&card.function.address).chain(companions);
+        let addresses: BTreeSet<&String> = own.collect();
+        let users: Vec<&User> = self.users.iter().filter(|user| addresses.contains(&user.address)).collect();
+        let first = users.first()?;
+        let mut names: Vec<String> = users.iter().map(|user| format!("{} ({})", user.name, user.pid)).collect();
+        names.dedup();
+        let next = match first.name.as_str() {
+            name if name.starts_with("instance-") => {
+                "gpucloud-install instance list; delete the one that has it".into()
+            }
+            "nvidia-persistenced" => "systemctl disable --now nvidia-persistenced".into(),
+            "Xorg" | "Xwayland" | "gdm3" | "gnome-shell" | "sddm" | "lightdm" | "kwin_wayland" => {
+                "systemctl set-default multi-user.target; reboot (the desktop holds it)".into()
+            }
+            _ => format!("end it: kill {}", first.pid),
+        };
+        Some((format!("{} has it open", names.join(", ")), next))
+    }
+
+    /// What the running kernel lacks for this card.
+    fn arguments(&self, card: &Card) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.iommu.on && self.iommu.table.is_some() {
+            all.extend((self.iommu.maker == Maker::Intel).then(|| "intel_iommu=on".to_owned()));
+            all.push("iommu=pt".into());
+        }
+        all.extend(self.holds_the_screen(card).then(|| NO_FRAMEBUFFER.to_owned()));
+        all
+    }
+
+    /// Whether the firmware's screen lies in the card's memory: then the card's memory cannot be given away.
+    fn holds_the_screen(&self, card: &Card) -> bool {
+        let lies_in = |(first, last): &(u64, u64)| {
+            card.details.bars.iter().any(|bar| bar.begins <= *first && *last < bar.begins.saturating_add(bar.size))
+        };
+        self.framebuffers.iter().any(lies_in)
+    }
+
+    fn reboot(&self, card: &Card, arguments: &[String]) -> Option<Found> {
+        if arguments.is_empty() {
+            return None;
+        }
+        if let Some(argument) = self.iommu.kept_off_by.as_ref().filter(|_| !self.iommu.on) {
+            let next =
+                format!("take {argument} out of /etc/default/grub (or /etc/kernel/cmdline), then: update-grub; reboot");
+            return Some((format!("the kernel was told to leave the IOMMU off ({argument})"), next));
+        }
+        let reason = match self.iommu.on {
+            false => "the IOMMU is there, and the running kernel does not use it",
+            true => "the firmware's screen lies in its memory",
+        };
+        let next = format!(
+            "gpucloud-install gpu claim {}: tells the kernel {}, and reboots when you say so",
+            card.function.address,
+            arguments.join(" ")
+        );
+        Some((reason.into(), next))
+    }
+
+    /// Other functions in the card's slot that are in its group. As long as the IOMMU is off, all of the slot.
+    fn companions(&self, card: &Card) -> Vec<String> {
+        let group = card.function.group;
+        self.functions
+            .iter()
+            .filter(|other| other.slot() == card.function.slot() && other.address != card.function.address)
+            .filter(|other| other.group == group && !other.is_bridge())
+            .map(|other| other.address.clone())
+            .collect()
+    }
+}
+
+fn with_companions(card: &Card, companions: &[String]) -> Option<Found> {
+    if companions.is_empty() {
+        return None;
+    }
+    let reason =
+        format!("{} of its board share its group: all are bound, the card alone is passed", companions.join(", "));
+    Some((reason, next_for(card)))
+}
+
+fn ready(card: &Card) -> Found {
+    let reason = match card.claimed {
+        true => "it is claimed: instances can have it",
+        false => "nothing stands in its way",
+    };
+    (reason.into(), next_for(card))
+}
+
+fn next_for(card: &Card) -> String {
+    let address = &card.function.address;
+    match (card.claimed, card.function.driver.as_deref()) {
+        (true, _) => format!("gpucloud-install gpu test {address}"),
+        (false, None | Some("vfio-pci")) => format!("gpucloud-install gpu claim {address}"),
+        (false, Some(driver)) => {
+            format!("gpucloud-install gpu claim {address}: {driver} lets it go at the next boot")
+        }
+    }
+}
