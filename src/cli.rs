@@ -1,11 +1,13 @@
 //! The command line as types, nothing else; subcommands with verbs of their own have a file in `cli/`.
 
 mod cloud;
+mod gpu;
 mod lab;
 mod mirror;
 mod network;
 
 pub use cloud::*;
+pub use gpu::*;
 pub use lab::*;
 pub use mirror::*;
 pub use network::*;
@@ -121,9 +123,12 @@ pub enum Command {
     /// How instances reach the world, and the world them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install network probe")]
     Network(Network),
-    /// Show network links and display devices
-    #[command(after_help = "Example:\n  gpucloud-install inventory --json | jq .nics")]
+    /// Show network links, and each card with what stands between it and an instance
+    #[command(after_help = "Example:\n  gpucloud-install inventory --json | jq '.gpus[] | {address, verdict}'")]
     Inventory,
+    /// Cards for instances: claim them, give them back
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install gpu claim")]
+    Gpu(Gpu),
     /// A folder with all that DevStack clones, for machines that reach no Git host
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install mirror create /srv/git")]
     Mirror(Mirror),

@@ -24,6 +24,8 @@ use crate::facts::listeners::{self, Listener};
 use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use crate::gpu::claim::{Claims, Refused};
+use crate::gpu::{self, claim};
 use crate::host::{Host, files, sql, systemd, users};
 use crate::network::consent::Confirmation;
 use crate::network::live::Ownership;
@@ -66,8 +68,13 @@ type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 /// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last
 /// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
 /// leaves a complete cloud.
-const PARTS: [Part; 4] =
-    [Installation::cloud_steps, Installation::network_part, Installation::last_step, Installation::resource_steps];
+const PARTS: [Part; 5] = [
+    Installation::gpu_part,
+    Installation::cloud_steps,
+    Installation::network_part,
+    Installation::last_step,
+    Installation::resource_steps,
+];
 
 impl Installation {
     /// From the answers in `path`.
@@ -110,6 +117,50 @@ impl Installation {
             steps.extend(part(self)?);
         }
         Ok(Plan::make(steps, &self.host, journal)?)
+    }
+
+    fn gpu_part(&self) -> Result<Vec<Step>, Failure> {
+        Ok(gpu::steps::steps(&self.host, &self.claims()?.0, &[base::STEP])?)
+    }
+
+    /// The claims that the answers ask for, and what is refused. A captured tree is not looked at where no card is
+    /// wanted.
+    fn claims(&self) -> Result<(Claims, Vec<Refused>), Failure> {
+        if self.config.gpu.cards.is_none() {
+            return Ok((Claims::default(), Vec::new()));
+        }
+        let inventory = gpu::inventory(&self.host, &self.config.gpu.also())?;
+        Ok(claim::wanted(&self.config.gpu.cards, &inventory, &inventory.claims))
+    }
+
+    /// The GPU's part of the plan alone, with this program, which a unit runs at boot.
+    pub fn gpu_plan(&self, journal: &Journal) -> Result<Plan, Failure> {
+        let mut steps = gpu::steps::steps(&self.host, &self.claims()?.0, &[base::PROGRAM_STEP])?;
+        if !steps.is_empty() {
+            steps.insert(0, base::program_step()?);
+        }
+        let mut plan = Plan::make(steps, &self.host, journal)?;
+        // What belongs to the rest of the cloud is wanted, although it is not in this plan.
+        plan.orphans.retain(|orphan| gpu::steps::owns(&orphan.id));
+        Ok(plan)
+    }
+
+    /// What stands in the way of the claims that the answers ask for, or of giving cards back.
+    pub fn gpu_findings(&self) -> Result<Vec<Finding>, Failure> {
+        let (claims, refused) = self.claims()?;
+        let refused = refused
+            .into_iter()
+            .map(|one| Finding::stop("gpu", format!("{} cannot be claimed: {}", one.address, one.reason), one.next));
+        let mut findings: Vec<Finding> = refused.collect();
+        if claims.claims.is_empty() {
+            findings.extend(gpu::steps::in_use(&self.host, &claim::noted(&self.host)?)?);
+        }
+        if !claims.arguments.is_empty() && !gpu::steps::has_grub(&self.host) {
+            let all: Vec<String> = claims.arguments.into_iter().collect();
+            let next = format!("add to the kernel's command line: {}; then reboot", all.join(" "));
+            findings.push(Finding::warn("gpu", "this machine boots without GRUB", next));
+        }
+        Ok(findings)
     }
 
     fn cloud_steps(&self) -> Result<Vec<Step>, Failure> {
@@ -229,6 +280,7 @@ impl Installation {
         }
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
+        findings.extend(self.gpu_findings()?);
         Ok(findings)
     }
 

@@ -41,7 +41,7 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
 }
 
 /// What the answers call cards beyond cards, where there are answers.
-fn also(invocation: &Invocation) -> Result<Vec<String>, Failure> {
+pub(super) fn also(invocation: &Invocation) -> Result<Vec<String>, Failure> {
     let path = &invocation.global.config;
     match files::exists(&invocation.host, path) {
         true => Ok(Config::load(&invocation.host, path)?.gpu.also()),
@@ -49,7 +49,7 @@ fn also(invocation: &Invocation) -> Result<Vec<String>, Failure> {
     }
 }
 
-fn card_document(card: &Card, judgement: &Judgement, inventory: &Inventory) -> Value {
+pub(super) fn card_document(card: &Card, judgement: &Judgement, inventory: &Inventory) -> Value {
     let group = card.function.group;
     let members = inventory.scene.functions.iter().filter(|other| group.is_some() && other.group == group);
     let users = inventory.scene.users.iter().filter(|user| user.address == card.function.address);

@@ -8,6 +8,7 @@ mod completions;
 mod doctor;
 pub mod exit;
 mod flavor;
+mod gpu;
 mod image;
 mod init;
 mod install;
@@ -95,6 +96,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Recover) => ("recover", recover::run(invocation)),
         Some(Command::Uninstall(options)) => ("uninstall", uninstall::run(invocation, &options)),
         Some(Command::Network(options)) => ("network", network::run(invocation, &options)),
+        Some(Command::Gpu(options)) => ("gpu", gpu::run(invocation, &options)),
         Some(Command::Inventory) => ("inventory", inventory::run(invocation)),
         Some(Command::Mirror(options)) => ("mirror", mirror::run(invocation, &options)),
         Some(Command::Instance(options)) => ("instance", instance::run(invocation, &options)),
@@ -154,7 +156,7 @@ impl Invocation {
         if plan(&Journal::read(host, journal)?)?.pending() == 0 {
             return Ok(None);
         }
-        let work = Work { what, journal, jobs: self.global.jobs, sinks: vec![self.ui.display()] };
+        let work = Work { what, journal, jobs: self.global.jobs, sinks: vec![self.ui.display()], goes_on: false };
         worker::work(host, work, plan).map(Some)
     }
 

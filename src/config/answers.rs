@@ -129,6 +129,11 @@ pub const ANSWERS: &[Answer] = &[
         on_change: OnChange::Restart,
     },
     Answer {
+        key: "gpu.cards",
+        meaning: "Cards for instances: [\"0000:41:00.0\"] by address, or \"all-ready\" (docs/gpu.md); they are taken from this machine at its next boot",
+        on_change: OnChange::Live,
+    },
+    Answer {
         key: "gpu.also",
         meaning: "Ids of devices that count as cards though they are none (\"1234:1111\"): for trials without one",
         on_change: OnChange::Live,

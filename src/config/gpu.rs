@@ -1,12 +1,15 @@
-//! `[gpu]`: which devices count as cards.
+//! `[gpu]`: which cards instances get, and which devices count as cards.
 
 use super::values::as_text;
+use crate::facts::pci;
 use serde::{Deserialize, Serialize};
 
-/// Which devices count as cards.
+/// Which cards instances get, and which devices count as cards.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuAnswers {
+    /// The cards that are claimed.
+    pub cards: CardChoice,
     /// Devices that count as cards though they are none.
     pub also: Vec<DeviceIds>,
 }
@@ -17,6 +20,72 @@ impl GpuAnswers {
         self.also.iter().map(ToString::to_string).collect()
     }
 }
+
+/// Which cards are claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CardChoice {
+    /// All that can be, in a word.
+    Word(AllReady),
+    /// These, by their addresses; none where the list is empty.
+    These(Vec<CardAddress>),
+}
+
+impl Default for CardChoice {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl CardChoice {
+    /// Whether no card is wanted.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All cards that nothing stands in the way of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllReady {
+    /// Them.
+    AllReady,
+}
+
+/// Where a card is on the PCI bus, "0000:41:00.0".
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CardAddress(String);
+
+impl CardAddress {
+    /// As the kernel writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for CardAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for CardAddress {
+    type Err = String;
+
+    /// With its domain, or without, as lspci shows it where there is only one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = if text.matches(':').count() == 1 { format!("0000:{text}") } else { text.to_owned() };
+        match pci::is_address(&whole) {
+            true => Ok(Self(whole.to_lowercase())),
+            false => {
+                Err(format!("`{text}` is no address on the PCI bus (\"0000:41:00.0\"; gpucloud-install gpu list)"))
+            }
+        }
+    }
+}
+
+as_text!(CardAddress);
 
 /// Vendor and device on the PCI bus, "10de:2335".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +115,18 @@ as_text!(DeviceIds);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cards_are_named_one_by_one_or_all() {
+        let parse = |text: &str| toml::from_str::<GpuAnswers>(text).map(|answers| answers.cards);
+        assert_eq!(parse("cards = \"all-ready\"").unwrap(), CardChoice::Word(AllReady::AllReady));
+        let CardChoice::These(cards) = parse("cards = [\"41:00.0\", \"0000:C1:00.0\"]").unwrap() else { panic!() };
+        assert_eq!(cards.iter().map(CardAddress::as_str).collect::<Vec<_>>(), ["0000:41:00.0", "0000:c1:00.0"]);
+        assert!(parse("").unwrap().is_none());
+        for wrong in ["cards = \"all\"", "cards = [\"41:00\"]", "cards = 1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn ids_are_four_digits_and_four() {

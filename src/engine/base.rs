@@ -51,6 +51,17 @@ fn own_program() -> Result<Box<dyn Action>, Failure> {
     Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
 }
 
+/// The step that brings this program alone.
+pub const PROGRAM_STEP: &str = "program";
+
+/// This program where units find it, for a plan without a cloud.
+///
+/// # Errors
+/// This program cannot be read.
+pub fn program_step() -> Result<Step, Failure> {
+    Ok(Step::new(PROGRAM_STEP, "Bring this program where units find it").with_all([own_program()?]))
+}
+
 /// The first step.
 ///
 /// # Errors

@@ -1,7 +1,11 @@
 //! GPUs: what each card of this machine is, and what stands between it and an instance (`verdict.rs`); which devices
-//! are cards at all (`families.rs`).
+//! are cards at all (`families.rs`); which are claimed for instances (`claim.rs`), how that gets onto the machine
+//! (`steps.rs`), and what the boot unit does about it (`bind.rs`).
 
+pub mod bind;
+pub mod claim;
 pub mod families;
+pub mod steps;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
@@ -9,6 +13,7 @@ pub mod verdict;
 use crate::facts::pci::{self, Details, Function};
 use crate::facts::{card_users, iommu, needed, pci_names};
 use crate::host::{Host, Result};
+use claim::Claims;
 use families::Sort;
 use serde::Serialize;
 use verdict::{Judgement, Scene};
@@ -58,6 +63,8 @@ pub struct Inventory {
     pub cards: Vec<(Card, Judgement)>,
     /// What is no card.
     pub apart: Vec<Apart>,
+    /// What is claimed.
+    pub claims: Claims,
 }
 
 /// Looks at all cards; `also` names ids that count as cards.
@@ -95,6 +102,10 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
             }
         }
     }
+    let claims = claim::noted(host)?;
+    for card in &mut cards {
+        card.claimed = claim::holds(&claims, &card.function);
+    }
     let users = card_users::read(host, &functions)?;
     let scene = Scene {
         cards: cards.clone(),
@@ -107,7 +118,7 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
         functions,
     };
     let cards = cards.into_iter().map(|card| (card.clone(), scene.judge(&card))).collect();
-    Ok(Inventory { scene, cards, apart })
+    Ok(Inventory { scene, cards, apart, claims })
 }
 
 /// What a function is, in a word.

@@ -2,7 +2,10 @@
 
 mod machine;
 
+use super::claim::State;
+use super::verdict::Verdict;
 use super::*;
+use crate::config::gpu::{AllReady, CardChoice};
 use machine::{Machine, address};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -48,4 +51,148 @@ fn each_machine_gets_its_verdicts() {
         }
     }
     insta::assert_snapshot!(told);
+}
+
+fn all_ready() -> CardChoice {
+    CardChoice::Word(AllReady::AllReady)
+}
+
+/// A machine with these functions: class, slot, group, and what the machine needs of it.
+fn made_up(functions: &[(u8, u8, u8, u8)]) -> Machine {
+    let mut machine = Machine { processor: "GenuineIntel".into(), table: Some("DMAR".into()), ..Machine::default() };
+    for (n, (class, slot, group, need)) in functions.iter().enumerate() {
+        let (class, ids) = match class % 5 {
+            0 => ("0300", "10de:2204"),
+            1 => ("0403", "10de:1aef"),
+            2 => ("0108", "144d:a80a"),
+            3 => ("0200", "8086:1533"),
+            _ => ("0302", "10de:20b5"),
+        };
+        let at = format!("{:02x}:00.{}", slot % 6 + 1, n % 8);
+        if machine.function.iter().any(|other| other.at == at) {
+            continue;
+        }
+        let mut function = machine::Function { at, class: class.into(), ids: ids.into(), ..Default::default() };
+        function.group = Some(u32::from(group % 8));
+        match (need % 8, class) {
+            (0 | 1, _) => {
+                let disk = format!("sd{}", char::from(b'a' + n as u8));
+                let (below, mapped) = (format!("{disk}1"), format!("dm-{n}"));
+                machine.stacks.insert(mapped.clone(), vec![below]);
+                machine.mounts.insert(mapped, if n % 2 == 0 { "/".into() } else { format!("/data{n}") });
+                function.disk = Some(disk);
+            }
+            (2, "0200") => {
+                let link = format!("eno{n}");
+                machine.links.insert("bond0".into(), vec![link.clone()]);
+                machine.uplink = Some("bond0".into());
+                function.link = Some(link);
+            }
+            (3, "0300") => function.console = true,
+            _ => {}
+        }
+        machine.function.push(function);
+    }
+    machine
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn nothing_that_the_machine_needs_is_ever_bound(
+        functions in proptest::collection::vec(proptest::prelude::any::<(u8, u8, u8, u8)>(), 1..24)
+    ) {
+        let machine = made_up(&functions);
+        let found = look(&machine);
+        let (claims, _) = claim::wanted(&all_ready(), &found, &Claims::default());
+        let needs: Vec<&machine::Function> = machine
+            .function
+            .iter()
+            .filter(|one| one.console || one.disk.is_some() || one.link.is_some())
+            .collect();
+        for claim in &claims.claims {
+            for member in claim.members() {
+                proptest::prop_assert!(needs.iter().all(|one| address(&one.at) != member.address), "{}", member.address);
+            }
+            let group = machine.function.iter().find(|one| address(&one.at) == claim.card.address).unwrap().group;
+            proptest::prop_assert!(needs.iter().all(|one| one.group != group), "{} shares its group", claim.card.address);
+        }
+    }
+}
+
+#[test]
+fn a_claim_holds_only_as_long_as_all_is_where_it_was() {
+    let path = descriptions().into_iter().find(|path| path.ends_with("stand-ins.toml")).unwrap();
+    let machine = Machine::load(&path);
+    let (claims, _) = claim::wanted(&all_ready(), &look(&machine), &Claims::default());
+    let addresses: Vec<&str> = claims.claims.iter().map(|claim| claim.card.address.as_str()).collect();
+    assert_eq!(addresses, ["0000:01:00.0", "0000:04:00.0", "0000:05:00.0"]);
+    let state = |machine: &Machine, n: usize| claim::state(&claims.claims[n], &look(machine).scene.functions);
+    let held = |at: &str, driver: &str| (at.to_owned(), driver.to_owned());
+    let expected = vec![held("0000:01:00.0", "bochs-drm"), held("0000:01:00.1", "snd_hda_intel")];
+    assert_eq!(state(&machine, 0), State::Held(expected));
+
+    let with = |change: fn(&mut Machine)| {
+        let mut other = machine.clone();
+        change(&mut other);
+        other
+    };
+    let bound = with(|machine| machine.function.iter_mut().for_each(|one| one.driver = Some("vfio-pci".into())));
+    assert_eq!(state(&bound, 0), State::Bound);
+    let free = with(|machine| machine.function.iter_mut().for_each(|one| one.driver = None));
+    assert_eq!(state(&free, 2), State::Free(vec!["0000:05:00.0".into()]));
+    let off = with(|machine| machine.function.iter_mut().for_each(|one| one.group = None));
+    assert_eq!(state(&off, 2), State::NoGroup);
+    let renumbered = with(|machine| {
+        for one in &mut machine.function {
+            one.at = one.at.replace("05:00.0", "06:00.0");
+        }
+    });
+    let State::Moved(what) = state(&renumbered, 2) else { panic!("{:?}", state(&renumbered, 2)) };
+    assert!(what.contains("nothing is at 0000:05:00.0") && what.contains("0000:06:00.0"), "{what}");
+    let replaced = with(|machine| {
+        for one in machine.function.iter_mut().filter(|one| one.at == "05:00.0") {
+            one.ids = "144d:a80a".into();
+        }
+    });
+    let State::Moved(what) = state(&replaced, 2) else { panic!() };
+    assert!(what.contains("is 144d:a80a now"), "{what}");
+    let crowded = with(|machine| {
+        for one in machine.function.iter_mut().filter(|one| one.at == "04:00.0") {
+            one.group = Some(12);
+        }
+    });
+    let State::Moved(what) = state(&crowded, 2) else { panic!() };
+    assert_eq!(what, "0000:04:00.0 has come into the group of 0000:05:00.0");
+}
+
+#[test]
+fn what_the_kernel_was_told_stays_told_and_a_card_in_use_stays_claimed() {
+    let path = descriptions().into_iter().find(|path| path.ends_with("kernel-off.toml")).unwrap();
+    let mut machine = Machine::load(&path);
+    let (before, refused) = claim::wanted(&all_ready(), &look(&machine), &Claims::default());
+    assert_eq!((before.claims.len(), refused.len()), (1, 0));
+    assert_eq!(before.arguments.iter().collect::<Vec<_>>(), ["intel_iommu=on", "iommu=pt"]);
+    for one in machine.function.iter_mut().filter(|one| one.at.starts_with("01:")) {
+        (one.group, one.driver) = (Some(4), Some("vfio-pci".into()));
+    }
+    machine.users.insert("01:00.0".into(), "instance-00000001".into());
+    let mut found = look(&machine);
+    assert_eq!(found.cards[0].1.verdict, Verdict::InUse);
+    let (lost, refused) = claim::wanted(&all_ready(), &found, &before);
+    assert!(lost.claims.is_empty() && refused.is_empty());
+    found.cards[0].0.claimed = true;
+    let (after, _) = claim::wanted(&all_ready(), &found, &before);
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_card_that_is_named_and_cannot_be_claimed_is_refused_with_the_reason() {
+    let path = descriptions().into_iter().find(|path| path.ends_with("chipset-group.toml")).unwrap();
+    let these = CardChoice::These(["05:00.0", "09:00.0"].map(|at| at.parse().unwrap()).to_vec());
+    let (claims, refused) = claim::wanted(&these, &look(&Machine::load(&path)), &Claims::default());
+    assert!(claims.claims.is_empty());
+    assert!(refused[0].reason.contains("the network (enp6s0)"), "{refused:?}");
+    assert_eq!((refused[1].address.as_str(), refused[1].reason.as_str()), ("0000:09:00.0", "there is no card"));
 }

@@ -25,6 +25,7 @@ pub mod nspawn;
 pub mod overlay;
 pub mod ovs;
 pub mod packages;
+pub mod pci;
 pub mod qemu;
 pub mod rabbitmq;
 pub mod snapshot;

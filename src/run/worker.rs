@@ -38,12 +38,19 @@ pub struct Work {
     pub jobs: u16,
     /// Who sees the events beside file and log.
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// Whether the installation goes on by itself after a boot that it needs.
+    pub goes_on: bool,
 }
 
 impl Work {
     /// One of `what` that changes the machine for good.
     pub fn lasting(what: &'static str, jobs: u16, sinks: Vec<Arc<dyn Sink>>) -> Self {
-        Self { what, journal: DIRECTORY, jobs, sinks }
+        Self { what, journal: DIRECTORY, jobs, sinks, goes_on: true }
+    }
+
+    /// One of `what` beside the installation: after a boot nothing is left to do.
+    pub fn alone(what: &'static str, sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Self { goes_on: false, ..Self::lasting(what, 1, sinks) }
     }
 }
 
@@ -57,7 +64,7 @@ pub fn work(
     make_plan: impl FnOnce(&Journal) -> Result<Plan, Failure>,
 ) -> Result<Outcome, Failure> {
     stop_on_signal(host)?;
-    let Work { what, journal, jobs, mut sinks } = work;
+    let Work { what, journal, jobs, mut sinks, goes_on } = work;
     let journal = Journal::open(host, journal, what)?;
     let plan = make_plan(&journal)?;
     sinks.extend(records(host, what)?);
@@ -71,7 +78,7 @@ pub fn work(
         what: what.into(),
     };
     let (outcome, journal) = runner.run(plan);
-    if outcome.ending == Ending::RebootNeeded {
+    if goes_on && outcome.ending == Ending::RebootNeeded {
         continue_after_boot(host, journal, &sink)?;
     }
     finished(sink.as_ref(), &outcome);

@@ -1,0 +1,190 @@
+//! `gpu`: cards are claimed for instances and given back. What a claim is, and how it gets onto the machine, is in `gpu/`;
+//! here the answers are changed, and the GPU's part of the plan is done alone.
+
+use super::{Invocation, apply, inventory};
+use crate::cli::{Gpu, GpuClaim, GpuRelease};
+use crate::config::Config;
+use crate::config::gpu::{AllReady, CardAddress, CardChoice};
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::gpu::bind::{self, When};
+use crate::gpu::{self, claim};
+use crate::host::command::Command;
+use crate::host::files;
+use crate::installation::{Installation, require_root};
+use crate::plan::journal::{DIRECTORY, Journal};
+use crate::plan::runner::Outcome;
+use crate::run::worker::{self, Work};
+use crate::ui::text;
+use serde_json::json;
+
+pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Failure> {
+    if let Gpu::List = options {
+        return list(invocation);
+    }
+    invocation.require_live()?;
+    require_root(&invocation.host)?;
+    match options {
+        Gpu::List => list(invocation),
+        Gpu::Claim(options) => claim_cards(invocation, options),
+        Gpu::Release(options) => release(invocation, options),
+        Gpu::Bind => bind_at_boot(invocation),
+        Gpu::Unbind => Ok(bind::unbind(&invocation.host, &claim::noted(&invocation.host)?).map(|()| Ending::Done)?),
+    }
+}
+
+fn list(invocation: &Invocation) -> Result<Ending, Failure> {
+    let found = gpu::inventory(&invocation.host, &inventory::also(invocation)?)?;
+    let documents: Vec<_> =
+        found.cards.iter().map(|(card, judgement)| inventory::card_document(card, judgement, &found)).collect();
+    invocation.ui.document("gpu list", json!({"gpus": documents}));
+    if invocation.ui.is_json() {
+        return Ok(Ending::Done);
+    }
+    if found.cards.is_empty() {
+        invocation.ui.say("No cards that instances could have. gpucloud-install inventory shows what there is.");
+        return Ok(Ending::Done);
+    }
+    let row = |(card, judgement): &(gpu::Card, gpu::verdict::Judgement)| {
+        let claimed = if card.claimed { "claimed" } else { "" };
+        let driver = card.function.driver.clone().unwrap_or_default();
+        vec![card.function.address.clone(), card.name.clone(), judgement.verdict.name().into(), claimed.into(), driver]
+    };
+    let rows: Vec<Vec<String>> = found.cards.iter().map(row).collect();
+    invocation.ui.say(text::table(&["CARD", "NAME", "VERDICT", "CLAIM", "DRIVER"], &rows));
+    Ok(Ending::Done)
+}
+
+fn claim_cards(invocation: &Invocation, options: &GpuClaim) -> Result<Ending, Failure> {
+    let choice = match options.cards.as_slice() {
+        [] => CardChoice::Word(AllReady::AllReady),
+        more => with(&answers(invocation)?.gpu.cards, more),
+    };
+    let ending = change(invocation, choice)?;
+    if ending != Ending::RebootNeeded {
+        return Ok(ending);
+    }
+    if options.reboot || asks_to_reboot(invocation)? {
+        invocation.ui.say("Rebooting ...");
+        Command::new("systemctl").arg("reboot").run(&invocation.host)?;
+    } else {
+        invocation.ui.say("Next: systemctl reboot. The cards are bound at boot.");
+    }
+    Ok(ending)
+}
+
+fn asks_to_reboot(invocation: &Invocation) -> Result<bool, Failure> {
+    if invocation.ui.asks_nothing() || !invocation.ui.is_interactive() {
+        return Ok(false);
+    }
+    match invocation.consent("Reboot now?", true) {
+        Ok(()) => Ok(true),
+        Err(failure) if failure.ending == Ending::Interrupted => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Those that were named, and more.
+fn with(choice: &CardChoice, more: &[CardAddress]) -> CardChoice {
+    match choice {
+        CardChoice::Word(all) => CardChoice::Word(*all),
+        CardChoice::These(these) => {
+            let mut all = [these.as_slice(), more].concat();
+            all.sort();
+            all.dedup();
+            CardChoice::These(all)
+        }
+    }
+}
+
+fn release(invocation: &Invocation, options: &GpuRelease) -> Result<Ending, Failure> {
+    let noted = claim::noted(&invocation.host)?;
+    let unknown = options.cards.iter().find(|one| noted.claims.iter().all(|claim| claim.card.address != one.as_str()));
+    if let Some(unknown) = unknown {
+        let next = "gpucloud-install gpu list shows what is claimed";
+        return Err(Failure::new(format!("{unknown} is not claimed"), "", next).with(Ending::Refused));
+    }
+    let goes = |address: &str| options.cards.is_empty() || options.cards.iter().any(|one| one.as_str() == address);
+    let stays = noted.claims.iter().map(|claim| claim.card.address.as_str()).filter(|address| !goes(address));
+    let stays: Result<Vec<CardAddress>, String> = stays.map(str::parse).collect();
+    let stays = stays.map_err(|what| Failure::new(what, claim::CLAIMS, "gpucloud-install apply writes it anew"))?;
+    change(invocation, CardChoice::These(stays))
+}
+
+fn answers(invocation: &Invocation) -> Result<Config, Failure> {
+    Config::load(&invocation.host, &invocation.global.config)
+}
+
+/// Changes which cards are claimed: in the answers once it is agreed to, and on the machine.
+fn change(invocation: &Invocation, choice: CardChoice) -> Result<Ending, Failure> {
+    let answers = answers(invocation)?;
+    let mut config = Config::load_applied(&invocation.host)?.unwrap_or_else(|| answers.clone());
+    config.gpu = answers.gpu;
+    config.gpu.cards = choice;
+    let installation = Installation::new(&invocation.host, config)?;
+    Journal::refuse_busy(&invocation.host, DIRECTORY)?;
+    let plan = installation.gpu_plan(&installation.journal()?)?;
+    if plan.pending() == 0 && plan.orphans.is_empty() {
+        write_choice(invocation, &installation.config.gpu.cards)?;
+        invocation.ui.document("gpu", json!({"changed": 0, "seconds": 0.0}));
+        invocation.ui.say("Nothing to do.");
+        return Ok(Ending::Done);
+    }
+    apply::refuse_stops(invocation, &installation.gpu_findings()?)?;
+    invocation.ui.say(text::plan(&plan, false));
+    invocation.consent("Go ahead?", true)?;
+    write_choice(invocation, &installation.config.gpu.cards)?;
+    let outcome = worker::work(&installation.host, Work::alone("gpu", vec![invocation.ui.display()]), |_| Ok(plan))?;
+    conclude(invocation, outcome)
+}
+
+fn conclude(invocation: &Invocation, outcome: Outcome) -> Result<Ending, Failure> {
+    if let Some(failure) = outcome.failures.first() {
+        return Err(failure.clone().with(outcome.ending));
+    }
+    let (changed, seconds) = (outcome.changed, outcome.seconds);
+    invocation.ui.document("gpu", json!({"changed": changed, "seconds": seconds, "reboots": outcome.reboots}));
+    invocation.ui.say(match outcome.reboots.as_slice() {
+        [] => format!("Done: {changed} changes in {seconds:.1} s."),
+        reboots => format!("A reboot is needed: {}.", reboots.join("; ")),
+    });
+    Ok(outcome.ending)
+}
+
+/// Writes the choice into the answer file; all else in it stays as it was written.
+fn write_choice(invocation: &Invocation, choice: &CardChoice) -> Result<(), Failure> {
+    let (host, path) = (&invocation.host, invocation.global.config.as_path());
+    let text = files::read_text(host, path)?.unwrap_or_default();
+    let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()), "gpucloud-install plan");
+    let mut document: toml_edit::DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| wrong(e.to_string()))?;
+    let value = match choice {
+        CardChoice::Word(AllReady::AllReady) => toml_edit::value("all-ready"),
+        CardChoice::These(these) => {
+            toml_edit::value(these.iter().map(ToString::to_string).collect::<toml_edit::Array>())
+        }
+    };
+    let gpu = document.entry("gpu").or_insert(toml_edit::table());
+    let table = gpu.as_table_like_mut().ok_or_else(|| wrong("gpu is no table".into()))?;
+    match table.get_mut("cards") {
+        // A comment above it stays.
+        Some(cards) => *cards = value,
+        None => _ = table.insert("cards", value),
+    }
+    let written = document.to_string();
+    if written != text {
+        files::write(host, path, written.as_bytes(), 0o644, None)?;
+    }
+    Ok(())
+}
+
+fn bind_at_boot(invocation: &Invocation) -> Result<Ending, Failure> {
+    let outcome = bind::bind(&invocation.host, &claim::noted(&invocation.host)?, When::Boot)?;
+    for address in &outcome.bound {
+        invocation.ui.say(format!("{address} is bound"));
+    }
+    for (address, why) in outcome.wait.iter().chain(&outcome.left) {
+        invocation.ui.say(format!("{address} stays with this machine: {why}"));
+    }
+    invocation.ui.document("gpu bind", json!({"bound": outcome.bound}));
+    Ok(Ending::Done)
+}

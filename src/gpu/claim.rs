@@ -1,0 +1,202 @@
+//! Claims: which cards instances get. A claim names a card by where it is, what it is, and who shares its group; at boot
+//! it holds only if all of that is still so, since one more card renumbers the bus. The boot unit reads claims alone.
+
+use super::verdict::{Judgement, Scene, Verdict};
+use super::{Card, Inventory};
+use crate::config::gpu::CardChoice;
+use crate::facts::pci::Function;
+use crate::host::pci::VFIO;
+use crate::host::{Error, Host, Result, files};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Where they are noted.
+pub const CLAIMS: &str = "/etc/gpucloud/claims.json";
+
+/// All claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// What the kernel is told for them.
+    pub arguments: BTreeSet<String>,
+    /// Each of them.
+    pub claims: Vec<Claim>,
+}
+
+/// A claim on a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The card.
+    pub card: Member,
+    /// Others of its board in its group: they are bound with it, and stay here.
+    pub companions: Vec<Member>,
+}
+
+/// A function as it was when it was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where it is.
+    pub address: String,
+    /// Vendor and device.
+    pub ids: String,
+    /// The board.
+    pub subsystem: String,
+}
+
+impl Member {
+    fn of(function: &Function) -> Self {
+        Self { address: function.address.clone(), ids: function.ids(), subsystem: function.subsystem.clone() }
+    }
+
+    fn is(&self, function: &Function) -> bool {
+        *self == Self::of(function)
+    }
+}
+
+impl Claim {
+    /// The card and its companions.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.card).chain(&self.companions)
+    }
+
+    fn of(card: &Card, judgement: &Judgement, scene: &Scene) -> Self {
+        let companions = scene.functions.iter().filter(|one| judgement.companions.contains(&one.address));
+        Self { card: Member::of(&card.function), companions: companions.map(Member::of).collect() }
+    }
+}
+
+/// The claims that are noted; none where there is no note.
+///
+/// # Errors
+/// A note that is damaged.
+pub fn noted(host: &Host) -> Result<Claims> {
+    let Some(text) = files::read_text(host, CLAIMS)? else { return Ok(Claims::default()) };
+    serde_json::from_str(&text).map_err(|error| Error::protocol(format!("read {CLAIMS}"), error))
+}
+
+/// How it is with a claim now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// All of it is bound.
+    Bound,
+    /// These can be bound now: no driver has them.
+    Free(Vec<String>),
+    /// These are held by drivers, which let go of them at the next boot.
+    Held(Vec<(String, String)>),
+    /// The kernel does not keep devices apart yet.
+    NoGroup,
+    /// What is there is not what was claimed.
+    Moved(String),
+}
+
+/// Looks at one.
+pub fn state(claim: &Claim, functions: &[Function]) -> State {
+    if let Some(what) = differs(claim, functions) {
+        return State::Moved(what);
+    }
+    let members: Vec<&Function> =
+        claim.members().filter_map(|member| functions.iter().find(|one| one.address == member.address)).collect();
+    if members.iter().any(|member| member.group.is_none()) {
+        return State::NoGroup;
+    }
+    let held: Vec<(String, String)> = members
+        .iter()
+        .filter_map(|member| Some((member.address.clone(), member.driver.clone().filter(|driver| driver != VFIO)?)))
+        .collect();
+    if !held.is_empty() {
+        return State::Held(held);
+    }
+    let free: Vec<String> =
+        members.iter().filter(|member| member.driver.is_none()).map(|member| member.address.clone()).collect();
+    if free.is_empty() { State::Bound } else { State::Free(free) }
+}
+
+/// In what the machine differs from a claim.
+fn differs(claim: &Claim, functions: &[Function]) -> Option<String> {
+    for member in claim.members() {
+        match functions.iter().find(|function| function.address == member.address) {
+            Some(function) if member.is(function) => {}
+            other => return Some(moved(member, other, functions)),
+        }
+    }
+    let group = functions.iter().find(|function| function.address == claim.card.address)?.group;
+    let known = |address: &str| claim.members().any(|member| member.address == address);
+    let stranger = functions
+        .iter()
+        .filter(|function| group.is_some() && function.group == group && !function.is_bridge())
+        .find(|function| !known(&function.address))?;
+    Some(format!("{} has come into the group of {}", stranger.address, claim.card.address))
+}
+
+fn moved(member: &Member, there: Option<&Function>, functions: &[Function]) -> String {
+    let Member { address, ids, subsystem } = member;
+    let now = match there {
+        Some(function) => format!("{address} is {} now, and was {ids}", function.ids()),
+        None => format!("nothing is at {address} any more, where {ids} was"),
+    };
+    let same: Vec<&str> = functions
+        .iter()
+        .filter(|function| function.ids() == *ids && function.subsystem == *subsystem)
+        .map(|function| function.address.as_str())
+        .collect();
+    if same.is_empty() { now } else { format!("{now}; the same is at {}", same.join(", ")) }
+}
+
+/// Why a card that the answers name is not claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its address.
+    pub address: String,
+    /// Why not.
+    pub reason: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// The claims that the answers ask for, and what is refused. A card that is claimed stays so as long as it is chosen and
+/// nothing stands in its way, also while an instance has it; what the kernel was told for it stays too.
+pub fn wanted(choice: &CardChoice, inventory: &Inventory, noted: &Claims) -> (Claims, Vec<Refused>) {
+    let mut claims = Claims::default();
+    let mut refused = Vec::new();
+    for (card, judgement) in &inventory.cards {
+        let address = &card.function.address;
+        let named = match choice {
+            CardChoice::Word(_) => false,
+            CardChoice::These(these) if these.iter().any(|one| one.as_str() == address) => true,
+            CardChoice::These(_) => continue,
+        };
+        let is_kept = judgement.verdict == Verdict::InUse && card.claimed;
+        let can_be = !matches!(judgement.verdict, Verdict::Blocked | Verdict::InUse) || is_kept;
+        let by_hand = judgement.verdict == Verdict::Reboot && inventory.scene.iommu.kept_off_by.is_some();
+        if can_be && !by_hand {
+            claims.claims.push(Claim::of(card, judgement, &inventory.scene));
+            claims.arguments.extend(judgement.arguments.iter().cloned());
+        } else if named {
+            let (reason, next) = (judgement.reason.clone(), judgement.next.clone());
+            refused.push(Refused { address: address.clone(), reason, next });
+        }
+    }
+    if let CardChoice::These(these) = choice {
+        let known = |address: &str| inventory.cards.iter().any(|(card, _)| card.function.address == address);
+        refused.extend(these.iter().filter(|one| !known(one.as_str())).map(|one| Refused {
+            address: one.to_string(),
+            reason: "there is no card".into(),
+            next: "gpucloud-install gpu list shows where they are".into(),
+        }));
+    }
+    if !claims.claims.is_empty() {
+        // The kernel has what it was told: the reason for it cannot be seen any more.
+        claims.arguments.extend(noted.arguments.iter().cloned());
+    }
+    (claims, refused)
+}
+
+/// Whether a card is claimed as it is.
+pub fn holds(claims: &Claims, function: &Function) -> bool {
+    claims.claims.iter().any(|claim| claim.card.is(function))
+}
+
+/// The text of the note.
+pub fn note(claims: &Claims) -> Result<String> {
+    let text = serde_json::to_string_pretty(claims).map_err(|error| Error::protocol("write claims", error))?;
+    Ok(format!("{text}\n"))
+}
