@@ -207,7 +207,9 @@ fn beside_the_cloud() -> Vec<Group> {
             trials: vec![
                 trial("a_virtual_machine_boots_with_its_board", vm::boots_with_its_board),
                 trial("a_virtual_machine_is_entered_like_a_container", vm::is_entered),
+                trial("cards_are_claimed_and_taken_at_the_next_boot", vm::cards_are_claimed),
                 trial("a_virtual_machine_boots_again_after_reboot_and_power_cut", vm::boots_again),
+                trial("cards_go_back_to_their_drivers", vm::cards_are_given_back),
                 trial("a_virtual_machine_is_saved_as_it_runs", vm::is_saved_and_restored),
             ],
         },

@@ -1,7 +1,7 @@
 //! `completions` and `man`: what shells and man(1) know of this program, made from the command line's own types
 //! (`cli.rs`). Which shells there are says clap_complete.
 
-use super::Invocation;
+use super::{Invocation, absolute};
 use crate::cli::{Cli, Completions, Man};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(super) fn man(invocation: &Invocation, options: &Man) -> Result<Ending, Fail
         return Ok(Ending::Done);
     };
     invocation.require_live()?;
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    let folder = absolute(folder);
     for command in all(program) {
         write(invocation, &folder, page(command)?)?;
     }

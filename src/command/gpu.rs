@@ -122,6 +122,7 @@ fn change(invocation: &Invocation, choice: CardChoice) -> Result<Ending, Failure
     config.gpu = answers.gpu;
     config.gpu.cards = choice;
     let installation = Installation::new(&invocation.host, config)?;
+    apply::refuse_stops(invocation, &installation.gpu_findings()?)?;
     Journal::refuse_busy(&invocation.host, DIRECTORY)?;
     let plan = installation.gpu_plan(&installation.journal()?)?;
     if plan.pending() == 0 && plan.orphans.is_empty() {
@@ -130,7 +131,6 @@ fn change(invocation: &Invocation, choice: CardChoice) -> Result<Ending, Failure
         invocation.ui.say("Nothing to do.");
         return Ok(Ending::Done);
     }
-    apply::refuse_stops(invocation, &installation.gpu_findings()?)?;
     invocation.ui.say(text::plan(&plan, false));
     invocation.consent("Go ahead?", true)?;
     write_choice(invocation, &installation.config.gpu.cards)?;

@@ -1,6 +1,6 @@
 //! `init`: an answer file from a profile and this machine's facts.
 
-use super::Invocation;
+use super::{Invocation, absolute};
 use crate::cli::Init;
 use crate::config::profile;
 use crate::ending::Ending;
@@ -20,7 +20,7 @@ pub(super) fn run(invocation: &Invocation, options: &Init) -> Result<Ending, Fai
         return Ok(Ending::Done);
     }
     invocation.require_live()?;
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let path = absolute(path);
     if files::exists(&invocation.host, &path) {
         let what = format!("{} is there already", path.display());
         return Err(Failure::new(what, "", "edit it, or choose another file with --output").with(Ending::Refused));

@@ -54,7 +54,6 @@ pub(super) fn card_document(card: &Card, judgement: &Judgement, inventory: &Inve
     let members = inventory.scene.functions.iter().filter(|other| group.is_some() && other.group == group);
     let users = inventory.scene.users.iter().filter(|user| user.address == card.function.address);
     let mut document = json!({
-        "iommu_group": group,
         "group_members": members.map(|other| &other.address).collect::<Vec<_>>(),
         "device_type": card.device_type(),
         "users": users.collect::<Vec<_>>(),

@@ -16,6 +16,7 @@ pub struct Function {
     /// "0000:41:00.0".
     pub address: String,
     /// Base class, subclass and interface, 24 bits: 0x030200 is a 3D controller (PCI Code and ID Assignment).
+    #[serde(serialize_with = "as_hexadecimal")]
     pub class: u32,
     /// Vendor id, four hexadecimal digits.
     pub vendor: String,
@@ -26,6 +27,7 @@ pub struct Function {
     /// Kernel driver that holds it.
     pub driver: Option<String>,
     /// Its IOMMU group; none where the IOMMU is off.
+    #[serde(rename = "iommu_group")]
     pub group: Option<u32>,
     /// The bridges above it, the outermost first.
     pub above: Vec<String>,
@@ -93,6 +95,11 @@ pub struct Bar {
     pub begins: u64,
     /// Bytes.
     pub size: u64,
+}
+
+/// As sysfs writes a class: "0x030200".
+fn as_hexadecimal<S: serde::Serializer>(class: &u32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{class:#08x}"))
 }
 
 /// All functions, by address.

@@ -5,9 +5,10 @@ use super::bind::{self, When};
 use super::claim::{self, CLAIMS, Claims, State};
 use crate::action::directory::Directory;
 use crate::action::file::File;
+use crate::action::originals::Originals;
 use crate::action::task::Task;
 use crate::action::unit::Enabled;
-use crate::action::{ActionId, Applied, Checked, Undo};
+use crate::action::{Action, ActionId, Applied, Checked, History, Undo};
 use crate::content::Content;
 use crate::facts::{card_users, pci};
 use crate::finding::Finding;
@@ -65,12 +66,10 @@ fn arguments(claims: &Claims) -> Step {
         Ok(Checked::done_if(text.contains(&format!(" {line}")), "update-grub"))
     };
     let update = |host: &Host| Command::new(UPDATE_GRUB).run(host);
-    let first = Task::new(ActionId::new("grub", "undo"), "Remember to tell GRUB", |_| Ok(Checked::Done), |_| Ok(()))
-        .undone_by(Undo::Program { argv: vec![UPDATE_GRUB.into()] });
     let last = Task::new(ActionId::new("grub", "update"), "Tell GRUB what the kernel is told", told, update)
         .depending_on(vec![DROP_IN.into()]);
     Step::new("gpu-kernel", "Tell the kernel to keep devices apart")
-        .with(first)
+        .with(ReadAgain)
         .with(File::new(DROP_IN, Content::plain(text)))
         .with(last)
         .on_compute()
@@ -117,6 +116,31 @@ pub fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
     }))
 }
 
+/// Nothing by itself. Begun ahead of GRUB's settings, it is taken back behind them: GRUB reads what is left.
+struct ReadAgain;
+
+impl Action for ReadAgain {
+    fn id(&self) -> ActionId {
+        ActionId::new("grub", "undo")
+    }
+
+    fn describe(&self) -> String {
+        "Remember that GRUB has to be told".into()
+    }
+
+    fn check(&self, _: &Host, history: &History) -> Result<Checked> {
+        Ok(Checked::done_if(history.undo.is_some(), "for uninstall"))
+    }
+
+    fn prepare(&self, _: &Host, _: &Originals) -> Result<Undo> {
+        Ok(Undo::Program { argv: vec![UPDATE_GRUB.into()] })
+    }
+
+    fn apply(&self, _: &Host, _: &History) -> Result<Applied> {
+        Ok(Applied::Done)
+    }
+}
+
 fn bound(claims: &Claims) -> Task {
     let (looked_at, claims) = (claims.clone(), claims.clone());
     let probe = move |host: &Host| look(host, &looked_at);
@@ -125,10 +149,10 @@ fn bound(claims: &Claims) -> Task {
         for (address, why) in &outcome.left {
             host.warn(&format!("{address} stays with this machine: {why}"));
         }
-        let wait: Vec<String> = outcome.wait.iter().map(|(address, why)| format!("{address} ({why})")).collect();
+        let wait: Vec<&str> = outcome.wait.iter().map(|(_, why)| why.as_str()).collect();
         Ok(match wait.as_slice() {
             [] => Applied::Done,
-            wait => Applied::RebootNeeded(format!("cards are taken at boot: {}", wait.join("; "))),
+            wait => Applied::RebootNeeded(format!("cards are bound at boot, as {}", wait.join("; "))),
         })
     };
     let undo = Undo::Program { argv: [PROGRAM, "gpu", "unbind"].map(str::to_owned).to_vec() };

@@ -95,21 +95,77 @@ pub fn is_entered() -> Verdict {
     Ok(())
 }
 
-/// GRUB reads its drop-in, a reboot is a real one, a power cut loses nothing that was on the disk.
+/// Each card's verdict from the live kernel; a claim that is killed goes on; nothing is taken from a driver before a boot.
+pub fn cards_are_claimed() -> Verdict {
+    inside(LAB, &["gpucloud-install", "init", "--profile", "vagrant"]).expect(0);
+    let verdicts: Vec<(String, String, String)> = cards_of(LAB);
+    let expected = [
+        ("0000:00:01.0", "blocked", "bochs-drm"),
+        ("0000:01:00.0", "companions", "bochs-drm"),
+        ("0000:03:01.0", "blocked", "bochs-drm"),
+        ("0000:04:00.0", "ready", "nvme"),
+        ("0000:05:00.0", "ready", "bochs-drm"),
+    ];
+    assert_eq!(verdicts, expected.map(|(at, verdict, driver)| (at.into(), verdict.into(), driver.into())));
+    let refused = inside(LAB, &["gpucloud-install", "gpu", "claim", "03:01.0", "--yes"]).expect(3).err;
+    assert!(refused.contains("0000:03:02.0, a disk controller"), "{refused}");
+    // What the kernel is told goes by GRUB's drop-in.
+    shell(LAB, "echo '{\"arguments\":[\"suite=1\"],\"claims\":[]}' > /etc/gpucloud/claims.json").expect(0);
+    shell(LAB, "gpucloud-install gpu claim --yes & pid=$!; sleep 6; kill -9 $pid; wait").expect(0);
+    let said = inside(LAB, &["gpucloud-install", "gpu", "claim", "--yes"]).expect(5);
+    assert!(said.err.contains("0000:01:00.1") && said.err.contains("A reboot is needed"), "{}", said.err);
+    assert_eq!(cards_of(LAB), expected.map(|(at, verdict, driver)| (at.into(), verdict.into(), driver.into())));
+    Ok(())
+}
+
+fn cards_of(lab: &str) -> Vec<(String, String, String)> {
+    let all = inside(lab, &["gpucloud-install", "gpu", "list", "--json"]).expect(0).json();
+    super::documents::check("gpu list", &all);
+    let text = |card: &serde_json::Value, key: &str| card[key].as_str().unwrap_or_default().to_owned();
+    let cards = all["gpus"].as_array().unwrap().iter();
+    cards.map(|card| (text(card, "address"), text(card, "verdict"), text(card, "driver"))).collect()
+}
+
+/// Who drives the claimed cards, the companion, and those that are not claimed.
+fn drivers() -> Vec<String> {
+    let all = ["01:00.0", "01:00.1", "04:00.0", "05:00.0", "00:01.0", "03:01.0"];
+    let path = |at: &str| format!("/sys/bus/pci/devices/0000:{at}/driver");
+    let paths = all.map(path).join(" ");
+    let script = format!("for driver in {paths}; do basename $(readlink $driver); done");
+    shell(LAB, &script).expect(0).out.lines().map(str::to_owned).collect()
+}
+
+/// Given back, a card has its driver again; uninstall leaves neither claims nor arguments.
+pub fn cards_are_given_back() -> Verdict {
+    inside(LAB, &["gpucloud-install", "gpu", "release", "05:00.0", "--yes"]).expect(0);
+    assert_eq!(drivers()[..4], ["vfio-pci", "vfio-pci", "vfio-pci", "bochs-drm"]);
+    let answers = shell(LAB, "grep ^cards /etc/gpucloud/gpucloud.toml").expect(0).out;
+    assert_eq!(answers, "cards = [\"0000:01:00.0\", \"0000:04:00.0\"]\n");
+    inside(LAB, &["gpucloud-install", "uninstall", "--yes"]).expect(0);
+    assert_eq!(drivers()[..4], ["bochs-drm", "snd_hda_intel", "nvme", "bochs-drm"]);
+    let left = "ls /etc/default/grub.d/60-gpucloud.cfg /etc/systemd/system/gpucloud-gpu.service /var/lib/gpucloud; \
+                grep suite=1 /boot/grub/grub.cfg";
+    assert_eq!(shell(LAB, left).out, "");
+    Ok(())
+}
+
+/// GRUB reads its drop-in, a reboot is a real one, a power cut loses nothing that was on the disk; what is claimed is
+/// bound after both.
 pub fn boots_again() -> Verdict {
-    let drop_in = "echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX suite=1\"' > /etc/default/grub.d/60-suite.cfg";
-    shell(LAB, &format!("{drop_in}; update-grub")).expect(0);
     let first = boot_id(LAB);
     ours(&["lab", "reboot", LAB]).expect(0);
     let second = boot_id(LAB);
     assert_ne!(first, second);
     assert!(inside(LAB, &["cat", "/proc/cmdline"]).expect(0).out.contains("suite=1"));
+    let bound = ["vfio-pci", "vfio-pci", "vfio-pci", "vfio-pci", "bochs-drm", "bochs-drm"];
+    assert_eq!(drivers(), bound);
     shell(LAB, "echo kept > /root/kept; sync; echo lost > /dev/shm/lost").expect(0);
     ours(&["lab", "cut", LAB]).expect(0);
     assert_eq!(listed(LAB)["state"], "stopped");
     assert!(ours(&["lab", "exec", LAB, "--", "true"]).expect(1).err.contains("does not run"));
     up(LAB, &[]).expect(0);
     assert_eq!(inside(LAB, &["cat", "/root/kept"]).expect(0).out, "kept\n");
+    assert_eq!(drivers(), bound);
     Ok(())
 }
 

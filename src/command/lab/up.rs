@@ -2,7 +2,7 @@
 
 use super::{farewell, name};
 use crate::cli::{LabKind, LabUp};
-use crate::command::Invocation;
+use crate::command::{Invocation, absolute};
 use crate::config::{CloudAnswers, ComputeAnswers, Config, HostAnswers, Virt};
 use crate::ending::Ending;
 use crate::facts::kvm::Kvm;
@@ -136,7 +136,7 @@ fn known(host: &Host, options: &LabUp) -> Result<Option<Lab>, Failure> {
 fn new(invocation: &Invocation, options: &LabUp, facts: &Facts) -> Result<Lab, Failure> {
     let host = &invocation.host;
     let (name, system) = (name(&options.name)?, options.os.unwrap_or(System::Debian13));
-    let board = options.cards.as_ref().map(|file| Board::load(host, file)).transpose()?.unwrap_or_default();
+    let board = options.cards.as_ref().map(|file| Board::load(host, &absolute(file))).transpose()?.unwrap_or_default();
     let has_kernel = options.kind == Some(LabKind::Vm);
     let kind = if has_kernel { "virtual machine" } else { "host" };
     invocation.consent(&format!("Make a lab {kind} called {name} with {}?", system.name()), true)?;

@@ -1,7 +1,7 @@
 //! `lab box`: a box for Vagrant.
 
 use crate::cli::LabBox;
-use crate::command::Invocation;
+use crate::command::{Invocation, absolute};
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
@@ -28,7 +28,7 @@ pub(super) fn run(invocation: &Invocation, options: &LabBox) -> Result<Ending, F
 
 /// Where the box will lie.
 fn target(host: &Host, file: &Path) -> Result<PathBuf, Failure> {
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let file = absolute(file);
     if files::exists(host, &file) {
         let what = format!("{} is there already", file.display());
         return Err(Failure::new(what, "", "remove it, or choose another name").with(Ending::Refused));
@@ -52,7 +52,7 @@ fn key(host: &Host, file: Option<&Path>) -> Result<String, Failure> {
         };
         return vagrant_box::known_key(host)?.ok_or_else(missing);
     };
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let file = absolute(file);
     match files::read_text(host, &file)? {
         Some(text) if vagrant_box::are_public_keys(&text) => Ok(text),
         _ => Err(Failure::usage(
