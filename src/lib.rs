@@ -8,7 +8,7 @@
 //! wizard, config   answers
 //! facts, checks    what this machine is, and what that means
 //! engine           how OpenStack gets onto it: steps, service table, probes
-//! gpu              what each card is, and what stands between it and an instance
+//! gpu              what each card is, what stands between it and an instance, and claims on cards
 //! recovery         what is down, and bringing it back
 //! network          how instances reach the world, and the world them
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances

@@ -1,4 +1,4 @@
-//! A kernel parameter below `/proc/sys`, now. (An argument of the kernel's command line would be another kind; those of
+//! A kernel parameter below `/proc/sys`, now. (Arguments of the kernel's command line are GRUB's: `gpu/steps.rs`; those of
 //! the cloud's network are part of its state: `network/mod.rs`.)
 //!
 //! What sets it again at every boot is a drop-in, an action of its own that comes before: so that `systemd-sysctl`

@@ -1,4 +1,4 @@
-//! `gpu`: cards are claimed for instances and given back. What a claim is, and how it gets onto the machine, is in `gpu/`;
+//! `gpu`: cards are listed (a column is a cell in [`list`]), claimed for instances and given back. What a claim is, and how it gets onto the machine, is in `gpu/`;
 //! here the answers are changed, and the GPU's part of the plan is done alone.
 
 use super::{Invocation, apply, inventory};

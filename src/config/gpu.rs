@@ -1,4 +1,4 @@
-//! `[gpu]`: which cards instances get, and which devices count as cards.
+//! `[gpu]`: which cards instances get, and which devices count as cards. (What else a new answer needs: `answers.rs`.)
 
 use super::values::as_text;
 use crate::facts::pci;

@@ -1,5 +1,6 @@
 //! Binding what is claimed: at boot, before udev lets drivers load, and now as far as no driver has it. A card that
-//! moved, or whose group has another member, stays with the machine, and that is said.
+//! moved, or whose group has another member, stays with the machine, and that is said. What kind of device it is does not
+//! matter here any more: that was decided when it was claimed.
 
 use super::claim::{self, Claim, Claims, State};
 use crate::facts::pci;

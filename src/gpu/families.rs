@@ -1,4 +1,6 @@
-//! What is known of cards by who makes them and what they are called. A new family is a row; sources beside it.
+//! Which display devices are cards for instances and which are not (a management controller's, the processor's own, a
+//! virtual machine's), by who makes them; and what a family of cards can do, by its name. A new maker or family is a row,
+//! with its source.
 
 use crate::facts::pci::{Function, NVIDIA};
 

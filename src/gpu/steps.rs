@@ -1,8 +1,8 @@
-//! Claims as steps of a plan: what the kernel is told, the note of what is claimed, the unit that binds it at each boot,
+//! Claims as steps of a plan: what the kernel is told (by a drop-in of GRUB; no other boot loader yet), the note of what is claimed, the unit that binds it at each boot,
 //! and the binding itself, which may have to wait for one.
 
 use super::bind::{self, When};
-use super::claim::{self, CLAIMS, Claims, State};
+use super::claim::{self, CLAIMS, Claim, Claims, State};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::originals::Originals;
@@ -13,6 +13,7 @@ use crate::content::Content;
 use crate::facts::{card_users, pci};
 use crate::finding::Finding;
 use crate::host::command::Command;
+use crate::host::pci::VFIO;
 use crate::host::{Host, Result, files};
 use crate::plan::Step;
 use std::path::Path;
@@ -88,9 +89,12 @@ fn given_back(claims: &Claims) -> Task {
     let (stay, again) = (claims.clone(), claims.clone());
     let gone = |host: &Host, stay: &Claims| -> Result<Claims> {
         let noted = claim::noted(host)?;
-        let stays = |address: &str| stay.claims.iter().any(|claim| claim.card.address == address);
-        let claims = noted.claims.into_iter().filter(|claim| !stays(&claim.card.address)).collect();
-        Ok(Claims { claims, ..noted })
+        let functions = pci::functions(host)?;
+        let is_bound =
+            |address: &str| functions.iter().any(|one| one.address == address && one.driver.as_deref() == Some(VFIO));
+        let stays = |claim: &Claim| stay.claims.iter().any(|other| other.card.address == claim.card.address);
+        let goes = |claim: &Claim| !stays(claim) && claim.members().any(|member| is_bound(&member.address));
+        Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), ..noted })
     };
     let probe = move |host: &Host| {
         let gone = gone(host, &stay)?;

@@ -1,5 +1,7 @@
 //! Whether a card can be given to an instance, what stands in its way, and what to do: rules over facts, in the order
-//! in which they hold, and all their words. They read nothing and change nothing.
+//! in which they hold, and all their words. They read nothing and change nothing. A new reason is a rule beside its kind
+//! in [`Scene::blocked`] and its neighbours; what it needs to know is a field of [`Scene`] or of a card's details
+//! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it.
 
 use super::Card;
 use crate::facts::card_users::User;

@@ -1,4 +1,5 @@
-//! QEMU: a virtual machine with a kernel of its own, started (with its options), saved while it runs, cut off.
+//! QEMU: a virtual machine with a kernel of its own, started (its command line is made here; how large it is, `lab/mod.rs`
+//! says), saved while it runs, cut off.
 //!
 //! It detaches itself once its devices are made: what it cannot make it says before that. Its monitor speaks QMP
 //! (QEMU documentation, interop/qmp-spec); snapshots have no command of their own there in QEMU 7.2 that waits for its

@@ -1,4 +1,5 @@
-//! Base images: a minimal Debian made by mmdebstrap, kept for a week, and as long as a lab stands on it.
+//! Base images: a minimal Debian made by mmdebstrap, kept for a week, and as long as a lab stands on it. Disks with a
+//! cloud (`image.rs`) are kept as long.
 
 use super::{DIRECTORY, Lab, System};
 use crate::action::originals::Original;

@@ -1,6 +1,6 @@
 //! What stands in the slots of a virtual lab's board: stand-ins for display devices, each in the situation that a real
 //! one can be in. No driver of a GPU takes them; kernel, IOMMU, VFIO and the hypervisor take them as they take a real
-//! card. Files with examples: `profiles/cards/`.
+//! card. Files with examples: `profiles/cards/`. Which of them cannot be saved as it runs: [`Board::unsavable`].
 
 use super::LabError;
 use crate::host::{Host, files};

@@ -1,6 +1,6 @@
 //! Disks of virtual machines. A disk is made once, of a root file system, and shown to the host below another one that
-//! takes what is written. With a cloud in it, it is an image that is kept: the next host with the same answers costs no
-//! installation. Such a cloud is bound to its address: two hosts of one image do not run at once.
+//! takes what is written. With a cloud in it, it is an image that is kept, for as long as base images are (`base.rs`): the next host with the
+//! same answers costs no installation. Such a cloud is bound to its address: two hosts of one image do not run at once.
 //!
 //! What lies together stays together: a disk names the one below it without a directory, and each directory has its own
 //! link to that, so that an image may go while hosts and snapshots of it stay.
