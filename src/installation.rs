@@ -5,6 +5,7 @@
 //! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
+use crate::action::file::File;
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
 use crate::config::values::UserName;
+use crate::content::Content;
 use crate::ending::Ending;
 use crate::engine::ask::{self, CACHE_PORT};
 use crate::engine::devstack::stack::brought;
@@ -57,6 +59,8 @@ pub struct Installation {
     pub settings: Vec<Setting>,
     /// Whether what users have may be destroyed; only told by name.
     pub may_lose: bool,
+    /// Cards that a person claimed just now, by address: what was claimed there before is forgotten.
+    pub renewed_claims: Vec<String>,
 }
 
 /// The unit of the database; where MySQL is installed instead, its name leads there or nowhere.
@@ -101,7 +105,7 @@ impl Installation {
         let admin = engine.login(&config, &secrets).map(SharedSession::new);
         let host = host.paced(config.host.pace);
         let settings = [network::settings(&config), pace::settings(config.host.pace)].concat();
-        Ok(Self { host, config, facts, secrets, engine, admin, settings, may_lose: false })
+        Ok(Self { host, config, facts, secrets, engine, admin, settings, may_lose: false, renewed_claims: Vec::new() })
     }
 
     /// The journal, to be read only.
@@ -125,12 +129,12 @@ impl Installation {
 
     /// The claims that the answers ask for, and what is refused. A captured tree is not looked at where no card is
     /// wanted.
-    fn claims(&self) -> Result<(Claims, Vec<Refused>), Failure> {
+    pub fn claims(&self) -> Result<(Claims, Vec<Refused>), Failure> {
         if self.config.gpu.cards.is_none() {
             return Ok((Claims::default(), Vec::new()));
         }
         let inventory = gpu::inventory(&self.host, &self.config.gpu.also())?;
-        Ok(claim::wanted(&self.config.gpu.cards, &inventory, &inventory.claims))
+        Ok(claim::wanted(&self.config.gpu.cards, &inventory, &inventory.claims, &self.renewed_claims))
     }
 
     /// The GPU's part of the plan alone, with this program, which a unit runs at boot.
@@ -138,6 +142,12 @@ impl Installation {
         let mut steps = gpu::steps::steps(&self.host, &self.claims()?.0, &[base::PROGRAM_STEP])?;
         if !steps.is_empty() {
             steps.insert(0, base::program_step()?);
+        }
+        if files::exists(&self.host, paths::APPLIED) {
+            // What looks at the cloud that stands looks at what was applied.
+            let note = Content::plain(self.config.render());
+            let note = File::new(paths::APPLIED, note).access(0o600, "root", "root");
+            steps.push(Step::new("gpu-applied", "Note what was applied").with(note));
         }
         let mut plan = Plan::make(steps, &self.host, journal)?;
         // What belongs to the rest of the cloud is wanted, although it is not in this plan.
@@ -152,8 +162,9 @@ impl Installation {
             .into_iter()
             .map(|one| Finding::stop("gpu", format!("{} cannot be claimed: {}", one.address, one.reason), one.next));
         let mut findings: Vec<Finding> = refused.collect();
-        if claims.claims.is_empty() {
-            findings.extend(gpu::steps::in_use(&self.host, &claim::noted(&self.host)?)?);
+        let going = gpu::steps::going(&self.host, claim::noted(&self.host)?, &claims)?;
+        if !going.claims.is_empty() {
+            findings.extend(gpu::steps::in_use(&self.host, &going)?);
         }
         if !claims.arguments.is_empty() && !gpu::steps::has_grub(&self.host) {
             let all: Vec<String> = claims.arguments.into_iter().collect();

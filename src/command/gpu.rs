@@ -60,7 +60,7 @@ fn claim_cards(invocation: &Invocation, options: &GpuClaim) -> Result<Ending, Fa
         [] => CardChoice::Word(AllReady::AllReady),
         more => with(&answers(invocation)?.gpu.cards, more),
     };
-    let ending = change(invocation, choice)?;
+    let ending = change(invocation, choice, Some(&options.cards))?;
     if ending != Ending::RebootNeeded {
         return Ok(ending);
     }
@@ -108,7 +108,7 @@ fn release(invocation: &Invocation, options: &GpuRelease) -> Result<Ending, Fail
     let stays = noted.claims.iter().map(|claim| claim.card.address.as_str()).filter(|address| !goes(address));
     let stays: Result<Vec<CardAddress>, String> = stays.map(str::parse).collect();
     let stays = stays.map_err(|what| Failure::new(what, claim::CLAIMS, "gpucloud-install apply writes it anew"))?;
-    change(invocation, CardChoice::These(stays))
+    change(invocation, CardChoice::These(stays), None)
 }
 
 fn answers(invocation: &Invocation) -> Result<Config, Failure> {
@@ -116,13 +116,17 @@ fn answers(invocation: &Invocation) -> Result<Config, Failure> {
 }
 
 /// Changes which cards are claimed: in the answers once it is agreed to, and on the machine.
-fn change(invocation: &Invocation, choice: CardChoice) -> Result<Ending, Failure> {
+fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAddress]>) -> Result<Ending, Failure> {
     let answers = answers(invocation)?;
     let mut config = Config::load_applied(&invocation.host)?.unwrap_or_else(|| answers.clone());
     config.gpu = answers.gpu;
     config.gpu.cards = choice;
-    let installation = Installation::new(&invocation.host, config)?;
+    let renewed_claims = claimed.unwrap_or_default().iter().map(ToString::to_string).collect();
+    let installation = Installation { renewed_claims, ..Installation::new(&invocation.host, config)? };
     apply::refuse_stops(invocation, &installation.gpu_findings()?)?;
+    if let Some(named) = claimed {
+        refuse_unclaimable(&installation, named)?;
+    }
     Journal::refuse_busy(&invocation.host, DIRECTORY)?;
     let plan = installation.gpu_plan(&installation.journal()?)?;
     if plan.pending() == 0 && plan.orphans.is_empty() {
@@ -136,6 +140,32 @@ fn change(invocation: &Invocation, choice: CardChoice) -> Result<Ending, Failure
     write_choice(invocation, &installation.config.gpu.cards)?;
     let outcome = worker::work(&installation.host, Work::alone("gpu", vec![invocation.ui.display()]), |_| Ok(plan))?;
     conclude(invocation, outcome)
+}
+
+/// A claim that claims nothing is no success: each card's reason is said.
+fn refuse_unclaimable(installation: &Installation, named: &[CardAddress]) -> Result<(), Failure> {
+    let (claims, _) = installation.claims()?;
+    let is_claimed = |address: &str| claims.claims.iter().any(|claim| claim.card.address == address);
+    let missing = named.iter().find(|one| !is_claimed(one.as_str()));
+    if missing.is_none() && !claims.claims.is_empty() {
+        return Ok(());
+    }
+    let found = gpu::inventory(&installation.host, &installation.config.gpu.also())?;
+    let asked = |address: &str| missing.is_none_or(|one| one.as_str() == address);
+    let cards: Vec<_> = found.cards.iter().filter(|(card, _)| asked(&card.function.address)).collect();
+    let what = match missing {
+        Some(one) => format!("{one} cannot be claimed"),
+        None => "no card here can be claimed".into(),
+    };
+    let line = |(card, judgement): &&(gpu::Card, gpu::verdict::Judgement)| {
+        format!("{}: {}", card.function.address, judgement.reason)
+    };
+    let next = match cards.first() {
+        Some((_, judgement)) => judgement.next.clone(),
+        None => "gpucloud-install inventory shows what there is".into(),
+    };
+    let evidence: Vec<String> = cards.iter().map(line).collect();
+    Err(Failure::new(what, evidence.join("\n"), next).with(Ending::Refused))
 }
 
 fn conclude(invocation: &Invocation, outcome: Outcome) -> Result<Ending, Failure> {

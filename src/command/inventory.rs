@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::finding::bytes;
 use crate::gpu::verdict::Judgement;
 use crate::gpu::{self, Card, Inventory};
-use crate::host::files;
+use crate::host::{files, users};
 use crate::ui::text;
 use serde_json::{Value, json};
 
@@ -35,6 +35,12 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         invocation.ui.say("");
     }
     show_cards(invocation, &inventory);
+    if invocation.host.is_live() && !users::is_root() && !inventory.cards.is_empty() {
+        invocation.ui.say("");
+        invocation
+            .ui
+            .say("Who has a card open, and whether the firmware's screen lies in one, root alone can see: sudo.");
+    }
     invocation.ui.say("");
     invocation.ui.say(machine_lines(&inventory.scene.iommu).join("\n"));
     Ok(Ending::Done)

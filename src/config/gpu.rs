@@ -23,12 +23,34 @@ impl GpuAnswers {
 
 /// Which cards are claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Written")]
 pub enum CardChoice {
     /// All that can be, in a word.
     Word(AllReady),
     /// These, by their addresses; none where the list is empty.
     These(Vec<CardAddress>),
+}
+
+/// As it is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Word(String),
+    These(Vec<String>),
+    Other(toml::Value),
+}
+
+impl TryFrom<Written> for CardChoice {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Word(word) if word == "all-ready" => Ok(Self::Word(AllReady::AllReady)),
+            Written::Word(word) => Ok(Self::These(vec![word.parse()?])),
+            Written::These(these) => Ok(Self::These(these.iter().map(|one| one.parse()).collect::<Result<_, _>>()?)),
+            Written::Other(value) => Err(format!("`{value}` is neither \"all-ready\" nor a list of addresses")),
+        }
+    }
 }
 
 impl Default for CardChoice {
@@ -73,9 +95,14 @@ impl std::fmt::Display for CardAddress {
 impl std::str::FromStr for CardAddress {
     type Err = String;
 
-    /// With its domain, or without, as lspci shows it where there is only one.
+    /// With its domain, or without, as lspci shows it where there is only one; with a domain of eight digits, as nvidia-smi
+    /// does.
     fn from_str(text: &str) -> Result<Self, String> {
-        let whole = if text.matches(':').count() == 1 { format!("0000:{text}") } else { text.to_owned() };
+        let whole = match text.matches(':').count() {
+            1 => format!("0000:{text}"),
+            _ if text.starts_with("0000") && text.find(':') == Some(8) => text[4..].to_owned(),
+            _ => text.to_owned(),
+        };
         match pci::is_address(&whole) {
             true => Ok(Self(whole.to_lowercase())),
             false => {
@@ -123,8 +150,11 @@ mod tests {
         let CardChoice::These(cards) = parse("cards = [\"41:00.0\", \"0000:C1:00.0\"]").unwrap() else { panic!() };
         assert_eq!(cards.iter().map(CardAddress::as_str).collect::<Vec<_>>(), ["0000:41:00.0", "0000:c1:00.0"]);
         assert!(parse("").unwrap().is_none());
+        let CardChoice::These(cards) = parse("cards = \"00000000:41:00.0\"").unwrap() else { panic!() };
+        assert_eq!(cards[0].as_str(), "0000:41:00.0");
         for wrong in ["cards = \"all\"", "cards = [\"41:00\"]", "cards = 1"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+            let said = parse(wrong).unwrap_err().to_string();
+            assert!(said.contains("gpu list") || said.contains("all-ready"), "{said}");
         }
     }
 

@@ -45,7 +45,10 @@ fn device_files(host: &Host, function: &pci::Function) -> Result<Vec<String>> {
     let dir = Path::new(pci::DEVICES).join(&function.address);
     let names = |below: &str| files::list(host, dir.join(below));
     let mut found: Vec<String> = names("drm")?.iter().map(|name| format!("/dev/dri/{name}")).collect();
-    found.extend(names("sound")?.iter().map(|name| format!("/dev/snd/{name}")));
+    for card in names("sound")? {
+        found.extend(names(&format!("sound/{card}"))?.iter().map(|name| format!("/dev/snd/{name}")));
+    }
+    found.extend(names("vfio-dev")?.iter().map(|name| format!("/dev/vfio/devices/{name}")));
     match (function.driver.as_deref(), function.group) {
         (Some("vfio-pci"), Some(group)) => found.push(format!("/dev/vfio/{group}")),
         (Some("nvidia"), _) => {
@@ -61,6 +64,10 @@ fn device_files(host: &Host, function: &pci::Function) -> Result<Vec<String>> {
 }
 
 fn used_by(process: &Process, files_of: &[(String, String)]) -> Vec<User> {
+    // systemd keeps the files of logind's sessions, and uses nothing.
+    if process.pid() == 1 {
+        return Vec::new();
+    }
     let Ok(open) = process.fd() else { return Vec::new() };
     let paths = open.flatten().filter_map(|file| match file.target {
         FDTarget::Path(path) => Some(path),

@@ -49,9 +49,10 @@ impl Function {
         self.class >> 16 == 0x03
     }
 
-    /// Whether it is a bridge to other devices: it is in the group of what is behind it, and nobody binds it.
+    /// Whether it is a bridge to other devices, or the host's own: it is in the group of what is behind it, no driver of a
+    /// device has it, and nobody binds it (kernel: drivers/vfio, a group is viable with it).
     pub fn is_bridge(&self) -> bool {
-        self.class >> 8 == 0x0604
+        matches!(self.class >> 8, 0x0600 | 0x0604)
     }
 
     /// Whether it is a controller of disks.

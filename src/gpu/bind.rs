@@ -3,9 +3,11 @@
 //! matter here any more: that was decided when it was claimed.
 
 use super::claim::{self, Claim, Claims, State};
-use crate::facts::pci;
+use crate::facts::card_users::{self, User};
+use crate::facts::needed::{self, Needed};
+use crate::facts::pci::{self, Function};
 use crate::host::pci::{give_back, give_to_vfio, load_vfio};
-use crate::host::{Host, Result};
+use crate::host::{Error, Host, Result};
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,14 +39,35 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
         return Ok(outcome);
     }
     load_vfio(host)?;
+    let needed = needed::read(host)?;
     let mut failed = None;
     for claim in &claims.claims {
+        if let Some(why) = serves_this_machine(host, claim, &needed)? {
+            outcome.left.push((claim.card.address.clone(), why));
+            continue;
+        }
         if let Err(error) = bind_one(host, claim, when, &mut outcome) {
             outcome.left.push((claim.card.address.clone(), error.to_string()));
             failed.get_or_insert(error);
         }
     }
     failed.map_or(Ok(outcome), Err)
+}
+
+/// What this machine itself has come to need of a claim since: a disk on the card's own ports, the console.
+fn serves_this_machine(host: &Host, claim: &Claim, needed: &[Needed]) -> Result<Option<String>> {
+    let functions = pci::functions(host)?;
+    for member in claim.members() {
+        if let Some(needed) = needed.iter().find(|needed| needed.address == member.address) {
+            return Ok(Some(format!("{} serves this machine: {}", member.address, needed.for_what)));
+        }
+        let function = functions.iter().find(|function| function.address == member.address);
+        let details = function.map(|function| pci::details(host, function)).transpose()?;
+        if details.is_some_and(|details| details.console) {
+            return Ok(Some(format!("{} draws this machine's console", member.address)));
+        }
+    }
+    Ok(None)
 }
 
 fn bind_one(host: &Host, claim: &Claim, when: When, outcome: &mut Outcome) -> Result<()> {
@@ -68,13 +91,24 @@ fn bind_one(host: &Host, claim: &Claim, when: When, outcome: &mut Outcome) -> Re
 }
 
 /// Gives all that is claimed back to the drivers that are made for it.
+///
+/// # Errors
+/// Somebody has one open: nothing is taken from an instance, whose machine would wait for it without end. Or the kernel's
+/// own; the first one does not keep the others from going back.
 pub fn unbind(host: &Host, claims: &Claims) -> Result<()> {
     let functions = pci::functions(host)?;
-    for claim in &claims.claims {
-        if matches!(claim::state(claim, &functions), State::Moved(_)) {
-            continue;
-        }
-        claim.members().try_for_each(|member| give_back(host, &member.address))?;
+    if let Some(user) = users_of(host, &functions, claims)?.first() {
+        return Err(Error::protocol(format!("give {} back", user.address), format!("{} has it open", user.name)));
     }
-    Ok(())
+    let here = claims.claims.iter().filter(|claim| !matches!(claim::state(claim, &functions), State::Moved(_)));
+    let given = here.flat_map(Claim::members).map(|member| give_back(host, &member.address));
+    given.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// Who has one of these cards, or a companion, open.
+pub fn users_of(host: &Host, functions: &[Function], claims: &Claims) -> Result<Vec<User>> {
+    let members: Vec<&str> =
+        claims.claims.iter().flat_map(Claim::members).map(|member| member.address.as_str()).collect();
+    let users = card_users::read(host, functions)?;
+    Ok(users.into_iter().filter(|user| members.contains(&user.address.as_str())).collect())
 }

@@ -40,11 +40,19 @@ pub struct Member {
     pub ids: String,
     /// The board.
     pub subsystem: String,
+    /// The port of the machine's own board that it hangs on: cards that are equal, and one further each, are told apart.
+    #[serde(default)]
+    pub port: Option<String>,
 }
 
 impl Member {
     fn of(function: &Function) -> Self {
-        Self { address: function.address.clone(), ids: function.ids(), subsystem: function.subsystem.clone() }
+        Self {
+            address: function.address.clone(),
+            ids: function.ids(),
+            subsystem: function.subsystem.clone(),
+            port: function.above.first().cloned(),
+        }
     }
 
     fn is(&self, function: &Function) -> bool {
@@ -128,8 +136,9 @@ fn differs(claim: &Claim, functions: &[Function]) -> Option<String> {
 }
 
 fn moved(member: &Member, there: Option<&Function>, functions: &[Function]) -> String {
-    let Member { address, ids, subsystem } = member;
+    let Member { address, ids, subsystem, .. } = member;
     let now = match there {
+        Some(function) if function.ids() == *ids => format!("{address} is another {ids} now, in another slot"),
         Some(function) => format!("{address} is {} now, and was {ids}", function.ids()),
         None => format!("nothing is at {address} any more, where {ids} was"),
     };
@@ -154,7 +163,12 @@ pub struct Refused {
 
 /// The claims that the answers ask for, and what is refused. A card that is claimed stays so as long as it is chosen and
 /// nothing stands in its way, also while an instance has it; what the kernel was told for it stays too.
-pub fn wanted(choice: &CardChoice, inventory: &Inventory, noted: &Claims) -> (Claims, Vec<Refused>) {
+pub fn wanted(
+    choice: &CardChoice,
+    inventory: &Inventory,
+    noted: &Claims,
+    renewed: &[String],
+) -> (Claims, Vec<Refused>) {
     let mut claims = Claims::default();
     let mut refused = Vec::new();
     for (card, judgement) in &inventory.cards {
@@ -164,7 +178,11 @@ pub fn wanted(choice: &CardChoice, inventory: &Inventory, noted: &Claims) -> (Cl
             CardChoice::These(these) if these.iter().any(|one| one.as_str() == address) => true,
             CardChoice::These(_) => continue,
         };
-        let is_kept = judgement.verdict == Verdict::InUse && card.claimed;
+        if let Some(what) = moved_from(address, noted, inventory).filter(|_| named && !renewed.contains(address)) {
+            refused.push(Refused { address: address.clone(), reason: what, next: renew(address) });
+            continue;
+        }
+        let is_kept = card.claimed && (judgement.verdict == Verdict::InUse || is_bound(card));
         let can_be = !matches!(judgement.verdict, Verdict::Blocked | Verdict::InUse) || is_kept;
         let by_hand = judgement.verdict == Verdict::Reboot && inventory.scene.iommu.kept_off_by.is_some();
         if can_be && !by_hand {
@@ -179,15 +197,54 @@ pub fn wanted(choice: &CardChoice, inventory: &Inventory, noted: &Claims) -> (Cl
         let known = |address: &str| inventory.cards.iter().any(|(card, _)| card.function.address == address);
         refused.extend(these.iter().filter(|one| !known(one.as_str())).map(|one| Refused {
             address: one.to_string(),
-            reason: "there is no card".into(),
-            next: "gpucloud-install gpu list shows where they are".into(),
+            reason: moved_from(one.as_str(), noted, inventory).unwrap_or_else(|| "there is no card".into()),
+            next: "gpucloud-install gpu list shows where they are; gpucloud-install gpu claim names them anew".into(),
         }));
     }
+    refused.extend(whole_boards(&mut claims, inventory));
     if !claims.claims.is_empty() {
         // The kernel has what it was told: the reason for it cannot be seen any more.
         claims.arguments.extend(noted.arguments.iter().cloned());
     }
     (claims, refused)
+}
+
+fn is_bound(card: &Card) -> bool {
+    card.function.driver.as_deref() == Some(VFIO)
+}
+
+fn renew(address: &str) -> String {
+    format!("gpucloud-install gpu claim {address} claims what is there now; or take it out of gpu.cards")
+}
+
+/// What was claimed at this address, where that is not there any more.
+fn moved_from(address: &str, noted: &Claims, inventory: &Inventory) -> Option<String> {
+    let claim = noted.claims.iter().find(|claim| claim.card.address == address)?;
+    let functions = &inventory.scene.functions;
+    let there = functions.iter().find(|function| function.address == address);
+    match there {
+        Some(function) if claim.card.is(function) => None,
+        there => Some(moved(&claim.card, there, functions)),
+    }
+}
+
+/// A board of cards goes whole or not at all: claims on a part of one are dropped.
+fn whole_boards(claims: &mut Claims, inventory: &Inventory) -> Vec<Refused> {
+    let board: Vec<&str> = inventory.scene.board().iter().map(|card| card.function.address.as_str()).collect();
+    let is_on_board = |claim: &Claim| board.contains(&claim.card.address.as_str());
+    let claimed = claims.claims.iter().filter(|claim| is_on_board(claim)).count();
+    if claimed == 0 || claimed == board.len() {
+        return Vec::new();
+    }
+    let reason = format!("its board (HGX) goes whole or not at all, and {claimed} of {} were chosen", board.len());
+    let refuse = |claim: &Claim| Refused {
+        address: claim.card.address.clone(),
+        reason: reason.clone(),
+        next: format!("gpucloud-install gpu claim {}", board.join(" ")),
+    };
+    let refused = claims.claims.iter().filter(|claim| is_on_board(claim)).map(refuse).collect();
+    claims.claims.retain(|claim| !is_on_board(claim));
+    refused
 }
 
 /// Whether a card is claimed as it is.

@@ -10,7 +10,7 @@ use crate::action::task::Task;
 use crate::action::unit::Enabled;
 use crate::action::{Action, ActionId, Applied, Checked, History, Undo};
 use crate::content::Content;
-use crate::facts::{card_users, pci};
+use crate::facts::pci;
 use crate::finding::Finding;
 use crate::host::command::Command;
 use crate::host::pci::VFIO;
@@ -49,7 +49,7 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
         .with(File::new(CLAIMS, Content::plain(claim::note(claims)?)))
         .with(File::new(format!("/etc/systemd/system/{UNIT}"), Content::plain(unit)))
         .with(Enabled { unit: UNIT.into() })
-        .with(bound(claims));
+        .with(Bound { claims: claims.clone() });
     steps.push(step.on_compute());
     Ok(steps)
 }
@@ -87,15 +87,7 @@ pub fn owns(id: &ActionId) -> bool {
 /// What is claimed no longer goes back to its drivers.
 fn given_back(claims: &Claims) -> Task {
     let (stay, again) = (claims.clone(), claims.clone());
-    let gone = |host: &Host, stay: &Claims| -> Result<Claims> {
-        let noted = claim::noted(host)?;
-        let functions = pci::functions(host)?;
-        let is_bound =
-            |address: &str| functions.iter().any(|one| one.address == address && one.driver.as_deref() == Some(VFIO));
-        let stays = |claim: &Claim| stay.claims.iter().any(|other| other.card.address == claim.card.address);
-        let goes = |claim: &Claim| !stays(claim) && claim.members().any(|member| is_bound(&member.address));
-        Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), ..noted })
-    };
+    let gone = |host: &Host, stay: &Claims| going(host, claim::noted(host)?, stay);
     let probe = move |host: &Host| {
         let gone = gone(host, &stay)?;
         if let Some(finding) = in_use(host, &gone)? {
@@ -111,13 +103,21 @@ fn given_back(claims: &Claims) -> Task {
 
 /// Who has one of these cards open.
 pub fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
-    let users = card_users::read(host, &pci::functions(host)?)?;
-    let members = || claims.claims.iter().flat_map(|claim| claim.members());
-    let user = users.iter().find(|user| members().any(|member| member.address == user.address));
-    Ok(user.map(|user| {
-        let what = format!("{} has {} open", user.name, user.address);
+    let users = bind::users_of(host, &pci::functions(host)?, claims)?;
+    Ok(users.first().map(|user| {
+        let what = format!("{} has {} open, which would be given back", user.name, user.address);
         Finding::stop("gpu", what, "gpucloud-install instance list; delete the instance that has it")
     }))
+}
+
+/// Those of `noted` that are not among `stay`, and bound.
+pub fn going(host: &Host, noted: Claims, stay: &Claims) -> Result<Claims> {
+    let functions = pci::functions(host)?;
+    let is_bound =
+        |address: &str| functions.iter().any(|one| one.address == address && one.driver.as_deref() == Some(VFIO));
+    let stays = |claim: &Claim| stay.claims.iter().any(|other| other.card.address == claim.card.address);
+    let goes = |claim: &Claim| !stays(claim) && claim.members().any(|member| is_bound(&member.address));
+    Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), arguments: noted.arguments })
 }
 
 /// Nothing by itself. Begun ahead of GRUB's settings, it is taken back behind them: GRUB reads what is left.
@@ -145,22 +145,60 @@ impl Action for ReadAgain {
     }
 }
 
-fn bound(claims: &Claims) -> Task {
-    let (looked_at, claims) = (claims.clone(), claims.clone());
-    let probe = move |host: &Host| look(host, &looked_at);
-    let work = move |host: &Host| {
-        let outcome = bind::bind(host, &claims, When::Now)?;
+/// Binds what is claimed; what waits for a boot is looked at again after it.
+struct Bound {
+    claims: Claims,
+}
+
+impl Action for Bound {
+    fn id(&self) -> ActionId {
+        ActionId::new("gpu", "bound")
+    }
+
+    fn describe(&self) -> String {
+        "Bind what is claimed".into()
+    }
+
+    fn check(&self, host: &Host, history: &History) -> Result<Checked> {
+        match look(host, &self.claims)? {
+            // Bound by the boot unit, ahead of any note: uninstall has to know of it.
+            Checked::Done => Ok(Checked::done_if(history.undo.is_some(), "note that it is bound")),
+            other => Ok(other),
+        }
+    }
+
+    fn prepare(&self, _: &Host, _: &Originals) -> Result<Undo> {
+        Ok(Undo::Program { argv: [PROGRAM, "gpu", "unbind"].map(str::to_owned).to_vec() })
+    }
+
+    /// Other claims may need a boot of their own.
+    fn fingerprint(&self) -> Option<String> {
+        claim::note(&self.claims).ok().map(|text| files::hash(text.as_bytes()))
+    }
+
+    fn apply(&self, host: &Host, _: &History) -> Result<Applied> {
+        let outcome = bind::bind(host, &self.claims, When::Now)?;
         for (address, why) in &outcome.left {
             host.warn(&format!("{address} stays with this machine: {why}"));
         }
-        let wait: Vec<&str> = outcome.wait.iter().map(|(_, why)| why.as_str()).collect();
-        Ok(match wait.as_slice() {
+        let mut why: Vec<String> = outcome.wait.into_iter().map(|(_, why)| why).collect();
+        let untold = untold(host, &self.claims)?;
+        why.extend((!untold.is_empty()).then(|| format!("the kernel is told {}", untold.join(" "))));
+        Ok(match why.as_slice() {
             [] => Applied::Done,
-            wait => Applied::RebootNeeded(format!("cards are bound at boot, as {}", wait.join("; "))),
+            why => Applied::RebootNeeded(format!("cards are bound at boot, as {}", why.join("; "))),
         })
-    };
-    let undo = Undo::Program { argv: [PROGRAM, "gpu", "unbind"].map(str::to_owned).to_vec() };
-    Task::answering(ActionId::new("gpu", "bound"), "Bind what is claimed", probe, work).undone_by(undo)
+    }
+}
+
+/// What the running kernel was not told yet, and GRUB tells the next one.
+fn untold(host: &Host, claims: &Claims) -> Result<Vec<String>> {
+    if !has_grub(host) {
+        return Ok(Vec::new());
+    }
+    let told = files::read_text(host, "/proc/cmdline")?.unwrap_or_default();
+    let is_told = |argument: &String| told.split_whitespace().any(|one| one == argument);
+    Ok(claims.arguments.iter().filter(|argument| !is_told(argument)).cloned().collect())
 }
 
 fn look(host: &Host, claims: &Claims) -> Result<Checked> {
@@ -182,6 +220,8 @@ fn look(host: &Host, claims: &Claims) -> Result<Checked> {
             }
         }
     }
+    let untold = untold(host, claims)?;
+    wait.extend((!untold.is_empty()).then(|| format!("at the next boot, tell the kernel {}", untold.join(" "))));
     Ok(Checked::done_if(wait.is_empty(), wait.join("; ")))
 }
 

@@ -105,7 +105,7 @@ proptest::proptest! {
     ) {
         let machine = made_up(&functions);
         let found = look(&machine);
-        let (claims, _) = claim::wanted(&all_ready(), &found, &Claims::default());
+        let (claims, _) = claim::wanted(&all_ready(), &found, &Claims::default(), &[]);
         let needs: Vec<&machine::Function> = machine
             .function
             .iter()
@@ -125,7 +125,7 @@ proptest::proptest! {
 fn a_claim_holds_only_as_long_as_all_is_where_it_was() {
     let path = descriptions().into_iter().find(|path| path.ends_with("stand-ins.toml")).unwrap();
     let machine = Machine::load(&path);
-    let (claims, _) = claim::wanted(&all_ready(), &look(&machine), &Claims::default());
+    let (claims, _) = claim::wanted(&all_ready(), &look(&machine), &Claims::default(), &[]);
     let addresses: Vec<&str> = claims.claims.iter().map(|claim| claim.card.address.as_str()).collect();
     assert_eq!(addresses, ["0000:01:00.0", "0000:04:00.0", "0000:05:00.0"]);
     let state = |machine: &Machine, n: usize| claim::state(&claims.claims[n], &look(machine).scene.functions);
@@ -171,7 +171,7 @@ fn a_claim_holds_only_as_long_as_all_is_where_it_was() {
 fn what_the_kernel_was_told_stays_told_and_a_card_in_use_stays_claimed() {
     let path = descriptions().into_iter().find(|path| path.ends_with("kernel-off.toml")).unwrap();
     let mut machine = Machine::load(&path);
-    let (before, refused) = claim::wanted(&all_ready(), &look(&machine), &Claims::default());
+    let (before, refused) = claim::wanted(&all_ready(), &look(&machine), &Claims::default(), &[]);
     assert_eq!((before.claims.len(), refused.len()), (1, 0));
     assert_eq!(before.arguments.iter().collect::<Vec<_>>(), ["intel_iommu=on", "iommu=pt"]);
     for one in machine.function.iter_mut().filter(|one| one.at.starts_with("01:")) {
@@ -180,10 +180,10 @@ fn what_the_kernel_was_told_stays_told_and_a_card_in_use_stays_claimed() {
     machine.users.insert("01:00.0".into(), "instance-00000001".into());
     let mut found = look(&machine);
     assert_eq!(found.cards[0].1.verdict, Verdict::InUse);
-    let (lost, refused) = claim::wanted(&all_ready(), &found, &before);
+    let (lost, refused) = claim::wanted(&all_ready(), &found, &before, &[]);
     assert!(lost.claims.is_empty() && refused.is_empty());
     found.cards[0].0.claimed = true;
-    let (after, _) = claim::wanted(&all_ready(), &found, &before);
+    let (after, _) = claim::wanted(&all_ready(), &found, &before, &[]);
     assert_eq!(after, before);
 }
 
@@ -191,8 +191,59 @@ fn what_the_kernel_was_told_stays_told_and_a_card_in_use_stays_claimed() {
 fn a_card_that_is_named_and_cannot_be_claimed_is_refused_with_the_reason() {
     let path = descriptions().into_iter().find(|path| path.ends_with("chipset-group.toml")).unwrap();
     let these = CardChoice::These(["05:00.0", "09:00.0"].map(|at| at.parse().unwrap()).to_vec());
-    let (claims, refused) = claim::wanted(&these, &look(&Machine::load(&path)), &Claims::default());
+    let (claims, refused) = claim::wanted(&these, &look(&Machine::load(&path)), &Claims::default(), &[]);
     assert!(claims.claims.is_empty());
     assert!(refused[0].reason.contains("the network (enp6s0)"), "{refused:?}");
     assert_eq!((refused[1].address.as_str(), refused[1].reason.as_str()), ("0000:09:00.0", "there is no card"));
+}
+
+fn described(name: &str) -> Machine {
+    Machine::load(&descriptions().into_iter().find(|path| path.ends_with(format!("{name}.toml"))).unwrap())
+}
+
+fn these(addresses: &[&str]) -> CardChoice {
+    CardChoice::These(addresses.iter().map(|at| at.parse().unwrap()).collect())
+}
+
+#[test]
+fn what_stands_where_another_card_was_claimed_is_not_claimed_in_its_place() {
+    let machine = described("a100-4");
+    let chosen = these(&["41:00.0"]);
+    let (noted, _) = claim::wanted(&chosen, &look(&machine), &Claims::default(), &[]);
+    let mut other = machine.clone();
+    // One more card: what was on 40:01.0 is at 81:00.0 now, and an equal one of another port at 41:00.0.
+    for one in &mut other.function {
+        one.under = match one.at.as_str() {
+            "41:00.0" => Some("80:01.0".into()),
+            "81:00.0" => Some("40:01.0".into()),
+            _ => one.under.take(),
+        };
+    }
+    let found = look(&other);
+    let (claims, refused) = claim::wanted(&chosen, &found, &noted, &[]);
+    assert!(claims.claims.is_empty() && refused[0].reason.contains("in another slot"), "{refused:?}");
+    assert!(matches!(claim::state(&noted.claims[0], &found.scene.functions), State::Moved(_)));
+    let (claims, refused) = claim::wanted(&chosen, &found, &noted, &["0000:41:00.0".into()]);
+    assert_eq!((claims.claims.len(), refused.len()), (1, 0));
+    let gone =
+        Machine { function: machine.function.iter().filter(|one| one.at != "41:00.0").cloned().collect(), ..machine };
+    let (_, refused) = claim::wanted(&chosen, &look(&gone), &noted, &[]);
+    assert!(refused[0].reason.contains("the same is at 0000:01:00.0"), "{refused:?}");
+}
+
+#[test]
+fn a_board_of_cards_is_claimed_whole_and_kept_when_one_is_lost() {
+    let machine = described("h100-8-hgx");
+    let (claims, refused) = claim::wanted(&these(&["19:00.0"]), &look(&machine), &Claims::default(), &[]);
+    assert!(claims.claims.is_empty() && refused[0].reason.contains("1 of 8"), "{refused:?}");
+    let (all, refused) = claim::wanted(&all_ready(), &look(&machine), &Claims::default(), &[]);
+    assert_eq!((all.claims.len(), refused.len()), (8, 0));
+    let mut lost = described("h100-7-hgx");
+    for one in lost.function.iter_mut().filter(|one| one.class == "0302") {
+        one.driver = Some("vfio-pci".into());
+    }
+    let mut found = look(&lost);
+    found.cards.iter_mut().for_each(|(card, _)| card.claimed = true);
+    let (kept, _) = claim::wanted(&all_ready(), &found, &all, &[]);
+    assert_eq!(kept.claims.len(), 7);
 }

@@ -7,7 +7,8 @@ use super::Card;
 use crate::facts::card_users::User;
 use crate::facts::iommu::{Iommu, Maker};
 use crate::facts::needed::Needed;
-use crate::facts::pci::Function;
+use crate::facts::pci::{Function, NVIDIA};
+use crate::host::pci::VFIO;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -151,10 +152,7 @@ impl Scene {
     }
 
     fn shares_its_group(&self, card: &Card) -> Option<Found> {
-        let foreign: Vec<&Function> = self
-            .members(card)
-            .filter(|other| other.slot() != card.function.slot() && !self.is_of_its_board(card, other))
-            .collect();
+        let foreign: Vec<&Function> = self.members(card).filter(|other| other.slot() != card.function.slot()).collect();
         // What the machine needs says more than what is merely there.
         let needed = foreign.iter().find_map(|other| Some((other, self.needed_for(&other.address)?)));
         let (other, what) = match needed {
@@ -190,29 +188,25 @@ impl Scene {
         root.or(needed.first()).map(|needed| needed.for_what.clone())
     }
 
-    /// Whether both belong to one board of cards and switches, which goes as a whole.
-    fn is_of_its_board(&self, card: &Card, other: &Function) -> bool {
-        let is_on_board = |address: &str| {
-            self.switches.iter().any(|switch| switch == address)
-                || self.board().any(|one| one.function.address == address)
-        };
-        is_on_board(&card.function.address) && is_on_board(&other.address)
-    }
-
-    /// The cards that hang on switches: 3D controllers of NVIDIA's, where there are switches.
-    fn board(&self) -> impl Iterator<Item = &Card> {
-        let has_switches = !self.switches.is_empty();
-        self.cards.iter().filter(move |card| has_switches && card.function.class >> 8 == 0x0302)
+    /// The cards that hang on switches: where there are some, NVIDIA's 3D controllers of the kind that is there most
+    /// often. (A card of another kind beside the board is none of its.)
+    pub fn board(&self) -> Vec<&Card> {
+        let fits = |card: &&Card| card.function.class >> 8 == 0x0302 && card.function.vendor == NVIDIA;
+        let cards: Vec<&Card> = self.cards.iter().filter(|_| !self.switches.is_empty()).filter(fits).collect();
+        let count = |card: &Card| cards.iter().filter(|other| other.function.device == card.function.device).count();
+        let most = cards.iter().map(|card| count(card)).max().unwrap_or_default();
+        cards.iter().filter(|card| count(card) == most).copied().collect()
     }
 
     fn board_is_not_whole(&self, card: &Card) -> Option<Found> {
-        if !self.board().any(|one| one.function.address == card.function.address) {
+        let board = self.board();
+        if !board.iter().any(|one| one.function.address == card.function.address) {
             return None;
         }
-        let count = self.board().count();
+        let count = board.len();
         let missing = !count.is_power_of_two();
-        let held: Vec<String> = self
-            .board()
+        let held: Vec<String> = board
+            .iter()
             .filter(|one| self.shares_its_group(one).or_else(|| self.own_board_is_needed(one)).is_some())
             .map(|one| one.function.address.clone())
             .collect();
@@ -306,9 +300,10 @@ fn with_companions(card: &Card, companions: &[String]) -> Option<Found> {
 }
 
 fn ready(card: &Card) -> Found {
-    let reason = match card.claimed {
-        true => "it is claimed: instances can have it",
-        false => "nothing stands in its way",
+    let reason = match (card.claimed, card.function.driver.as_deref()) {
+        (true, Some(VFIO)) => "it is claimed and bound",
+        (true, _) => "it is claimed, and not bound yet",
+        (false, _) => "nothing stands in its way",
     };
     (reason.into(), next_for(card))
 }
@@ -316,8 +311,9 @@ fn ready(card: &Card) -> Found {
 fn next_for(card: &Card) -> String {
     let address = &card.function.address;
     match (card.claimed, card.function.driver.as_deref()) {
-        (true, _) => format!("gpucloud-install gpu test {address}"),
-        (false, None | Some("vfio-pci")) => format!("gpucloud-install gpu claim {address}"),
+        (true, Some(VFIO)) => "gpucloud-install gpu release gives it back".into(),
+        (true, _) => "systemctl reboot: it is bound at boot (journalctl -u gpucloud-gpu says how that went)".into(),
+        (false, None | Some(VFIO)) => format!("gpucloud-install gpu claim {address}"),
         (false, Some(driver)) => {
             format!("gpucloud-install gpu claim {address}: {driver} lets it go at the next boot")
         }

@@ -43,7 +43,14 @@ pub fn give_back(host: &Host, address: &str) -> Result<()> {
         return Ok(());
     }
     unbind(host, address)?;
-    probe(host, address)
+    probe(host, address)?;
+    if driver(host, address)?.is_none() {
+        // A driver that found no device when the machine booted was not loaded then. That none is made for it is no error.
+        let alias = files::read_text(host, device(address).join("modalias"))?.unwrap_or_default();
+        let _ = Command::new("modprobe").args(["--quiet", "--", alias.trim()]).quiet().output(host)?;
+        probe(host, address)?;
+    }
+    Ok(())
 }
 
 fn unbind(host: &Host, address: &str) -> Result<()> {

@@ -141,6 +141,8 @@ pub fn cards_are_given_back() -> Verdict {
     assert_eq!(drivers()[..4], ["vfio-pci", "vfio-pci", "vfio-pci", "bochs-drm"]);
     let answers = shell(LAB, "grep ^cards /etc/gpucloud/gpucloud.toml").expect(0).out;
     assert_eq!(answers, "cards = [\"0000:01:00.0\", \"0000:04:00.0\"]\n");
+    // Another claim waits for a boot of its own, though an earlier one had its.
+    inside(LAB, &["gpucloud-install", "gpu", "claim", "05:00.0", "--yes"]).expect(5);
     inside(LAB, &["gpucloud-install", "uninstall", "--yes"]).expect(0);
     assert_eq!(drivers()[..4], ["bochs-drm", "snd_hda_intel", "nvme", "bochs-drm"]);
     let left = "ls /etc/default/grub.d/60-gpucloud.cfg /etc/systemd/system/gpucloud-gpu.service /var/lib/gpucloud; \

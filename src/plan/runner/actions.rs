@@ -1,7 +1,7 @@
 //! The actions of one step: looked at, noted ahead of their change, done, looked at again.
 
 use super::{Execution, StepEnd, locked};
-use crate::action::{Action, ActionId, Applied, Checked, History, Lifetime, Undo};
+use crate::action::{Action, Applied, Checked, History, Lifetime, Undo};
 use crate::failure::Failure;
 use crate::host::{self, Host, Observer, boot_id};
 use crate::plan::event::{Event, Sink};
@@ -78,7 +78,7 @@ impl Execution<'_> {
         let history = locked(&self.journal).history(&id);
         match patient_check(host, action, &history)? {
             Checked::Done => self.note_finished(host, action).map(|()| false),
-            Checked::Needed(_) => self.refuse_second_boot(host, &id).map(|()| true),
+            Checked::Needed(_) => self.refuse_second_boot(host, action, &history).map(|()| true),
             Checked::LeftAlone(left) => {
                 self.sink.event(&Event::left_alone(step, &left));
                 self.note_finished(host, action).map(|()| false)
@@ -92,7 +92,9 @@ impl Execution<'_> {
 
     /// A run that was killed between the end of a change and its note did it all the same.
     fn note_finished(&self, host: &Host, action: &dyn Action) -> Result<(), StepEnd> {
-        let begun = |entry: &Entry| matches!(entry.state, ActionState::Intended | ActionState::Failed(_));
+        let begun = |entry: &Entry| {
+            matches!(entry.state, ActionState::Intended | ActionState::Failed(_) | ActionState::AwaitsBoot(_))
+        };
         let unnoted = locked(&self.journal).entry(&action.id()).is_some_and(begun);
         if unnoted { self.note_done(host, action) } else { Ok(()) }
     }
@@ -102,14 +104,17 @@ impl Execution<'_> {
         self.note(action, Record::Done { id: action.id(), fingerprint }, false)
     }
 
-    /// What still wants a reboot after one has failed: never a second.
-    fn refuse_second_boot(&self, host: &Host, id: &ActionId) -> Result<(), StepEnd> {
+    /// What still wants a reboot after one has failed: never a second. Another wish of the same action may have its own.
+    fn refuse_second_boot(&self, host: &Host, action: &dyn Action, history: &History) -> Result<(), StepEnd> {
+        let id = &action.id();
+        let wish = action.fingerprint();
+        let is_another = wish.is_some() && history.fingerprints.last() != wish.as_ref();
         let state = locked(&self.journal).entry(id).map(|entry| entry.state.clone());
         match state {
             Some(ActionState::AwaitsBoot(boot)) if boot == boot_id(host) => {
                 Err(StepEnd::Reboot(format!("{id} takes effect with the next boot")))
             }
-            Some(ActionState::AwaitsBoot(_)) => Err(StepEnd::Failed(Failure::new(
+            Some(ActionState::AwaitsBoot(_)) if !is_another => Err(StepEnd::Failed(Failure::new(
                 format!("{id} still has no effect after the reboot"),
                 "",
                 "gpucloud-install doctor looks for the cause; it is not tried with a second reboot",
