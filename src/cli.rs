@@ -63,6 +63,15 @@ fn version() -> &'static str {
     &VERSION
 }
 
+/// Options of `inventory`.
+#[derive(Debug, Args)]
+pub struct Inventory {
+    /// Pack what verdicts are drawn from into this file (tar.gz): no serial numbers, addresses or names of this machine.
+    /// Unpacked, it is a tree for --sysroot
+    #[arg(long, value_name = "FILE")]
+    pub capture: Option<PathBuf>,
+}
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -124,8 +133,10 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install network probe")]
     Network(Network),
     /// Show network links, and each card with what stands between it and an instance
-    #[command(after_help = "Example:\n  gpucloud-install inventory --json | jq '.gpus[] | {address, verdict}'")]
-    Inventory,
+    #[command(
+        after_help = "Example:\n  gpucloud-install inventory --json | jq '.gpus[] | {address, verdict}'\n  sudo gpucloud-install inventory --capture machine.tar.gz"
+    )]
+    Inventory(Inventory),
     /// Cards for instances: claim them, give them back
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install gpu claim")]
     Gpu(Gpu),

@@ -1,7 +1,8 @@
 //! `inventory`: network links, and each card with its verdict. What is known of them comes from `facts/`, what it means
 //! from `gpu/`: a new column is a field there and a cell here.
 
-use super::Invocation;
+use super::{Invocation, absolute};
+use crate::cli::Inventory as Options;
 use crate::config::Config;
 use crate::ending::Ending;
 use crate::facts::iommu::{Iommu, Maker};
@@ -10,11 +11,15 @@ use crate::failure::Failure;
 use crate::finding::bytes;
 use crate::gpu::verdict::Judgement;
 use crate::gpu::{self, Card, Inventory};
-use crate::host::{files, users};
+use crate::host::{Host, files, users};
 use crate::ui::text;
 use serde_json::{Value, json};
+use std::path::Path;
 
-pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
+pub(super) fn run(invocation: &Invocation, options: &Options) -> Result<Ending, Failure> {
+    if let Some(file) = &options.capture {
+        return capture(invocation, &absolute(file));
+    }
     let network = network::probe(&invocation.host)?;
     let inventory = gpu::inventory(&invocation.host, &also(invocation)?)?;
     let document = json!({
@@ -43,6 +48,24 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
     }
     invocation.ui.say("");
     invocation.ui.say(machine_lines(&inventory.scene.iommu).join("\n"));
+    Ok(Ending::Done)
+}
+
+/// Packs what was read. A file that is there is somebody's.
+fn capture(invocation: &Invocation, file: &Path) -> Result<Ending, Failure> {
+    if files::exists(&Host::live(), file) {
+        let what = format!("{} is there already", file.display());
+        return Err(Failure::new(what, "", "choose another file").with(Ending::Refused));
+    }
+    let inventory = gpu::inventory(&invocation.host, &also(invocation)?)?;
+    let archive = gpu::capture::archive(&invocation.host, &inventory)?;
+    files::write(&Host::live(), file, &archive, 0o644, None)?;
+    invocation.ui.document("inventory", json!({"captured": file}));
+    invocation.ui.say(format!("{} written. Look into it before you send it: tar tzf {0}", file.display()));
+    invocation.ui.say(format!(
+        "Next: mkdir tree; tar xzf {} -C tree; gpucloud-install --sysroot tree inventory",
+        file.display()
+    ));
     Ok(Ending::Done)
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Arguments of the kernel with which the IOMMU stays off (kernel: admin-guide/kernel-parameters.txt).
 const OFF: [&str; 4] = ["intel_iommu=off", "amd_iommu=off", "iommu=off", "iommu=soft"];
 /// EFI's variable, with four bytes of attributes before its value (UEFI 2.10, 3.3).
-const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+pub const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 /// What is known of the IOMMU.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

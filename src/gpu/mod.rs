@@ -1,8 +1,10 @@
 //! GPUs: what each card of this machine is, and what stands between it and an instance (`verdict.rs`); which devices
 //! are cards at all (`families.rs`); which are claimed for instances (`claim.rs`), how that gets onto the machine
-//! (`steps.rs`), and what the boot unit does about it (`bind.rs`).
+//! (`steps.rs`), and what the boot unit does about it (`bind.rs`); what
+//! others may see of a machine (`capture.rs`).
 
 pub mod bind;
+pub mod capture;
 pub mod claim;
 pub mod families;
 pub mod steps;

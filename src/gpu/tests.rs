@@ -247,3 +247,41 @@ fn a_board_of_cards_is_claimed_whole_and_kept_when_one_is_lost() {
     let (kept, _) = claim::wanted(&all_ready(), &found, &all, &[]);
     assert_eq!(kept.claims.len(), 7);
 }
+
+#[test]
+fn a_capture_tells_the_same_and_names_nobody() {
+    for path in descriptions() {
+        let machine = Machine::load(&path);
+        let (root, unpacked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let host = machine.write(root.path());
+        let found = inventory(&host, &machine.also).unwrap();
+        let archive = capture::archive(&host, &found).unwrap();
+        let plain = flate2::read::GzDecoder::new(archive.as_slice());
+        tar::Archive::new(plain).unpack(unpacked.path()).unwrap();
+        let again = inventory(&Host::at(unpacked.path()), &machine.also).unwrap();
+        assert_eq!(again.cards, found.cards, "{}", path.display());
+        assert_eq!((again.apart, again.scene.needed), (found.apart, found.scene.needed), "{}", path.display());
+    }
+}
+
+#[test]
+fn what_a_capture_writes_anew_has_no_names() {
+    let (root, unpacked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let host = described("workstation-1-geforce").write(root.path());
+    let put = |path: &str, text: &str| std::fs::write(root.path().join(path), text).unwrap();
+    put("proc/cmdline", "root=UUID=5eed-secret ip=192.0.2.7::192.0.2.1 intel_iommu=on luks.name=secret\n");
+    put(
+        "proc/self/mountinfo",
+        "1 0 8:1 / /home/secret rw - ext4 /dev/sda1 rw\n2 0 0:44 / /mnt rw - nfs secret:/home rw\n",
+    );
+    put("proc/net/route", "Iface\tDestination\teno1\neno1\t00000000\t0102A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
+    put("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\nserial\t: secret\nflags\t\t: fpu\n");
+    let archive = capture::archive(&host, &inventory(&host, &[]).unwrap()).unwrap();
+    tar::Archive::new(flate2::read::GzDecoder::new(archive.as_slice())).unpack(unpacked.path()).unwrap();
+    let text = |path: &str| std::fs::read_to_string(unpacked.path().join(path)).unwrap();
+    assert_eq!(text("proc/cmdline"), "intel_iommu=on\n");
+    assert_eq!(text("proc/self/mountinfo"), "1 0 8:1 / /data rw - ext4 /dev/sda1 rw\n");
+    for file in ["proc/cmdline", "proc/self/mountinfo", "proc/net/route", "proc/cpuinfo"] {
+        assert!(!text(file).contains("secret") && !text(file).contains("0102A8C0"), "{file}: {}", text(file));
+    }
+}
