@@ -1,8 +1,7 @@
 //! What the probes ask of the services below the APIs: the disk that a service writes to, MariaDB, RabbitMQ, memcached,
 //! OVN, libvirt. (Which service is asked what: `probe.rs`.)
 
-use super::probe::Answer;
-use super::service::Service;
+use super::service::{Answer, Service};
 use crate::cloud::PROBE_LIMIT;
 use crate::complaint::Complaint;
 use crate::finding::bytes;

@@ -181,7 +181,7 @@ mod tests {
     use crate::config::tests::sample;
     use crate::engine::Engine;
     use crate::engine::native::Native;
-    use crate::engine::probe::Probe;
+    use crate::engine::service::Probe;
     use std::net::{Ipv4Addr, TcpListener};
 
     /// Seven services with this probe.

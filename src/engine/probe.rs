@@ -1,14 +1,13 @@
 //! Kinds of probe: one service, one question, whether it works (as opposed to whether it runs, or takes connections). A
-//! new kind is a variant of [`Probe`] and its arm in [`Prober::ask`]; what is asked of an API with a token is in
+//! new kind is a variant of [`Probe`] (`service.rs`) and its arm in [`Prober::ask`]; what is asked of an API with a token is in
 //! `cloud/health.rs`, what is asked of the services below the APIs in `ask.rs`. A probe takes milliseconds where all is well;
 //! what costs more (`rabbitmqctl`, a journal) is asked only where something is known to be wrong.
 
-use super::service::Service;
+use super::service::{Answer, Probe, Service};
 use super::{EngineInput, ask, hypervisor};
 use crate::cloud::health;
 use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
 use crate::complaint::Complaint;
-use crate::config::{Config, Virt};
 use crate::host::{Host, amqp, files, systemd};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -20,66 +19,6 @@ const AMQP_LIMIT: Duration = Duration::from_secs(5);
 pub const ROUND_LIMIT: Duration = Duration::from_secs(45);
 /// How soon a round that waits sees that a stop was asked for.
 const STOP_POLL: Duration = Duration::from_millis(200);
-
-/// What a probe said: content, or a complaint.
-pub type Answer = Result<(), Complaint>;
-
-/// How to see that a service works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// systemd's word is all there is.
-    Active,
-    /// Something accepts connections on this port of loopback.
-    Port(u16),
-    /// MariaDB answers on its socket, takes changes, and has connections left.
-    Sql,
-    /// RabbitMQ accepts connections, and our login and a message where the secrets are known.
-    Queue,
-    /// memcached answers on this port of loopback.
-    Cache(u16),
-    /// OVN's databases answer, and the daemon between them is active and connected to both.
-    Northd,
-    /// OVN's daemon of this chassis is connected to the southbound database.
-    OvnController,
-    /// libvirt finds an emulator; one that runs on KVM where that is asked for.
-    Emulator {
-        /// Whether it must run on KVM.
-        kvm: bool,
-    },
-    /// An API answers: without a token at this port, with one as this service of the catalog.
-    Api {
-        /// Port of the host's address.
-        port: u16,
-        /// Path of its root there.
-        path: &'static str,
-        /// Type in the catalog; none for APIs without a catalog entry (metadata).
-        service: Option<&'static str>,
-    },
-    /// Nova has a heartbeat of this hypervisor that is newer than its unit's start, and Placement what it offers.
-    Compute,
-    /// Neutron sees the OVN chassis and agent of this host alive.
-    NetworkAgents,
-    /// The group that volumes are cut from is there, with all its disks.
-    VolumeGroup,
-    /// Cinder has a heartbeat of this program of this machine that is newer than its unit's start.
-    Volumes(&'static str),
-    /// A page that contains this text.
-    Page {
-        /// Port of the host's address.
-        port: u16,
-        /// Path on it.
-        path: &'static str,
-        /// What it must contain.
-        contains: &'static str,
-    },
-}
-
-impl Probe {
-    /// libvirt's, for instances that run as the answers say.
-    pub fn emulator(config: &Config) -> Self {
-        Probe::Emulator { kvm: config.compute.virt == Virt::Kvm }
-    }
-}
 
 /// How the queue took our login, in one look.
 #[derive(Default)]

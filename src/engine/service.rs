@@ -4,7 +4,8 @@
 //! The rows themselves are in each engine: `native/services.rs`, `devstack/services.rs`. A port of a row is open to
 //! administrators and instances, to this machine alone, or on loopback: its [`Scope`].
 
-use super::probe::Probe;
+use crate::complaint::Complaint;
+use crate::config::{Config, Virt};
 use crate::plan::Role;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -67,6 +68,66 @@ pub struct Listen {
     pub port: u16,
     /// What for.
     pub purpose: &'static str,
+}
+
+/// What a probe said: content, or a complaint.
+pub type Answer = Result<(), Complaint>;
+
+/// How to see that a service works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// systemd's word is all there is.
+    Active,
+    /// Something accepts connections on this port of loopback.
+    Port(u16),
+    /// MariaDB answers on its socket, takes changes, and has connections left.
+    Sql,
+    /// RabbitMQ accepts connections, and our login and a message where the secrets are known.
+    Queue,
+    /// memcached answers on this port of loopback.
+    Cache(u16),
+    /// OVN's databases answer, and the daemon between them is active and connected to both.
+    Northd,
+    /// OVN's daemon of this chassis is connected to the southbound database.
+    OvnController,
+    /// libvirt finds an emulator; one that runs on KVM where that is asked for.
+    Emulator {
+        /// Whether it must run on KVM.
+        kvm: bool,
+    },
+    /// An API answers: without a token at this port, with one as this service of the catalog.
+    Api {
+        /// Port of the host's address.
+        port: u16,
+        /// Path of its root there.
+        path: &'static str,
+        /// Type in the catalog; none for APIs without a catalog entry (metadata).
+        service: Option<&'static str>,
+    },
+    /// Nova has a heartbeat of this hypervisor that is newer than its unit's start, and Placement what it offers.
+    Compute,
+    /// Neutron sees the OVN chassis and agent of this host alive.
+    NetworkAgents,
+    /// The group that volumes are cut from is there, with all its disks.
+    VolumeGroup,
+    /// Cinder has a heartbeat of this program of this machine that is newer than its unit's start.
+    Volumes(&'static str),
+    /// A page that contains this text.
+    Page {
+        /// Port of the host's address.
+        port: u16,
+        /// Path on it.
+        path: &'static str,
+        /// What it must contain.
+        contains: &'static str,
+    },
+}
+
+impl Probe {
+    /// libvirt's, for instances that run as the answers say.
+    pub fn emulator(config: &Config) -> Self {
+        Probe::Emulator { kvm: config.compute.virt == Virt::Kvm }
+    }
 }
 
 /// How the unit of a service of ours is made; the distribution's services have their own.

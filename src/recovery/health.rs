@@ -1,8 +1,8 @@
 //! The state of each layer: a unit that runs proves nothing, an answer does.
 
 use crate::complaint::Complaint;
-use crate::engine::probe::{self, Probe, Prober, ROUND_LIMIT};
-use crate::engine::service::{Layer, Service};
+use crate::engine::probe::{self, Prober, ROUND_LIMIT};
+use crate::engine::service::{Answer, Layer, Probe, Service};
 use crate::host::{Host, systemd};
 use crate::installation::Installation;
 use crate::network::keep;
@@ -102,7 +102,7 @@ fn of_layer<'a>(
 }
 
 /// Whether a service works: its unit, and its answer.
-fn works(host: &Host, prober: &Prober, service: &Service) -> probe::Answer {
+fn works(host: &Host, prober: &Prober, service: &Service) -> Answer {
     match systemd::unit(host, &service.unit) {
         Ok(status) if !status.is_active() => {
             let what = format!("{} is {}", service.unit, status.active);

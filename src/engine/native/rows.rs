@@ -2,8 +2,7 @@
 //! environment. The rows themselves: `services.rs`, and `lvm.rs` and `volumes.rs` where there are volumes.
 
 use super::{ACCOUNT, VENV};
-use crate::engine::probe::Probe;
-use crate::engine::service::{Layer, Listen, Scope, Service, UnitFile};
+use crate::engine::service::{Layer, Listen, Probe, Scope, Service, UnitFile};
 use crate::plan::Role;
 use std::path::PathBuf;
 use std::time::Duration;

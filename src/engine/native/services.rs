@@ -10,8 +10,7 @@ use super::{ACCOUNT, VENV, volumes};
 use crate::config::Config;
 use crate::engine::ask::CACHE_PORT;
 use crate::engine::hypervisor;
-use crate::engine::probe::Probe;
-use crate::engine::service::{Layer, Listen, Scope, Service, UnitFile};
+use crate::engine::service::{Layer, Listen, Probe, Scope, Service, UnitFile};
 use crate::plan::Role;
 
 /// Port of Horizon: 80 and 443 are left to the classroom's portal.

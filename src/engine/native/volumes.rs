@@ -6,8 +6,7 @@ use super::rows::{Api, Worker, loopback, paths, theirs, worker};
 use super::{ACCOUNT, Recipe};
 use crate::action::directory::Directory;
 use crate::action::unit::{Enabled, Started};
-use crate::engine::probe::Probe;
-use crate::engine::service::{Layer, Service, UnitFile};
+use crate::engine::service::{Layer, Probe, Service, UnitFile};
 use crate::failure::Failure;
 use crate::plan::{Role, Step};
 
