@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::config::gpu::{AllReady, CardAddress, CardChoice};
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::finding::Finding;
 use crate::gpu::bind::{self, When};
 use crate::gpu::{self, claim};
 use crate::host::command::Command;
@@ -129,6 +130,8 @@ fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAdd
     }
     Journal::refuse_busy(&invocation.host, DIRECTORY)?;
     let plan = installation.gpu_plan(&installation.journal()?)?;
+    let blocked: Vec<Finding> = plan.blocked().into_iter().cloned().collect();
+    apply::refuse_stops(invocation, &blocked)?;
     if plan.pending() == 0 && plan.orphans.is_empty() {
         write_choice(invocation, &installation.config.gpu.cards)?;
         invocation.ui.document("gpu", json!({"changed": 0, "seconds": 0.0}));
