@@ -46,16 +46,6 @@ impl Task {
         }
     }
 
-    /// The same, where the work says how it went: what takes effect with the next boot.
-    pub fn answering(
-        id: ActionId,
-        description: impl Into<String>,
-        probe: impl Fn(&Host) -> Result<Checked> + Send + Sync + 'static,
-        work: impl Fn(&Host) -> Result<Applied> + Send + Sync + 'static,
-    ) -> Self {
-        Self { work: Box::new(work), ..Self::new(id, description, probe, |_| Ok(())) }
-    }
-
     /// How it is taken back.
     pub fn undone_by(mut self, undo: Undo) -> Self {
         self.undo = undo;

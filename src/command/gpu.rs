@@ -20,11 +20,10 @@ use crate::ui::text;
 use serde_json::json;
 
 pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Failure> {
-    if let Gpu::List = options {
-        return list(invocation);
+    if !matches!(options, Gpu::List) {
+        invocation.require_live()?;
+        require_root(&invocation.host)?;
     }
-    invocation.require_live()?;
-    require_root(&invocation.host)?;
     match options {
         Gpu::List => list(invocation),
         Gpu::Claim(options) => claim_cards(invocation, options),

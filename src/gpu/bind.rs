@@ -39,14 +39,14 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
         return Ok(outcome);
     }
     load_vfio(host)?;
-    let needed = needed::read(host)?;
+    let (needed, functions) = (needed::read(host)?, pci::functions(host)?);
     let mut failed = None;
     for claim in &claims.claims {
-        if let Some(why) = serves_this_machine(host, claim, &needed)? {
+        if let Some(why) = serves_this_machine(host, claim, &needed, &functions)? {
             outcome.left.push((claim.card.address.clone(), why));
             continue;
         }
-        if let Err(error) = bind_one(host, claim, when, &mut outcome) {
+        if let Err(error) = bind_one(host, claim, when, &functions, &mut outcome) {
             outcome.left.push((claim.card.address.clone(), error.to_string()));
             failed.get_or_insert(error);
         }
@@ -55,8 +55,12 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
 }
 
 /// What this machine itself has come to need of a claim since: a disk on the card's own ports, the console.
-fn serves_this_machine(host: &Host, claim: &Claim, needed: &[Needed]) -> Result<Option<String>> {
-    let functions = pci::functions(host)?;
+fn serves_this_machine(
+    host: &Host,
+    claim: &Claim,
+    needed: &[Needed],
+    functions: &[Function],
+) -> Result<Option<String>> {
     for member in claim.members() {
         if let Some(needed) = needed.iter().find(|needed| needed.address == member.address) {
             return Ok(Some(format!("{} serves this machine: {}", member.address, needed.for_what)));
@@ -70,18 +74,16 @@ fn serves_this_machine(host: &Host, claim: &Claim, needed: &[Needed]) -> Result<
     Ok(None)
 }
 
-fn bind_one(host: &Host, claim: &Claim, when: When, outcome: &mut Outcome) -> Result<()> {
+fn bind_one(host: &Host, claim: &Claim, when: When, functions: &[Function], outcome: &mut Outcome) -> Result<()> {
     let address = &claim.card.address;
-    let functions = pci::functions(host)?;
-    let members = |held: &[(String, String)]| held.iter().map(|(at, driver)| format!("{driver} has {at}")).collect();
-    match (claim::state(claim, &functions), when) {
+    match (claim::state(claim, functions), when) {
         (State::Bound, _) => outcome.bound.push(address.clone()),
         (State::Free(_), _) | (State::Held(_), When::Boot) => {
             claim.members().try_for_each(|member| give_to_vfio(host, &member.address))?;
             outcome.bound.push(address.clone());
         }
         (State::Held(held), When::Now) => {
-            let held: Vec<String> = members(&held);
+            let held: Vec<String> = held.into_iter().map(|(at, driver)| format!("{driver} has {at}")).collect();
             outcome.wait.push((address.clone(), held.join(", ")));
         }
         (State::NoGroup, _) => outcome.wait.push((address.clone(), "the kernel does not use the IOMMU".into())),

@@ -37,7 +37,7 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
     }
     let mut steps = Vec::new();
     let mut before = after.to_vec();
-    if !claims.arguments.is_empty() && files::exists(host, UPDATE_GRUB) {
+    if !claims.arguments.is_empty() && has_grub(host) {
         steps.push(arguments(claims).after(after));
         before = vec!["gpu-kernel"];
     }
@@ -112,6 +112,10 @@ pub fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
 
 /// Those of `noted` that are not among `stay`, and bound.
 pub fn going(host: &Host, noted: Claims, stay: &Claims) -> Result<Claims> {
+    if noted.claims.is_empty() {
+        // Nothing is read of the bus where nothing is claimed: each plan asks.
+        return Ok(noted);
+    }
     let functions = pci::functions(host)?;
     let is_bound =
         |address: &str| functions.iter().any(|one| one.address == address && one.driver.as_deref() == Some(VFIO));
