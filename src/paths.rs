@@ -5,6 +5,8 @@
 pub const ANSWERS: &str = "/etc/gpucloud/gpucloud.toml";
 /// The variable that names another file with answers.
 pub const ANSWERS_VARIABLE: &str = "GPUCLOUD_CONFIG";
+/// Where units, and the continuation after a boot, find this program: not on a disk that the network may take away.
+pub const PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 /// Generated passwords and keys, 0600.
 pub const SECRETS: &str = "/etc/gpucloud/secrets.toml";
 /// Journal, and what runs note for those after them.

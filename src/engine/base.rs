@@ -16,7 +16,7 @@ use crate::complaint::Complaint;
 use crate::content::Content;
 use crate::failure::Failure;
 use crate::host::{Error, Host, files};
-use crate::paths::{APPLIED, IMAGES, SECRETS, STAMPS};
+use crate::paths::{APPLIED, IMAGES, PROGRAM, SECRETS, STAMPS};
 use crate::plan::Step;
 use crate::template::Templates;
 use serde_json::json;
@@ -32,8 +32,6 @@ pub const ADMIN_GROUP: &str = "gpucloud-admin";
 /// How long the last look may take until all layers are content: nova-compute reports every ten seconds.
 const HEALTHY_LIMIT: Duration = Duration::from_secs(300);
 const HEALTHY_POLL: Duration = Duration::from_millis(250);
-/// Where units and the continuation after a boot find this program.
-const OWN_PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 /// Where a package of the distribution's kind puts it.
 const PACKAGED_PROGRAM: &str = "/usr/bin/gpucloud-install";
 
@@ -42,13 +40,13 @@ fn own_program() -> Result<Box<dyn Action>, Failure> {
     let (live, running) = (Host::live(), Path::new("/proc/self/exe"));
     if files::status(&live, running)?.is_some_and(|status| status.link.as_deref() == Some(Path::new(PACKAGED_PROGRAM)))
     {
-        return Ok(Box::new(Symlink::new(OWN_PROGRAM, PACKAGED_PROGRAM)));
+        return Ok(Box::new(Symlink::new(PROGRAM, PACKAGED_PROGRAM)));
     }
     // Also right when the file was replaced while we run.
     let bytes = files::read(&live, running)?
         .ok_or_else(|| Failure::new("cannot read this program", "/proc is not there", "start it by its full path"))?;
     let shown = format!("(this program, version {})\n", env!("CARGO_PKG_VERSION"));
-    Ok(Box::new(File::new(OWN_PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
+    Ok(Box::new(File::new(PROGRAM, Content::masked(bytes, shown)).access(0o755, "root", "root")))
 }
 
 /// The step that brings this program alone.

@@ -15,6 +15,7 @@ use crate::finding::Finding;
 use crate::host::command::Command;
 use crate::host::pci::VFIO;
 use crate::host::{Host, Result, files};
+use crate::paths::PROGRAM;
 use crate::plan::Step;
 use std::path::Path;
 
@@ -25,7 +26,6 @@ const UNIT: &str = "gpucloud-gpu.service";
 const DROP_IN: &str = "/etc/default/grub.d/60-gpucloud.cfg";
 const UPDATE_GRUB: &str = "/usr/sbin/update-grub";
 const GRUB: &str = "/boot/grub/grub.cfg";
-const PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 
 /// The steps for these claims, behind the steps `after`; none where nothing is claimed.
 ///

@@ -1,12 +1,11 @@
 //! What takes an unconfirmed change back in time, whatever becomes of this program.
 
 use crate::host::{Error, Host, Result, files, systemd};
+use crate::paths::PROGRAM;
 use std::time::Duration;
 
 /// The unit of the timer, and of what it starts.
 const UNIT: &str = "gpucloud-network-rollback";
-/// Where the program stands on a machine with a cloud: not on a disk that the network may take away.
-const PROGRAM: &str = "/usr/local/bin/gpucloud-install";
 
 /// Runs `network revert` once, unless it is stopped before.
 pub trait RollbackTimer: Send + Sync {
