@@ -5,7 +5,6 @@
 //! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
-use crate::action::file::File;
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
@@ -13,7 +12,6 @@ use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
 use crate::config::secrets::Secrets;
 use crate::config::values::UserName;
-use crate::content::Content;
 use crate::ending::Ending;
 use crate::engine::ask::{self, CACHE_PORT};
 use crate::engine::devstack::stack::brought;
@@ -26,8 +24,8 @@ use crate::facts::listeners::{self, Listener};
 use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::gpu::claim::{Claims, Refused};
-use crate::gpu::{self, claim};
+use crate::gpu::claim::Capacity;
+use crate::gpu::{self, CardPlan};
 use crate::host::{Host, files, sql, systemd, users};
 use crate::network::consent::Confirmation;
 use crate::network::live::Ownership;
@@ -40,6 +38,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Answers, facts, secrets, engine.
 pub struct Installation {
@@ -55,12 +54,14 @@ pub struct Installation {
     pub engine: Box<dyn Engine>,
     /// The administrator of the cloud, where the password is known; logs in when it is needed first.
     pub admin: Option<SharedSession>,
-    /// What the rooms need in the services' configuration.
-    pub settings: Vec<Setting>,
     /// Whether what users have may be destroyed; only told by name.
     pub may_lose: bool,
     /// Cards that a person claimed just now, by address: what was claimed there before is forgotten.
     pub renewed_claims: Vec<String>,
+    /// What is done about the cards, once that was asked for: it reads the bus, and who uses what.
+    pub cards: OnceLock<CardPlan>,
+    /// What the rooms need in the services' configuration, once that was asked for.
+    pub settings: OnceLock<Vec<Setting>>,
 }
 
 /// The unit of the database; where MySQL is installed instead, its name leads there or nowhere.
@@ -72,11 +73,12 @@ type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 /// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last
 /// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
 /// leaves a complete cloud.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Installation::gpu_part,
     Installation::cloud_steps,
     Installation::network_part,
     Installation::last_step,
+    Installation::gpu_offer,
     Installation::resource_steps,
 ];
 
@@ -104,8 +106,9 @@ impl Installation {
         let facts = Facts::gather(&host)?;
         let admin = engine.login(&config, &secrets).map(SharedSession::new);
         let host = host.paced(config.host.pace);
-        let settings = [network::settings(&config), pace::settings(config.host.pace)].concat();
-        Ok(Self { host, config, facts, secrets, engine, admin, settings, may_lose: false, renewed_claims: Vec::new() })
+        let (cards, settings) = (OnceLock::new(), OnceLock::new());
+        let (may_lose, renewed_claims) = (false, Vec::new());
+        Ok(Self { host, config, facts, secrets, engine, admin, may_lose, renewed_claims, cards, settings })
     }
 
     /// The journal, to be read only.
@@ -124,30 +127,56 @@ impl Installation {
     }
 
     fn gpu_part(&self) -> Result<Vec<Step>, Failure> {
-        Ok(gpu::steps::steps(&self.host, &self.claims()?.0, &[base::STEP])?)
+        Ok(gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::STEP])?)
     }
 
-    /// The claims that the answers ask for, and what is refused. A captured tree is not looked at where no card is
-    /// wanted.
-    pub fn claims(&self) -> Result<(Claims, Vec<Refused>), Failure> {
-        if self.config.gpu.cards.is_none() {
-            return Ok((Claims::default(), Vec::new()));
+    /// Flavors with cards, and whether the cloud counts the cards.
+    fn gpu_offer(&self) -> Result<Vec<Step>, Failure> {
+        let cards = self.cards()?;
+        let Some(admin) = self.admin.clone() else { return Ok(Vec::new()) };
+        Ok(gpu::offer::steps(&gpu::offer::OfferInput {
+            flavors: gpu::flavors::computed(&cards.claims),
+            offered: &cards.offered,
+            admin,
+            entrance: self.engine.entrance(),
+            after: base::LAST,
+        }))
+    }
+
+    /// What the answers ask for of the cards.
+    pub fn cards(&self) -> Result<&CardPlan, Failure> {
+        if let Some(known) = self.cards.get() {
+            return Ok(known);
         }
-        let inventory = gpu::inventory(&self.host, &self.config.gpu.also())?;
-        Ok(claim::wanted(&self.config.gpu.cards, &inventory, &inventory.claims, &self.renewed_claims))
+        let made = CardPlan::make(&self.host, &self.config.gpu, &self.renewed_claims, self.capacity())?;
+        Ok(self.cards.get_or_init(|| made))
     }
 
-    /// The GPU's part of the plan alone, with this program, which a unit runs at boot.
+    fn capacity(&self) -> Capacity {
+        let hardware = &self.facts.hardware;
+        Capacity {
+            processors: hardware.processors.try_into().unwrap_or(u32::MAX),
+            memory_mib: hardware.memory >> 20,
+            disk_gib: self.facts.storage.data.size >> 30,
+        }
+    }
+
+    /// What the rooms need in the services' configuration.
+    fn settings(&self) -> Result<&[Setting], Failure> {
+        if let Some(known) = self.settings.get() {
+            return Ok(known);
+        }
+        let (cards, pace) = (self.cards()?, self.config.host.pace);
+        let of_cards = gpu::nova::settings(&cards.claims, &cards.offered);
+        let made = [network::settings(&self.config), pace::settings(pace), of_cards].concat();
+        Ok(self.settings.get_or_init(|| made))
+    }
+
+    /// The GPU's part of the plan alone, on a machine without a cloud: with this program, which a unit runs at boot.
     pub fn gpu_plan(&self, journal: &Journal) -> Result<Plan, Failure> {
-        let mut steps = gpu::steps::steps(&self.host, &self.claims()?.0, &[base::PROGRAM_STEP])?;
+        let mut steps = gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::PROGRAM_STEP])?;
         if !steps.is_empty() {
             steps.insert(0, base::program_step()?);
-        }
-        if files::exists(&self.host, paths::APPLIED) {
-            // What looks at the cloud that stands looks at what was applied.
-            let note = Content::plain(self.config.render());
-            let note = File::new(paths::APPLIED, note).access(0o600, "root", "root");
-            steps.push(Step::new("gpu-applied", "Note what was applied").with(note));
         }
         let mut plan = Plan::make(steps, &self.host, journal)?;
         // What belongs to the rest of the cloud is wanted, although it is not in this plan.
@@ -155,27 +184,8 @@ impl Installation {
         Ok(plan)
     }
 
-    /// What stands in the way of the claims that the answers ask for, or of giving cards back.
-    pub fn gpu_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let (claims, refused) = self.claims()?;
-        let refused = refused
-            .into_iter()
-            .map(|one| Finding::stop("gpu", format!("{} cannot be claimed: {}", one.address, one.reason), one.next));
-        let mut findings: Vec<Finding> = refused.collect();
-        let going = gpu::steps::going(&self.host, claim::noted(&self.host)?, &claims)?;
-        if !going.claims.is_empty() {
-            findings.extend(gpu::steps::in_use(&self.host, &going)?);
-        }
-        if !claims.arguments.is_empty() && !gpu::steps::has_grub(&self.host) {
-            let all: Vec<String> = claims.arguments.into_iter().collect();
-            let next = format!("add to the kernel's command line: {}; then reboot", all.join(" "));
-            findings.push(Finding::warn("gpu", "this machine boots without GRUB", next));
-        }
-        Ok(findings)
-    }
-
     fn cloud_steps(&self) -> Result<Vec<Step>, Failure> {
-        self.engine.steps(&self.order())
+        self.engine.steps(&self.order()?)
     }
 
     fn network_part(&self) -> Result<Vec<Step>, Failure> {
@@ -183,7 +193,7 @@ impl Installation {
     }
 
     fn last_step(&self) -> Result<Vec<Step>, Failure> {
-        Ok(vec![self.engine.finish(&self.order(), &[network::steps::LAST])?])
+        Ok(vec![self.engine.finish(&self.order()?, &[network::steps::LAST])?])
     }
 
     /// What the cloud has from the beginning.
@@ -206,7 +216,7 @@ impl Installation {
     /// The network's part of the plan; its state waits for the steps `after`.
     pub fn network_steps(&self, after: &[&str], confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
         let services = self.engine.services(&self.config);
-        network::steps::steps(&self.order(), &services, after, self.ownership()?, confirmation)
+        network::steps::steps(&self.input(), &services, after, self.ownership()?, confirmation)
     }
 
     /// What of the network is ours to change.
@@ -219,7 +229,7 @@ impl Installation {
     /// What of the network's part the answers decide, without the units that keep it.
     pub fn network_state_steps(&self, confirmation: Confirmation) -> Result<Vec<Step>, Failure> {
         let services = self.engine.services(&self.config);
-        network::steps::of_state(&self.order(), &services, self.ownership()?, confirmation)
+        network::steps::of_state(&self.input(), &services, self.ownership()?, confirmation)
     }
 
     /// The state of the network that the answers ask for.
@@ -229,19 +239,24 @@ impl Installation {
 
     /// What asks the probes of the service table.
     pub fn prober(&self) -> Prober {
-        self.engine.prober(&self.order())
+        self.engine.prober(&self.input())
     }
 
-    fn order(&self) -> EngineInput<'_> {
+    /// What the engine works from, but for the settings.
+    fn input(&self) -> EngineInput<'_> {
         EngineInput {
             host: &self.host,
             config: &self.config,
             facts: &self.facts,
             secrets: &self.secrets,
             admin: self.admin.as_ref(),
-            settings: &self.settings,
+            settings: &[],
             may_lose: self.may_lose,
         }
+    }
+
+    fn order(&self) -> Result<EngineInput<'_>, Failure> {
+        Ok(EngineInput { settings: self.settings()?, ..self.input() })
     }
 
     /// A fixed answer that was changed stops everything.
@@ -291,7 +306,7 @@ impl Installation {
         }
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
-        findings.extend(self.gpu_findings()?);
+        findings.extend(gpu::steps::findings(&self.host, self.cards()?)?);
         Ok(findings)
     }
 

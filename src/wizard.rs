@@ -1,12 +1,15 @@
 //! The wizard: at most eight questions, each with a detected default and one line of why; all of them before the first
-//! change. A new question is a function here and its line in [`QUESTIONS`], where eight stand already.
+//! change. A new question is a function here and its line in [`QUESTIONS`], of which eight apply at once already.
 
+use crate::config::gpu::{AllReady, CardAddress, CardChoice};
 use crate::config::network::{self, Access};
 use crate::config::profile::{self, PROFILES};
 use crate::config::values::{InterfaceName, UserName, ipv4_network};
 use crate::config::{Config, Virt};
 use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
+use crate::gpu::Card;
+use crate::gpu::verdict::{Judgement, Verdict};
 use crate::host::users;
 use crate::ui::Ui;
 use crate::ui::prompt::{Answer, Prompter};
@@ -18,6 +21,8 @@ struct Interview<'a> {
     ui: &'a Ui,
     prompter: &'a dyn Prompter,
     facts: &'a Facts,
+    /// Cards that instances can have, and what was found about each.
+    cards: Vec<(Card, Judgement)>,
     config: Config,
     /// Whether the answers so far are those of an earlier time.
     again: bool,
@@ -32,7 +37,9 @@ struct Question {
 const QUESTIONS: &[Question] = &[
     Question { applies: |interview| !interview.again, ask: ask_profile },
     Question { applies: |_| true, ask: ask_address },
-    Question { applies: |_| true, ask: ask_virt },
+    // A machine with cards has KVM, or hands no card on.
+    Question { applies: |interview| interview.cards.is_empty(), ask: ask_virt },
+    Question { applies: |interview| !interview.cards.is_empty(), ask: ask_cards },
     Question { applies: |_| true, ask: ask_dashboard },
     Question { applies: |_| true, ask: ask_access },
     Question { applies: |_| true, ask: ask_range },
@@ -41,13 +48,19 @@ const QUESTIONS: &[Question] = &[
 ];
 
 /// Asks everything; `earlier` answers are the defaults where there are some.
-pub fn ask(ui: &Ui, prompter: &dyn Prompter, facts: &Facts, earlier: Option<Config>) -> Result<Config, Failure> {
+pub fn ask(
+    ui: &Ui,
+    prompter: &dyn Prompter,
+    facts: &Facts,
+    cards: Vec<(Card, Judgement)>,
+    earlier: Option<Config>,
+) -> Result<Config, Failure> {
     let again = earlier.is_some();
     if !again {
         ui.notes(&profile::notes(PROFILES[0].0, facts));
     }
     let config = earlier.map_or_else(|| profile::answers(PROFILES[0].0, facts), Ok)?;
-    let mut interview = Interview { ui, prompter, facts, config, again };
+    let mut interview = Interview { ui, prompter, facts, cards, config, again };
     let questions: Vec<&Question> = QUESTIONS.iter().filter(|question| (question.applies)(&interview)).collect();
     ui.say("Enter takes what is offered. Esc goes back; where you type, `<` does. Ctrl-C ends without a change.\n");
     let mut n = 0;
@@ -112,6 +125,36 @@ fn ask_virt(i: &mut Interview) -> Result<Answer<()>, Failure> {
     let default = kinds.iter().position(|kind| *kind == i.config.compute.virt).unwrap_or(0);
     let chosen = i.prompter.select("How are instances run?", &items, default)?;
     Ok(chosen.take(|chosen| i.config.compute.virt = kinds[chosen]))
+}
+
+fn ask_cards(i: &mut Interview) -> Result<Answer<()>, Failure> {
+    i.ui.say("An instance gets a card whole. Those that are chosen are taken from this machine, at its next boot:");
+    for (card, judgement) in &i.cards {
+        let (address, name) = (&card.function.address, &card.name);
+        i.ui.say(format!("  {address}  {name}: {}, {}", judgement.verdict.name(), judgement.reason));
+    }
+    let can_be: Vec<&str> = i
+        .cards
+        .iter()
+        .filter(|(card, judgement)| card.claimed || judgement.verdict > Verdict::InUse)
+        .map(|(card, _)| card.function.address.as_str())
+        .collect();
+    let mut choices = vec![CardChoice::Word(AllReady::AllReady), CardChoice::default()];
+    let mut labels = vec![format!("all that can be given away: {}", can_be.join(", ")), "none".to_owned()];
+    if can_be.is_empty() {
+        (choices, labels) = (vec![CardChoice::default()], vec!["none: none of them can be given away now".to_owned()]);
+    }
+    if !choices.contains(&i.config.gpu.cards) {
+        if let CardChoice::These(these) = &i.config.gpu.cards {
+            let these: Vec<&str> = these.iter().map(CardAddress::as_str).collect();
+            labels.push(format!("as it is: {}", these.join(", ")));
+        }
+        choices.push(i.config.gpu.cards.clone());
+    }
+    let kept = choices.iter().position(|choice| *choice == i.config.gpu.cards);
+    let default = if i.again { kept.unwrap_or(0) } else { 0 };
+    let chosen = i.prompter.select("Which cards do instances get?", &labels, default)?;
+    Ok(chosen.take(|chosen| i.config.gpu.cards = choices[chosen].clone()))
 }
 
 fn ask_dashboard(i: &mut Interview) -> Result<Answer<()>, Failure> {
@@ -238,6 +281,7 @@ fn ask_sharing(i: &mut Interview) -> Result<Answer<()>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::pci::{Details, Function};
     use crate::host::Host;
     use std::cell::RefCell;
 
@@ -298,7 +342,7 @@ mod tests {
         let (_dir, facts) = facts();
         let answers = ["1", "", "2", "<", "0", "n", "0", "10.7.0.0/24", ""];
         let script = Script::of(answers.map(|text| (text != "<").then_some(text)).to_vec());
-        let config = ask(&ui(), &script, &facts, None).unwrap();
+        let config = ask(&ui(), &script, &facts, Vec::new(), None).unwrap();
         assert_eq!((config.compute.virt, config.cloud.dashboard), (Virt::Auto, false));
         assert_eq!(config.network.gateway, Ipv4Addr::new(10, 7, 0, 1));
         let asked = script.1.borrow();
@@ -309,7 +353,7 @@ mod tests {
     fn proxy_arp_is_offered_a_part_of_the_lan() {
         let (_dir, facts) = facts();
         let script = Script::of(["", "", "", "", "1", "", ""].map(Some).to_vec());
-        let config = ask(&ui(), &script, &facts, None).unwrap();
+        let config = ask(&ui(), &script, &facts, Vec::new(), None).unwrap();
         assert_eq!(config.network.range, "192.0.2.192/27".parse().unwrap());
         assert!(config.check().is_ok());
     }
@@ -319,11 +363,40 @@ mod tests {
         let (_dir, facts) = facts();
         let earlier = profile::answers("lab", &facts).unwrap();
         let script = Script::of(vec![None, Some(""), Some(""), Some(""), Some(""), Some(""), Some("")]);
-        assert_eq!(ask(&ui(), &script, &facts, Some(earlier.clone())).unwrap(), earlier);
+        assert_eq!(ask(&ui(), &script, &facts, Vec::new(), Some(earlier.clone())).unwrap(), earlier);
+    }
+
+    #[test]
+    fn cards_are_offered_with_their_verdicts_and_the_answer_of_an_earlier_time_stays() {
+        let (_dir, facts) = facts();
+        let card = |address: &str, verdict| {
+            let function = Function { address: address.into(), ..Function::default() };
+            let (details, name) = (Details::default(), "H100".to_owned());
+            let (companions, arguments) = (Vec::new(), Vec::new());
+            let judgement = Judgement { verdict, reason: String::new(), next: String::new(), companions, arguments };
+            (Card { function, details, name, mig: false, claimed: false }, judgement)
+        };
+        let cards = || vec![card("0000:41:00.0", Verdict::Ready), card("0000:c1:00.0", Verdict::Blocked)];
+        let chosen = |answer: &'static str, earlier: Option<CardChoice>| {
+            let earlier = earlier.map(|cards| {
+                let mut config = profile::answers("lab", &facts).unwrap();
+                config.gpu.cards = cards;
+                config
+            });
+            let first = earlier.is_none().then_some(Some(""));
+            let script = Script::of(first.into_iter().chain(["", answer, "", "", "", ""].map(Some)).collect());
+            ask(&ui(), &script, &facts, cards(), earlier).unwrap().gpu.cards
+        };
+        let these = CardChoice::These(vec!["0000:41:00.0".parse().unwrap()]);
+        assert_eq!(chosen("", None), CardChoice::Word(AllReady::AllReady));
+        assert!(chosen("1", None).is_none());
+        assert_eq!(chosen("", Some(these.clone())), these);
+        assert!(chosen("", Some(CardChoice::default())).is_none());
     }
 
     #[test]
     fn there_are_at_most_eight_questions() {
-        assert!(QUESTIONS.len() <= 8);
+        // Cards and the way to run instances are never asked both.
+        assert!(QUESTIONS.len() <= 8 + 1);
     }
 }

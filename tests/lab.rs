@@ -226,6 +226,7 @@ fn beside_the_cloud() -> Vec<Group> {
             trials: vec![
                 long_trial("a_cloud_comes_up_on_a_kernel_of_its_own", vm::with_a_cloud),
                 long_trial("volumes_outlive_a_power_cut", vm::with_volumes),
+                long_trial("a_card_reaches_an_instance", vm::with_cards),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkmanager", ubuntu_like::network_manager),
                 no_mirror(long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack)),

@@ -13,6 +13,8 @@ pub enum Gpu {
     Claim(GpuClaim),
     /// Give cards back to this machine
     Release(GpuRelease),
+    /// Prove cards: a throw-away guest gets each, looks, and gives it back; one that fails is given to nobody
+    Test(GpuTest),
     /// Bind what is claimed (what a unit runs at boot)
     #[command(hide = true)]
     Bind,
@@ -39,6 +41,17 @@ pub struct GpuClaim {
 #[derive(Debug, Args)]
 #[command(after_help = "Without addresses: all of them.\n\nExample:\n  sudo gpucloud-install gpu release 41:00.0")]
 pub struct GpuRelease {
+    /// Where the cards are (`gpu list` shows it)
+    #[arg(value_name = "ADDRESS")]
+    pub cards: Vec<CardAddress>,
+}
+
+/// Options of `gpu test`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without addresses: all that are claimed, bound and free. It is due again after a new kernel.\nA card that fails is quarantined: it stays claimed, and the cloud is not told of it any more, until it passes.\n\nExamples:\n  sudo gpucloud-install gpu test\n  sudo gpucloud-install gpu test 41:00.0"
+)]
+pub struct GpuTest {
     /// Where the cards are (`gpu list` shows it)
     #[arg(value_name = "ADDRESS")]
     pub cards: Vec<CardAddress>,

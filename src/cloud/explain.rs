@@ -14,6 +14,11 @@ const CONVERT: &str = "qemu-img convert -O qcow2 FILE NEW.qcow2; gpucloud-instal
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[
     (
+        "is asked for, and of",
+        "not enough cards are free for it",
+        "end an instance that has one (gpucloud-install gpu list shows who); or a flavor with fewer cards",
+    ),
+    (
         "No valid host was found",
         "no hypervisor has room for it",
         "a smaller flavor (gpucloud-install flavor list); or end instances (gpucloud-install instance list)",

@@ -9,6 +9,7 @@
 
 mod asked_once;
 pub mod clouds;
+pub mod devices;
 pub mod disk_image;
 pub mod error;
 pub mod explain;

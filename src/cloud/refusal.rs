@@ -1,8 +1,8 @@
-//! Why Nova could not build an instance, where its fault does not say it: whether there is a hypervisor at all (the APIs
-//! tell), which filter left no host (the scheduler's log), or why the only host gave up (nova-compute's).
+//! Why Nova could not build an instance, where its fault does not say it: whether there is a hypervisor at all, and
+//! enough cards (the APIs tell), which filter left no host (the scheduler's log), or why the only host gave up (nova-compute's).
 
 use super::explain::Fault;
-use super::{ApiError, PROBE_LIMIT, clouds, health};
+use super::{ApiError, PROBE_LIMIT, clouds, devices, health};
 use crate::complaint::Complaint;
 use crate::host::Host;
 use crate::host::command::Command;
@@ -36,7 +36,7 @@ pub fn looked_up(host: &Host, fault: Fault) -> Fault {
     // Build failures that are not told to the user: nova/compute/manager.py, nova/conductor/manager.py.
     let gave_up = message.contains("Exceeded maximum number of retries") || message.contains("Build of instance");
     let log = if message.contains(NO_HOST) {
-        logged(host, &SCHEDULER, &fault).and_then(|log| said(&log))
+        lacks_devices(host, &fault).or_else(|| logged(host, &SCHEDULER, &fault).and_then(|log| said(&log)))
     } else if gave_up {
         logged(host, &COMPUTE, &fault).and_then(|log| failed(&log, fault.id.as_str()))
     } else {
@@ -77,6 +77,12 @@ fn failed(log: &str, id: &str) -> Option<String> {
 fn no_hypervisor(host: &Host) -> Option<Complaint> {
     let admin = clouds::session(host, &clouds::ADMINISTRATORS).ok()?;
     admin.ask(|session| health::hypervisors(&session.within(PROBE_LIMIT))).ok()?
+}
+
+/// Whether it is cards that are short: the administrator may ask for what others have.
+fn lacks_devices(host: &Host, fault: &Fault) -> Option<String> {
+    let admin = clouds::session(host, &clouds::ADMINISTRATORS).ok()?;
+    admin.ask(|session| devices::shortage(&session.within(PROBE_LIMIT), &fault.id)).ok()?
 }
 
 /// The last refusal in a log of nova-scheduler: a filter, or Placement before any filter (nova/filters.py,

@@ -42,8 +42,9 @@ pub(super) fn attach(invocation: &Invocation) -> Result<Ending, Failure> {
 }
 
 fn load(invocation: &Invocation, options: &Apply) -> Result<Installation, Failure> {
-    let installation = Installation::load(&invocation.host, &invocation.global.config)?;
-    Ok(Installation { may_lose: options.and_lose_all_instances, ..installation })
+    let mut installation = Installation::load(&invocation.host, &invocation.global.config)?;
+    installation.may_lose = options.and_lose_all_instances;
+    Ok(installation)
 }
 
 /// Inside the unit: no questions, no display.

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::ending::Ending;
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::gpu;
 use crate::host::files;
 use crate::installation::{Installation, require_root};
 use crate::run;
@@ -28,7 +29,9 @@ pub(super) fn run(invocation: &Invocation) -> Result<Ending, Failure> {
         if files::exists(&invocation.host, path) { Some(Config::load(&invocation.host, path)?) } else { None };
     invocation.ui.say("Looking at this machine ...");
     let facts = Facts::gather(&invocation.host)?;
-    let config = wizard::ask(&invocation.ui, &Terminal::new(), &facts, earlier)?;
+    let also = earlier.as_ref().map(|config| config.gpu.also()).unwrap_or_default();
+    let cards = gpu::inventory(&invocation.host, &also)?.cards;
+    let config = wizard::ask(&invocation.ui, &Terminal::new(), &facts, cards, earlier)?;
     let installation = Installation::new(&invocation.host, config)?;
     if !apply::prepare(invocation, &installation)? {
         return Ok(Ending::Done);

@@ -18,11 +18,13 @@ pub enum Conf {
     OvnAgent,
     /// Cinder's, where the cloud has volumes.
     Cinder,
+    /// Placement's.
+    Placement,
 }
 
 impl Conf {
     /// All.
-    pub const ALL: [Conf; 4] = [Conf::Nova, Conf::Ml2, Conf::OvnAgent, Conf::Cinder];
+    pub const ALL: [Conf; 5] = [Conf::Nova, Conf::Ml2, Conf::OvnAgent, Conf::Cinder, Conf::Placement];
 }
 
 /// A key that a room asks for.

@@ -20,6 +20,20 @@ pub struct Claims {
     pub arguments: BTreeSet<String>,
     /// Each of them.
     pub claims: Vec<Claim>,
+    /// What this machine had when these cards were claimed: sizes of flavors stay as they are until the cards change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+}
+
+/// What a machine has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Logical processors.
+    pub processors: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The filesystem of the instances' disks, in GiB.
+    pub disk_gib: u64,
 }
 
 /// A claim on a card.
@@ -69,6 +83,16 @@ impl Claim {
     fn of(card: &Card, judgement: &Judgement, scene: &Scene) -> Self {
         let companions = scene.functions.iter().filter(|one| judgement.companions.contains(&one.address));
         Self { card: Member::of(&card.function), companions: companions.map(Member::of).collect() }
+    }
+}
+
+impl Claims {
+    /// The same with what the machine has: as it was noted while these very cards were claimed, else as it is `now`.
+    pub fn measured(mut self, noted: &Claims, now: Capacity) -> Self {
+        let cards = |claims: &Claims| claims.claims.iter().map(|claim| claim.card.clone()).collect::<Vec<_>>();
+        let kept = noted.capacity.filter(|_| cards(&self) == cards(noted));
+        self.capacity = (!self.claims.is_empty()).then(|| kept.unwrap_or(now));
+        self
     }
 }
 

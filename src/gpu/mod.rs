@@ -1,22 +1,47 @@
-//! GPUs: what each card of this machine is, and what stands between it and an instance (`verdict.rs`); which devices
-//! are cards at all (`families.rs`); which are claimed for instances (`claim.rs`), how that gets onto the machine
-//! (`steps.rs`), and what the boot unit does about it (`bind.rs`); what
-//! others may see of a machine (`capture.rs`).
+//! GPUs, from a card in a slot to a flavor that gives it to an instance.
+//!
+//! ```text
+//! families    which devices are cards at all
+//! verdict     what stands between a card and an instance, and all words about it (pure)
+//! claim       which cards are claimed, and whether the machine is still as it was then
+//! steps       how a claim gets onto the machine: kernel arguments, note, boot unit
+//! bind        what the boot unit does about it
+//! quarantine  cards that failed, and are given to nobody
+//! nova        what Nova is told of the cards (pure)
+//! flavors     sizes of instances with cards, computed (pure)
+//! offer       those flavors, and whether the cloud counts the cards, as steps of a plan
+//! proof       a guest looks at a card and gives it back, before anybody gets it
+//! health      whether each claimed card is bound, counted, in use and by whom
+//! capture     what others may see of a machine
+//! error       what goes wrong
+//! ```
 
 pub mod bind;
 pub mod capture;
 pub mod claim;
+mod error;
 pub mod families;
+pub mod flavors;
+pub mod health;
+pub mod nova;
+pub mod offer;
+pub mod proof;
+pub mod quarantine;
 pub mod steps;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
 
+pub use error::GpuError;
+
+use crate::config::gpu::GpuAnswers;
 use crate::facts::pci::{self, Details, Function};
 use crate::facts::{card_users, iommu, needed, pci_names};
 use crate::host::{Host, Result};
-use claim::Claims;
+use claim::{Capacity, Claims, Refused};
 use families::Sort;
+use nova::Offered;
+use quarantine::Quarantine;
 use serde::Serialize;
 use verdict::{Judgement, Scene};
 
@@ -67,6 +92,35 @@ pub struct Inventory {
     pub apart: Vec<Apart>,
     /// What is claimed.
     pub claims: Claims,
+}
+
+/// What the answers ask for of the cards, and what comes of it.
+#[derive(Debug, Clone, Default)]
+pub struct CardPlan {
+    /// What is claimed.
+    pub claims: Claims,
+    /// What is asked for and cannot be claimed.
+    pub refused: Vec<Refused>,
+    /// What Nova is told of.
+    pub offered: Vec<Offered>,
+}
+
+impl CardPlan {
+    /// From the answers and the machine, which is not looked at where no card is wanted. `renewed` are cards that a
+    /// person claimed just now, `now` is what the machine has.
+    ///
+    /// # Errors
+    /// A file of sysfs, or a note, that cannot be read.
+    pub fn make(host: &Host, answers: &GpuAnswers, renewed: &[String], now: Capacity) -> Result<Self> {
+        if answers.cards.is_none() {
+            return Ok(Self::default());
+        }
+        let inventory = inventory(host, &answers.also())?;
+        let (claims, refused) = claim::wanted(&answers.cards, &inventory, &inventory.claims, renewed);
+        let claims = claims.measured(&inventory.claims, now);
+        let offered = nova::offered(&claims, &inventory, &Quarantine::read(host)?);
+        Ok(Self { claims, refused, offered })
+    }
 }
 
 /// Looks at all cards; `also` names ids that count as cards.

@@ -1,8 +1,9 @@
 //! Claims as steps of a plan: what the kernel is told (by a drop-in of GRUB; no other boot loader yet), the note of what is claimed, the unit that binds it at each boot,
 //! and the binding itself, which may have to wait for one.
 
+use super::CardPlan;
 use super::bind::{self, When};
-use super::claim::{self, CLAIMS, Claim, Claims, State};
+use super::claim::{self, CLAIMS, Claim, Claims, Refused, State};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::originals::Originals;
@@ -52,6 +53,28 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
         .with(Bound { claims: claims.clone() });
     steps.push(step.on_compute());
     Ok(steps)
+}
+
+/// What stands in the way of the claims that the answers ask for, or of giving cards back.
+///
+/// # Errors
+/// A file of sysfs, or the note of the claims, that cannot be read.
+pub fn findings(host: &Host, plan: &CardPlan) -> Result<Vec<Finding>> {
+    let CardPlan { claims, refused, .. } = plan;
+    let refuse = |one: &Refused| {
+        Finding::stop("gpu", format!("{} cannot be claimed: {}", one.address, one.reason), one.next.clone())
+    };
+    let mut findings: Vec<Finding> = refused.iter().map(refuse).collect();
+    let going = going(host, claim::noted(host)?, claims)?;
+    if !going.claims.is_empty() {
+        findings.extend(in_use(host, &going)?);
+    }
+    if !claims.arguments.is_empty() && !has_grub(host) {
+        let all: Vec<&str> = claims.arguments.iter().map(String::as_str).collect();
+        let next = format!("add to the kernel's command line: {}; then reboot", all.join(" "));
+        findings.push(Finding::warn("gpu", "this machine boots without GRUB", next));
+    }
+    Ok(findings)
 }
 
 /// What the kernel is told. Taken back in the other order: GRUB reads its settings anew once ours are gone.
@@ -121,7 +144,7 @@ pub fn going(host: &Host, noted: Claims, stay: &Claims) -> Result<Claims> {
         |address: &str| functions.iter().any(|one| one.address == address && one.driver.as_deref() == Some(VFIO));
     let stays = |claim: &Claim| stay.claims.iter().any(|other| other.card.address == claim.card.address);
     let goes = |claim: &Claim| !stays(claim) && claim.members().any(|member| is_bound(&member.address));
-    Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), arguments: noted.arguments })
+    Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), ..Claims::default() })
 }
 
 /// Nothing by itself. Begun ahead of GRUB's settings, it is taken back behind them: GRUB reads what is left.

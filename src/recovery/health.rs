@@ -3,6 +3,7 @@
 use crate::complaint::Complaint;
 use crate::engine::probe::{self, Prober, ROUND_LIMIT};
 use crate::engine::service::{Answer, Layer, Probe, Service};
+use crate::gpu::health as cards;
 use crate::host::{Host, systemd};
 use crate::installation::Installation;
 use crate::network::keep;
@@ -44,7 +45,7 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let of_services = Layer::ALL
         .iter()
         .filter_map(|layer| of_layer(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer)));
-    of_services.chain([of_network(installation)]).collect()
+    of_services.chain([of_network(installation)]).chain(of_cards(installation)).collect()
 }
 
 /// The first complaint of database, queue or cache; else of the hypervisor: why calls of the cloud are not answered.
@@ -89,6 +90,20 @@ fn of_network(installation: &Installation) -> LayerHealth {
     let access = installation.config.network.access;
     let complaints = complaint.map(|what| ("network", Complaint::passing(what))).into_iter().collect();
     LayerHealth::new("network", format!("{}: {}", access.name(), access.meaning()), complaints)
+}
+
+/// The cards that are claimed, where some are.
+fn of_cards(installation: &Installation) -> Option<LayerHealth> {
+    match cards::cards(&installation.host, installation.admin.as_ref()) {
+        Ok(cards) if cards.is_empty() => None,
+        Ok(cards) => {
+            let complaints = cards.iter().filter_map(|card| Some(("gpu", card.complaint.clone()?))).collect();
+            Some(LayerHealth::new("gpu", cards::in_words(&cards), complaints))
+        }
+        Err(error) => {
+            Some(LayerHealth::new("gpu", String::new(), vec![("gpu", Complaint::lasting(error.to_string()))]))
+        }
+    }
 }
 
 fn of_layer<'a>(

@@ -47,11 +47,6 @@ impl Work {
     pub fn lasting(what: &'static str, jobs: u16, sinks: Vec<Arc<dyn Sink>>) -> Self {
         Self { what, journal: DIRECTORY, jobs, sinks, goes_on: true }
     }
-
-    /// One of `what` beside the installation: after a boot nothing is left to do.
-    pub fn alone(what: &'static str, sinks: Vec<Arc<dyn Sink>>) -> Self {
-        Self { goes_on: false, ..Self::lasting(what, 1, sinks) }
-    }
 }
 
 /// Plans and runs.

@@ -245,3 +245,68 @@ pub fn with_volumes() -> Verdict {
     volume(&["delete", "data"]);
     Ok(())
 }
+
+/// The cards of this cloud as `gpu list` tells them: claim state, and who has it.
+fn card(address: &str) -> serde_json::Value {
+    let all = inside(CLOUD, &["gpucloud-install", "gpu", "list", "--json"]).expect(0).json();
+    let cards = all["gpus"].as_array().unwrap();
+    cards.iter().find(|card| card["address"] == address).cloned().unwrap_or_default()
+}
+
+fn gpu_layer() -> serde_json::Value {
+    let status = inside(CLOUD, &["gpucloud-install", "status", "--json"]).json();
+    let layers = status["layers"].as_array().unwrap();
+    layers.iter().find(|layer| layer["name"] == "gpu").cloned().unwrap_or_default()
+}
+
+/// A card is claimed in a cloud that stands; after the boot the installation goes on by itself until the cloud counts it and
+/// has flavors for it. A guest proves it; an instance gets it and sees its ids; a second one is told why it gets none; the
+/// card comes back, and outlives a power cut with its instance.
+pub fn with_cards() -> Verdict {
+    const CARD: &str = "0000:05:00.0";
+    inside(CLOUD, &["gpucloud-install", "gpu", "claim", CARD, "--yes"]).expect(5);
+    ours(&["lab", "reboot", CLOUD]).expect(0);
+    let counted = || gpu_layer()["healthy"] == true && gpu_layer()["detail"].as_str().unwrap_or("").contains("free");
+    assert!(within(Duration::from_secs(1800), counted), "{}", gpu_layer());
+    let flavors = || {
+        let all = inside(CLOUD, &["gpucloud-install", "flavor", "list", "--json"]).expect(0).json();
+        all["flavors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["name"].as_str().unwrap().starts_with("gpu1."))
+            .count()
+    };
+    assert!(within(Duration::from_secs(600), || flavors() == 2), "{} flavors", flavors());
+    let nothing = || inside(CLOUD, &["gpucloud-install", "apply", "--yes", "--json"]);
+    assert!(within(Duration::from_secs(600), || nothing().code == 0));
+    assert_eq!(nothing().json()["changed"], 0);
+    let tested = inside(CLOUD, &["gpucloud-install", "gpu", "test", "--json"]).expect(0).json();
+    super::documents::check("gpu test", &tested);
+    assert_eq!((&tested["passed"], &tested["tests"][0]["rounds"]), (&true.into(), &3.into()));
+    assert_eq!(card(CARD)["tested"], true);
+    let launch = |name: &str| {
+        let words = ["gpucloud-install", "instance", "launch", name, "--flavor", "gpu1.small", "--wait", "2400"];
+        inside(CLOUD, &words)
+    };
+    launch("student").expect(0);
+    assert_eq!(card(CARD)["instances"], serde_json::json!(["student"]));
+    let seen = in_guest("student", "cat /sys/bus/pci/devices/*/uevent | grep PCI_ID").expect(0).out;
+    assert!(seen.contains("PCI_ID=1234:1111"), "{seen}");
+    let refused = launch("second").expect(1).err;
+    assert!(refused.contains("not enough cards are free") && refused.contains("student"), "{refused}");
+    inside(CLOUD, &["gpucloud-install", "instance", "delete", "second", "--yes"]).expect(0);
+    let busy = inside(CLOUD, &["gpucloud-install", "gpu", "test", CARD]).expect(3).err;
+    assert!(busy.contains("student"), "{busy}");
+    let busy = inside(CLOUD, &["gpucloud-install", "gpu", "release", "--yes"]).expect(3).err;
+    assert!(busy.contains("open"), "{busy}");
+    ours(&["lab", "cut", CLOUD]).expect(0);
+    ours(&["lab", "up", "--name", CLOUD, "--yes"]).expect(0);
+    let again = || in_guest("student", "cat /sys/bus/pci/devices/*/uevent").out.contains("PCI_ID=1234:1111");
+    assert!(within(Duration::from_secs(1800), again), "the instance has not its card again");
+    inside(CLOUD, &["gpucloud-install", "instance", "delete", "student", "--yes"]).expect(0);
+    assert!(within(Duration::from_secs(300), || card(CARD)["instances"] == serde_json::json!([])));
+    inside(CLOUD, &["gpucloud-install", "gpu", "release", "--yes"]).expect(0);
+    assert_eq!(flavors(), 0);
+    Ok(())
+}

@@ -18,6 +18,7 @@ pub(super) fn header(conf: Conf) -> &'static str {
         Conf::Ml2 => "[[post-config|/$NEUTRON_CORE_PLUGIN_CONF]]",
         Conf::OvnAgent => "[[post-config|$OVN_AGENT_CONF]]",
         Conf::Cinder => "[[post-config|$CINDER_CONF]]",
+        Conf::Placement => "[[post-config|$PLACEMENT_CONF]]",
     }
 }
 
@@ -29,6 +30,7 @@ pub(super) fn paths(conf: Conf) -> Vec<PathBuf> {
         Conf::Ml2 => vec!["/etc/neutron/plugins/ml2/ml2_conf.ini".into()],
         Conf::OvnAgent => vec!["/etc/neutron/plugins/ml2/ovn_agent.ini".into()],
         Conf::Cinder => vec!["/etc/cinder/cinder.conf".into()],
+        Conf::Placement => vec!["/etc/placement/placement.conf".into()],
     }
 }
 

@@ -46,6 +46,7 @@ fn places(conf: Conf) -> &'static [&'static str] {
         Conf::Ml2 => &["/etc/neutron/neutron.conf.d/50-gpucloud.conf"],
         Conf::OvnAgent => &["/etc/neutron/neutron-ovn-agent.conf.d/50-gpucloud.conf"],
         Conf::Cinder => &["/etc/cinder/cinder.conf.d/50-gpucloud.conf"],
+        Conf::Placement => &["/etc/placement/placement.conf.d/50-gpucloud.conf"],
     }
 }
 

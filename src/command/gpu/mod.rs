@@ -1,5 +1,8 @@
-//! `gpu`: cards are listed (a column is a cell in [`list`]), claimed for instances and given back. What a claim is, and how it gets onto the machine, is in `gpu/`;
-//! here the answers are changed, and the GPU's part of the plan is done alone.
+//! `gpu`: cards are listed (a column is a cell in [`list`]), claimed for instances, tested, and given back. What a claim
+//! is, and how it gets onto the machine, is in `gpu/`; here the answers are changed, and the plan for them is done: of
+//! the whole cloud where one stands, else of the cards alone.
+
+mod test;
 
 use super::{Invocation, apply, inventory};
 use crate::cli::{Gpu, GpuClaim, GpuRelease};
@@ -9,15 +12,16 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::gpu::bind::{self, When};
+use crate::gpu::health::CardHealth;
 use crate::gpu::{self, claim};
 use crate::host::command::Command;
-use crate::host::files;
+use crate::host::{files, users};
 use crate::installation::{Installation, require_root};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::runner::Outcome;
 use crate::run::worker::{self, Work};
 use crate::ui::text;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Failure> {
     if !matches!(options, Gpu::List) {
@@ -28,6 +32,7 @@ pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Fail
         Gpu::List => list(invocation),
         Gpu::Claim(options) => claim_cards(invocation, options),
         Gpu::Release(options) => release(invocation, options),
+        Gpu::Test(options) => test::run(invocation, options),
         Gpu::Bind => bind_at_boot(invocation),
         Gpu::Unbind => Ok(bind::unbind(&invocation.host, &claim::noted(&invocation.host)?).map(|()| Ending::Done)?),
     }
@@ -35,8 +40,19 @@ pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Fail
 
 fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     let found = gpu::inventory(&invocation.host, &inventory::also(invocation)?)?;
-    let documents: Vec<_> =
-        found.cards.iter().map(|(card, judgement)| inventory::card_document(card, judgement, &found)).collect();
+    let health = health(invocation)?;
+    let health_of = |address: &str| health.iter().find(|one| one.address == address);
+    let document = |(card, judgement): &(gpu::Card, gpu::verdict::Judgement)| {
+        let mut document = inventory::card_document(card, judgement, &found);
+        let health = health_of(&card.function.address);
+        if let Value::Object(all) = &mut document {
+            all.insert("instances".into(), json!(health.map_or(&[][..], |health| &health.instances)));
+            all.insert("quarantined".into(), json!(health.and_then(|health| health.quarantined.as_ref())));
+            all.insert("tested".into(), json!(health.is_some_and(|health| health.proven)));
+        }
+        document
+    };
+    let documents: Vec<_> = found.cards.iter().map(document).collect();
     invocation.ui.document("gpu list", json!({"gpus": documents}));
     if invocation.ui.is_json() {
         return Ok(Ending::Done);
@@ -46,13 +62,39 @@ fn list(invocation: &Invocation) -> Result<Ending, Failure> {
         return Ok(Ending::Done);
     }
     let row = |(card, judgement): &(gpu::Card, gpu::verdict::Judgement)| {
-        let claimed = if card.claimed { "claimed" } else { "" };
         let driver = card.function.driver.clone().unwrap_or_default();
-        vec![card.function.address.clone(), card.name.clone(), judgement.verdict.name().into(), claimed.into(), driver]
+        let (claim, with) = claim_and_instance(card, health_of(&card.function.address));
+        let verdict = judgement.verdict.name().to_owned();
+        vec![card.function.address.clone(), card.name.clone(), verdict, claim, driver, with]
     };
     let rows: Vec<Vec<String>> = found.cards.iter().map(row).collect();
-    invocation.ui.say(text::table(&["CARD", "NAME", "VERDICT", "CLAIM", "DRIVER"], &rows));
+    invocation.ui.say(text::table(&["CARD", "NAME", "VERDICT", "CLAIM", "DRIVER", "INSTANCE"], &rows));
+    for (card, why) in health.iter().filter_map(|card| Some((card, card.quarantined.as_ref()?))) {
+        invocation.ui.say(format!("\n{} is quarantined: {why}", card.address));
+    }
     Ok(Ending::Done)
+}
+
+/// How it is with a claim, and who has the card.
+fn claim_and_instance(card: &gpu::Card, health: Option<&CardHealth>) -> (String, String) {
+    let claim = match (card.claimed, health) {
+        (_, Some(health)) if health.quarantined.is_some() => "quarantined",
+        (_, Some(health)) if health.proven => "tested",
+        (true, _) => "claimed",
+        (false, _) => "",
+    };
+    (claim.to_owned(), health.map(|health| health.instances.join(", ")).unwrap_or_default())
+}
+
+/// The claimed cards, and who has them, where a cloud can be asked.
+fn health(invocation: &Invocation) -> Result<Vec<CardHealth>, Failure> {
+    if !invocation.host.is_live() {
+        return Ok(Vec::new());
+    }
+    // Others than root may not see the password: they see the machine alone.
+    let installation = if users::is_root() { Installation::load_applied(&invocation.host)? } else { None };
+    let admin = installation.as_ref().and_then(|installation| installation.admin.as_ref());
+    Ok(gpu::health::cards(&invocation.host, admin)?)
 }
 
 fn claim_cards(invocation: &Invocation, options: &GpuClaim) -> Result<Ending, Failure> {
@@ -117,18 +159,23 @@ fn answers(invocation: &Invocation) -> Result<Config, Failure> {
 
 /// Changes which cards are claimed: in the answers once it is agreed to, and on the machine.
 fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAddress]>) -> Result<Ending, Failure> {
-    let answers = answers(invocation)?;
-    let mut config = Config::load_applied(&invocation.host)?.unwrap_or_else(|| answers.clone());
-    config.gpu = answers.gpu;
-    config.gpu.cards = choice;
-    let renewed_claims = claimed.unwrap_or_default().iter().map(ToString::to_string).collect();
-    let installation = Installation { renewed_claims, ..Installation::new(&invocation.host, config)? };
-    apply::refuse_stops(invocation, &installation.gpu_findings()?)?;
+    let mut answers = answers(invocation)?;
+    answers.gpu.cards = choice;
+    let applied = Config::load_applied(&invocation.host)?;
+    let stands = applied.is_some();
+    let config = Config { gpu: answers.gpu.clone(), ..applied.unwrap_or_else(|| answers.clone()) };
+    // What else was changed in the answers since is not done along with it, nor after a boot.
+    let goes_on = stands && config.render() == answers.render();
+    let mut installation = Installation::new(&invocation.host, config)?;
+    installation.renewed_claims = claimed.unwrap_or_default().iter().map(ToString::to_string).collect();
+    apply::refuse_stops(invocation, &gpu::steps::findings(&installation.host, installation.cards()?)?)?;
     if let Some(named) = claimed {
         refuse_unclaimable(&installation, named)?;
     }
     Journal::refuse_busy(&invocation.host, DIRECTORY)?;
-    let plan = installation.gpu_plan(&installation.journal()?)?;
+    let journal = installation.journal()?;
+    // A cloud that stands is told of its cards too.
+    let plan = if stands { installation.plan(&journal)? } else { installation.gpu_plan(&journal)? };
     let blocked: Vec<Finding> = plan.blocked().into_iter().cloned().collect();
     apply::refuse_stops(invocation, &blocked)?;
     if plan.pending() == 0 && plan.orphans.is_empty() {
@@ -140,13 +187,17 @@ fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAdd
     invocation.ui.say(text::plan(&plan, false));
     invocation.consent("Go ahead?", true)?;
     write_choice(invocation, &installation.config.gpu.cards)?;
-    let outcome = worker::work(&installation.host, Work::alone("gpu", vec![invocation.ui.display()]), |_| Ok(plan))?;
+    let work = Work { goes_on, ..Work::lasting("gpu", invocation.global.jobs, vec![invocation.ui.display()]) };
+    let outcome = worker::work(&installation.host, work, |_| Ok(plan))?;
+    if stands && !goes_on && !outcome.reboots.is_empty() {
+        invocation.ui.say("After the boot: gpucloud-install apply tells the cloud of the cards.");
+    }
     conclude(invocation, outcome)
 }
 
 /// A claim that claims nothing is no success: each card's reason is said.
 fn refuse_unclaimable(installation: &Installation, named: &[CardAddress]) -> Result<(), Failure> {
-    let (claims, _) = installation.claims()?;
+    let claims = &installation.cards()?.claims;
     let is_claimed = |address: &str| claims.claims.iter().any(|claim| claim.card.address == address);
     let missing = named.iter().find(|one| !is_claimed(one.as_str()));
     if missing.is_none() && !claims.claims.is_empty() {

@@ -1,0 +1,45 @@
+//! What goes wrong with cards, beyond what the hands themselves say.
+
+use crate::host::RoomError;
+
+/// What goes wrong with cards.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// Nova was told of cards, and does not count them.
+    #[error("Nova does not count {cards}, which it was told of, and did not within {seconds} s")]
+    NotCounted {
+        /// Their addresses.
+        cards: String,
+        /// How long it was given.
+        seconds: u64,
+    },
+    /// A card that should be tested is not there.
+    #[error("nothing is at {card} any more")]
+    Gone {
+        /// Its address.
+        card: String,
+    },
+    /// A card that should be tested is not bound.
+    #[error("{card} is not bound for instances")]
+    NotBound {
+        /// Its address.
+        card: String,
+    },
+    /// There is no kernel for a guest.
+    #[error("/boot has no kernel for a guest that looks at the card")]
+    NoKernel,
+}
+
+impl RoomError for GpuError {
+    fn next(&self) -> Option<String> {
+        Some(match self {
+            Self::Gone { .. } => "gpucloud-install gpu list shows what is there".into(),
+            Self::NotBound { .. } => "gpucloud-install gpu list says what it waits for".into(),
+            Self::NoKernel => "install the distribution's kernel package; then again".into(),
+            Self::NotCounted { .. } => {
+                "journalctl -u gpucloud-nova-compute -u devstack@n-cpu --grep -i pci -n 30; then: gpucloud-install apply"
+                    .into()
+            }
+        })
+    }
+}

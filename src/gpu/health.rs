@@ -1,0 +1,173 @@
+//! How the claimed cards are now: bound as they were claimed, counted by Placement, in use and by whom, quarantined.
+
+use super::claim::{self, Claim, State};
+use super::proof;
+use super::quarantine::Quarantine;
+use crate::cloud::devices::{self, Device, Owner};
+use crate::cloud::{ApiError, Session, SharedSession};
+use crate::complaint::Complaint;
+use crate::facts::card_users;
+use crate::facts::pci::{self, Function};
+use crate::host::{Host, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A claimed card, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CardHealth {
+    /// Where it is.
+    pub address: String,
+    /// Names of the instances that have it.
+    pub instances: Vec<String>,
+    /// Why it is given to nobody, where it is quarantined.
+    pub quarantined: Option<String>,
+    /// Whether it was tested under the kernel that runs.
+    pub proven: bool,
+    /// What is wrong with it.
+    #[serde(skip)]
+    pub complaint: Option<Complaint>,
+}
+
+/// Each claimed card; none where none is claimed. Without a session only the machine is looked at.
+///
+/// # Errors
+/// A file of sysfs, or a note, that cannot be read.
+pub fn cards(host: &Host, admin: Option<&SharedSession>) -> Result<Vec<CardHealth>> {
+    let claims = claim::noted(host)?.claims;
+    if claims.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (functions, quarantine) = (pci::functions(host)?, Quarantine::read(host)?);
+    let counted = admin.map(|admin| admin.look(host, counted));
+    let users = card_users::read(host, &functions)?;
+    let one = |claim: &Claim| -> Result<CardHealth> {
+        let proven = proof::is_proven(host, &claim.card)?;
+        let address = &claim.card.address;
+        let quarantined = quarantine.reason(&claim.card).map(str::to_owned);
+        let (instances, complaint) = match &counted {
+            Some(Ok(counted)) => {
+                let found = counted.get(address);
+                let owners = found.map(|(_, owners)| owners.as_slice()).unwrap_or_default();
+                let is_open = users.iter().any(|user| user.address == *address);
+                let complaint = of_machine(claim, &functions)
+                    .or_else(|| of_cloud(claim, found.is_some(), quarantined.is_some()))
+                    .or_else(|| of_owners(address, owners, is_open));
+                (owners.iter().map(|owner| owner.name.clone()).collect(), complaint)
+            }
+            Some(Err(error)) => {
+                (Vec::new(), of_machine(claim, &functions).or_else(|| Some(Complaint::passing(error.to_string()))))
+            }
+            None => (Vec::new(), of_machine(claim, &functions)),
+        };
+        Ok(CardHealth { address: address.clone(), instances, quarantined, proven, complaint })
+    };
+    claims.iter().map(one).collect()
+}
+
+/// By address: who has it.
+type Counted = BTreeMap<String, (Device, Vec<Owner>)>;
+
+fn counted(session: &Session) -> std::result::Result<Counted, ApiError> {
+    let with_owners = |device: Device| {
+        let owners: std::result::Result<Vec<Owner>, ApiError> =
+            device.held_by.iter().map(|id| devices::owner(session, id)).collect();
+        Ok((device.address.clone(), (device, owners?)))
+    };
+    devices::all(session)?.into_iter().map(with_owners).collect()
+}
+
+/// What the machine shows against a claim.
+fn of_machine(claim: &Claim, functions: &[Function]) -> Option<Complaint> {
+    let address = &claim.card.address;
+    match claim::state(claim, functions) {
+        State::Bound => None,
+        State::Free(_) => {
+            Some(Complaint::lasting(format!("{address} is not bound")).mended_by("gpucloud-install apply binds it"))
+        }
+        State::Held(held) => {
+            let holders: Vec<String> = held.iter().map(|(at, driver)| format!("{driver} has {at}")).collect();
+            let what = format!("{address} is not bound: {}", holders.join(", "));
+            Some(Complaint::lasting(what).mended_by("systemctl reboot: it is bound at boot"))
+        }
+        State::NoGroup => {
+            let what = format!("{address} is not bound: the kernel does not use the IOMMU");
+            Some(Complaint::lasting(what).mended_by("gpucloud-install inventory says what it has to be told"))
+        }
+        State::Moved(what) => {
+            let next = format!("gpucloud-install gpu claim {address} claims what is there now; or gpu release");
+            Some(Complaint::lasting(format!("{address} is not bound: {what}")).mended_by(next))
+        }
+    }
+}
+
+/// What the cloud's count shows against it.
+fn of_cloud(claim: &Claim, is_counted: bool, is_quarantined: bool) -> Option<Complaint> {
+    let address = &claim.card.address;
+    let what = || format!("Nova does not count {address}: no instance gets it");
+    let complain = !is_counted && !is_quarantined;
+    complain.then(|| Complaint::passing(what()).mended_by("gpucloud-install apply tells Nova of it"))
+}
+
+/// What is wrong between a card and those that Nova gave it to. One that half of a launch left behind after a power cut has
+/// no fault, and keeps its card until it is deleted; one that Nova started again after a boot may have been started
+/// without it.
+fn of_owners(address: &str, owners: &[Owner], is_open: bool) -> Option<Complaint> {
+    let owner = owners.first()?;
+    let name = &owner.name;
+    if owners.len() > 1 {
+        let names: Vec<&str> = owners.iter().map(|owner| owner.name.as_str()).collect();
+        let what = format!("{address} is given away twice: {}", names.join(", "));
+        return Some(Complaint::lasting(what).mended_by("gpucloud-install instance list; delete one of them"));
+    }
+    match owner.status.as_str() {
+        "ERROR" => Some(
+            Complaint::lasting(format!("{name} is in error and keeps {address}"))
+                .mended_by(format!("gpucloud-install instance delete {name}")),
+        ),
+        "" => Some(
+            Complaint::lasting(format!("Placement holds {address} for {name}, which Nova does not know"))
+                .mended_by(format!("openstack resource provider allocation delete {name}")),
+        ),
+        "ACTIVE" if !is_open => Some(
+            Complaint::lasting(format!("{name} runs without {address}, which is its own"))
+                .mended_by(format!("openstack server reboot --hard {name}")),
+        ),
+        _ => None,
+    }
+}
+
+/// All of it in a line: "2 cards: 0000:41:00.0 with lab-1, 0000:c1:00.0 free".
+pub fn in_words(cards: &[CardHealth]) -> String {
+    let one = |card: &CardHealth| match (&card.quarantined, card.instances.as_slice()) {
+        (Some(why), _) => format!("{} quarantined ({why})", card.address),
+        (None, []) => format!("{} free", card.address),
+        (None, names) => format!("{} with {}", card.address, names.join(", ")),
+    };
+    let all: Vec<String> = cards.iter().map(one).collect();
+    format!("{} card{}: {}", cards.len(), if cards.len() == 1 { "" } else { "s" }, all.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(owners: &[(&str, &str)], is_open: bool) -> String {
+        let owner = |(name, status): &(&str, &str)| Owner { name: (*name).into(), status: (*status).into() };
+        let owners: Vec<Owner> = owners.iter().map(owner).collect();
+        of_owners("0000:41:00.0", &owners, is_open)
+            .map_or_else(String::new, |one| format!("{}; {}", one.what, one.next))
+    }
+
+    #[test]
+    fn what_is_wrong_between_a_card_and_its_instance_names_the_next_command() {
+        assert_eq!((said(&[], false), said(&[("lab-1", "ACTIVE")], true)), (String::new(), String::new()));
+        assert_eq!(said(&[("lab-1", "SHUTOFF")], false), "");
+        assert!(
+            said(&[("lab-1", "ACTIVE")], false).contains("runs without")
+                && said(&[("lab-1", "ACTIVE")], false).contains("--hard lab-1")
+        );
+        assert!(said(&[("lab-1", "ERROR")], false).ends_with("instance delete lab-1"));
+        assert!(said(&[("0c5b", "")], false).contains("allocation delete 0c5b"));
+        assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], true).contains("twice: lab-1, lab-2"));
+    }
+}
