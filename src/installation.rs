@@ -5,6 +5,7 @@
 //! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
 use crate::action::Undo;
+use crate::action::directory::Directory;
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
@@ -74,8 +75,8 @@ type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 /// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
 /// leaves a complete cloud.
 const PARTS: [Part; 6] = [
-    Installation::gpu_part,
     Installation::cloud_steps,
+    Installation::gpu_part,
     Installation::network_part,
     Installation::last_step,
     Installation::gpu_offer,
@@ -134,8 +135,11 @@ impl Installation {
     fn gpu_offer(&self) -> Result<Vec<Step>, Failure> {
         let cards = self.cards()?;
         let Some(admin) = self.admin.clone() else { return Ok(Vec::new()) };
+        let mut flavors = gpu::flavors::computed(&cards.claims);
+        // One that is declared is as it is declared.
+        flavors.retain(|one| self.config.resources.flavors.iter().all(|own| own.name.as_str() != one.name));
         Ok(gpu::offer::steps(&gpu::offer::OfferInput {
-            flavors: gpu::flavors::computed(&cards.claims),
+            flavors,
             offered: &cards.offered,
             admin,
             entrance: self.engine.entrance(),
@@ -176,7 +180,7 @@ impl Installation {
     pub fn gpu_plan(&self, journal: &Journal) -> Result<Plan, Failure> {
         let mut steps = gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::PROGRAM_STEP])?;
         if !steps.is_empty() {
-            steps.insert(0, base::program_step()?);
+            steps.insert(0, base::program_step()?.with(Directory::new("/etc/gpucloud").shared()));
         }
         let mut plan = Plan::make(steps, &self.host, journal)?;
         // What belongs to the rest of the cloud is wanted, although it is not in this plan.

@@ -66,6 +66,53 @@ fn plan_text(change: impl FnOnce(&mut Config)) -> String {
     lines.join("\n")
 }
 
+/// A card in the captured tree, in a group of its own.
+fn put_card(root: &Path, address: &str, driver: &str) {
+    let dir = root.join("sys/bus/pci/devices").join(address);
+    std::fs::create_dir_all(&dir).unwrap();
+    let text = format!("DRIVER={driver}\nPCI_CLASS=30200\nPCI_ID=10DE:2335\nPCI_SUBSYS_ID=10DE:18BE\n");
+    std::fs::write(dir.join("uevent"), text).unwrap();
+    let group = &address[5..7];
+    std::fs::create_dir_all(root.join("sys/kernel/iommu_groups").join(group)).unwrap();
+    std::os::unix::fs::symlink(format!("../../../../kernel/iommu_groups/{group}"), dir.join("iommu_group")).unwrap();
+}
+
+/// A whole plan with cards: what waits for a boot is bound then, and Nova is told of the bound one alone.
+#[test]
+fn cards_are_a_part_of_the_plan_with_either_engine() {
+    for engine in [EngineName::Native, EngineName::Devstack] {
+        let (dir, host) = captured();
+        put_card(dir.path(), "0000:41:00.0", "vfio-pci");
+        put_card(dir.path(), "0000:81:00.0", "nouveau");
+        let mut config = profile::answers("workstation", &facts(&host)).unwrap();
+        config.engine = engine;
+        config.gpu = toml::from_str("cards = \"all-ready\"").unwrap();
+        let installation = Installation::new(&host, config).unwrap();
+        let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+        let actions: Vec<String> =
+            plan.steps.iter().flat_map(|step| &step.actions).map(|action| action.id.to_string()).collect();
+        for wanted in [
+            "file:/etc/gpucloud/claims.json",
+            "gpu:bound",
+            "gpu:counted",
+            "resource:flavor/gpu1.small",
+            "resource:flavor/gpu2.large",
+        ] {
+            assert!(actions.iter().any(|id| id == wanted), "no {wanted} with {engine:?}: {actions:?}");
+        }
+        let file = match engine {
+            EngineName::Native => "file:/etc/nova/nova-cpu.conf.d/50-gpucloud.conf",
+            EngineName::Devstack => "file:/opt/stack/devstack/local.conf",
+        };
+        let action =
+            plan.steps.iter().flat_map(|step| &step.step.actions).find(|one| one.id().to_string() == file).unwrap();
+        action.apply(&host, &History::default()).unwrap();
+        let told = std::fs::read_to_string(host.real(file.trim_start_matches("file:"))).unwrap();
+        assert!(told.contains("0000:41:00.0") && !told.contains("0000:81:00.0"), "{told}");
+        assert_eq!(told.matches("gpu-10de-2335").count(), 1, "{told}");
+    }
+}
+
 /// The program itself, without root: `plan --sysroot`.
 #[test]
 fn a_captured_tree_is_planned_from_the_command_line() {

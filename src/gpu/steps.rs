@@ -4,7 +4,6 @@
 use super::CardPlan;
 use super::bind::{self, When};
 use super::claim::{self, CLAIMS, Claim, Claims, Refused, State};
-use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::originals::Originals;
 use crate::action::task::Task;
@@ -45,7 +44,6 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
     let unit = include_str!("../../templates/etc/systemd/system/gpucloud-gpu.service");
     let step = Step::new(LAST, "Bind the cards for instances")
         .after(&before)
-        .with(Directory::new("/etc/gpucloud").shared())
         .with(given_back(claims))
         .with(File::new(CLAIMS, Content::plain(claim::note(claims)?)))
         .with(File::new(format!("/etc/systemd/system/{UNIT}"), Content::plain(unit)))

@@ -63,7 +63,7 @@ pub fn write_boot_files(host: &Host, root: &Path, kernel: &str) -> Result<()> {
 }
 
 /// All that the kernel says goes to the serial line.
-const CONSOLE: &str = "console=tty0 console=ttyS0,115200";
+const CONSOLE: &str = "console=tty0 console=ttyS0,115200 panic=10";
 
 /// Makes `image` of `root`, `gib` GiB long; it takes on the disk what is in it.
 pub fn make(host: &Host, root: &Path, image: &Path, gib: u64) -> Result<()> {

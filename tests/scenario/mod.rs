@@ -14,6 +14,7 @@ pub const FRESH: &str = "suite-fresh";
 /// A second host beside another.
 pub const SECOND: &str = "suite-two";
 
+pub mod cards;
 pub mod cloud;
 pub mod damage;
 pub mod dashboard;
