@@ -62,7 +62,8 @@ pub fn write_boot_files(host: &Host, root: &Path, kernel: &str) -> Result<()> {
     write("boot/grub/grub.cfg", grub_configuration(kernel))
 }
 
-/// All that the kernel says goes to the serial line.
+/// All that the kernel says goes to the serial line. Under emulation it panics now and then (a double fault in cmpxchg16b,
+/// QEMU 7.2): then it boots again, as after a power cut.
 const CONSOLE: &str = "console=tty0 console=ttyS0,115200 panic=10";
 
 /// Makes `image` of `root`, `gib` GiB long; it takes on the disk what is in it.
