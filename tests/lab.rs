@@ -17,8 +17,8 @@ use groups::{Group, One, Verdict};
 use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
-    FRESH, LAB, SECOND, cards, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last, long,
-    moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, ubuntu_like,
+    FRESH, LAB, SECOND, cards, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last,
+    long, moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, ubuntu_like,
     upgrade, vm,
 };
 
@@ -94,8 +94,13 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("disks_of_other_hypervisors_are_taken_or_named", || named_files::disks(&NATIVE)),
                 trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
                 trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
-                trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed),
             ],
+        },
+        Group {
+            name: "cards",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed)],
         },
         Group {
             name: "damage",

@@ -107,8 +107,8 @@ pub fn shortage(session: &Session, instance: &Id) -> Result<Option<String>, ApiE
         owners.push(owner(session, id)?.name);
     }
     owners.dedup();
-    let had = if owners.is_empty() { String::new() } else { format!("; {} have the others", owners.join(", ")) };
-    Ok(Some(format!("{alias} is asked for, and of {} cards {free} are free{had}", devices.len())))
+    let had = if owners.is_empty() { String::new() } else { format!(", the others with {}", owners.join(", ")) };
+    Ok(Some(format!("{alias} is asked for; free: {free} of {}{had}", devices.len())))
 }
 
 /// An instance that has a device.

@@ -14,7 +14,7 @@ const CONVERT: &str = "qemu-img convert -O qcow2 FILE NEW.qcow2; gpucloud-instal
 /// Text in Nova's fault or in an API's message, what it means, and what to do.
 const CAUSES: &[(&str, &str, &str)] = &[
     (
-        "is asked for, and of",
+        "is asked for; free:",
         "not enough cards are free for it",
         "end an instance that has one (gpucloud-install gpu list shows who); or a flavor with fewer cards",
     ),

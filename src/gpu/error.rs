@@ -25,6 +25,12 @@ pub enum GpuError {
         /// Its address.
         card: String,
     },
+    /// The guest that looks at a card does not start, whatever the card.
+    #[error("the guest that looks at cards does not start: {said}")]
+    NoGuest {
+        /// The emulator's last words.
+        said: String,
+    },
     /// There is no kernel for a guest.
     #[error("/boot has no kernel for a guest that looks at the card")]
     NoKernel,
@@ -35,6 +41,7 @@ impl RoomError for GpuError {
         Some(match self {
             Self::Gone { .. } => "gpucloud-install gpu list shows what is there".into(),
             Self::NotBound { .. } => "gpucloud-install gpu list says what it waits for".into(),
+            Self::NoGuest { .. } => "qemu-system-x86_64 --version; apt-get install --reinstall qemu-system-x86".into(),
             Self::NoKernel => "install the distribution's kernel package; then again".into(),
             Self::NotCounted { .. } => {
                 "journalctl -u gpucloud-nova-compute -u devstack@n-cpu --grep -i pci -n 30; then: gpucloud-install apply"

@@ -125,8 +125,9 @@ fn of_owners(address: &str, owners: &[Owner], is_open: bool) -> Option<Complaint
                 .mended_by(format!("gpucloud-install instance delete {name}")),
         ),
         "" => Some(
-            Complaint::lasting(format!("Placement holds {address} for {name}, which Nova does not know"))
-                .mended_by(format!("openstack resource provider allocation delete {name}")),
+            Complaint::lasting(format!("Placement holds {address} for {name}, which Nova does not know")).mended_by(
+                "/opt/gpucloud/venv/bin/nova-manage placement audit --verbose --delete (DevStack: nova-manage)",
+            ),
         ),
         "ACTIVE" if !is_open => Some(
             Complaint::lasting(format!("{name} runs without {address}, which is its own"))
@@ -167,7 +168,7 @@ mod tests {
                 && said(&[("lab-1", "ACTIVE")], false).contains("--hard lab-1")
         );
         assert!(said(&[("lab-1", "ERROR")], false).ends_with("instance delete lab-1"));
-        assert!(said(&[("0c5b", "")], false).contains("allocation delete 0c5b"));
+        assert!(said(&[("0c5b", "")], false).contains("placement audit"));
         assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], true).contains("twice: lab-1, lab-2"));
     }
 }

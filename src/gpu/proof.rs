@@ -98,12 +98,12 @@ fn kernel(host: &Host) -> Result<PathBuf> {
 
 /// One guest with the card; what went wrong, if something did.
 fn look(host: &Host, card: &Member, kernel: &Path, kvm: bool) -> Result<Option<String>> {
-    let passed = format!("vfio-pci,host={},bus=port", card.address);
+    let passed = format!("vfio-pci,host={},bus=slot", card.address);
     let (accelerator, processor) = if kvm { ("kvm", "host") } else { ("tcg", "max") };
     let guest = Command::new(PROGRAM)
         .args(["-machine", "q35", "-accel", accelerator, "-cpu", processor, "-m", "512", "-display", "none"])
         .args(["-nodefaults", "-no-reboot", "-serial", "stdio", "-sandbox", "on"])
-        .args(["-device", "pcie-root-port,id=port", "-device", &passed])
+        .args(["-device", "pcie-root-port,id=slot", "-device", &passed])
         .args(["-kernel", &kernel.to_string_lossy(), "-append", "console=ttyS0 panic=-1"])
         .limit(host.limit(LIMIT))
         .quiet()
@@ -119,11 +119,15 @@ fn look(host: &Host, card: &Member, kernel: &Path, kvm: bool) -> Result<Option<S
     if lists(&said, &card.ids) {
         return Ok(None);
     }
-    let last = complaint.lines().rev().find(|line| !line.trim().is_empty());
-    Ok(Some(match (said.contains("Linux version"), last) {
-        (false, Some(why)) => format!("no guest starts with it: {}", why.trim()),
-        _ => format!("a guest that got it does not see {} on its bus", card.ids),
-    }))
+    let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    if said.contains("Linux version") {
+        return Ok(Some(format!("a guest that got it does not see {} on its bus", card.ids)));
+    }
+    // Only what the emulator says of the card is the card's fault.
+    match last.contains(&card.address) || last.contains("vfio") {
+        true => Ok(Some(format!("no guest starts with it: {last}"))),
+        false => Err(GpuError::NoGuest { said: last.to_owned() }.into()),
+    }
 }
 
 /// Whether a guest's kernel told a device with these ids: "pci 0000:01:00.0: [10de:2335] type 00 class 0x030200".

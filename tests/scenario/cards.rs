@@ -43,6 +43,7 @@ pub fn placed() -> Verdict {
          --config-dir /etc/nova/nova-cpu.conf.d\n",
         node.trim()
     );
+    inside(LAB, &["mkdir", "-p", &format!("/etc/systemd/system/{COMPUTE}.d")]).expect(0);
     write(LAB, &format!("/etc/systemd/system/{COMPUTE}.d/cards.conf"), &start);
     write(LAB, "/etc/nova/nova.conf.d/90-cards.conf", &settings());
     let compute = format!("[DEFAULT]\ncompute_driver = fake.EightCards\n{}", settings());
@@ -51,9 +52,9 @@ pub fn placed() -> Verdict {
     let units = ["gpucloud-nova-api.service", "gpucloud-nova-conductor.service", "gpucloud-nova-scheduler.service"];
     inside(LAB, &[&["systemctl", "restart", COMPUTE], &units[..]].concat()).expect(0);
     let counted = || {
-        let class = ["resource", "provider", "list", "--resource", "CUSTOM_PCI_10DE_2335=1", "--format", "value"];
-        let all = [&[NATIVE.client, "--os-cloud", NATIVE.admin], &class[..]].concat();
-        inside(LAB, &all).out.lines().count() == 8
+        let ask = "import openstack; cloud = openstack.connect(cloud='gpucloud'); \
+                   print(len(list(cloud.placement.resource_providers(resources='CUSTOM_PCI_10DE_2335:1'))))";
+        inside(LAB, &["/opt/gpucloud/venv/bin/python", "-c", ask]).out.trim() == "8"
     };
     assert!(crate::machine::within(Duration::from_secs(120), counted), "Placement does not count eight cards");
     for cards in [1, 2, 4] {
@@ -66,7 +67,7 @@ pub fn placed() -> Verdict {
     }
     let short = launch("more", 2).expect(1).err;
     assert!(short.contains("not enough cards are free for it"), "{short}");
-    assert!(short.contains("gpu-10de-2335:2 is asked for, and of 8 cards 1 are free"), "{short}");
+    assert!(short.contains("gpu-10de-2335:2 is asked for; free: 1 of 8, the others with"), "{short}");
     assert!(["one", "two", "four"].iter().all(|name| short.contains(name)), "{short}");
     delete("more");
     launch("last", 1).expect(0);

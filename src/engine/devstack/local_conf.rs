@@ -115,7 +115,8 @@ mod tests {
         let dns = Setting::new(Conf::Ml2, Key::new("ovn", "dns_servers", "192.0.2.53"));
         let limit = Setting::new(Conf::OvnAgent, Key::new("ovn", "ovsdb_connection_timeout", "900"));
         let beat = Setting::new(Conf::Cinder, Key::new("DEFAULT", "report_interval", "60"));
-        let text = sections(&[of_devstack(), vec![dns, limit, beat]].concat());
+        let look = Setting::new(Conf::Placement, Key::new("placement", "a", "b"));
+        let text = sections(&[of_devstack(), vec![dns, limit, beat, look]].concat());
         assert!(Conf::ALL.iter().all(|conf| text.matches(header(*conf)).count() == 1), "{text}");
     }
 }
