@@ -98,12 +98,12 @@ fn kernel(host: &Host) -> Result<PathBuf> {
 
 /// One guest with the card; what went wrong, if something did.
 fn look(host: &Host, card: &Member, kernel: &Path, kvm: bool) -> Result<Option<String>> {
-    let passed = format!("vfio-pci,host={},bus=slot", card.address);
+    let passed = format!("vfio-pci,host={},bus=behind", card.address);
     let (accelerator, processor) = if kvm { ("kvm", "host") } else { ("tcg", "max") };
     let guest = Command::new(PROGRAM)
         .args(["-machine", "q35", "-accel", accelerator, "-cpu", processor, "-m", "512", "-display", "none"])
         .args(["-nodefaults", "-no-reboot", "-serial", "stdio", "-sandbox", "on"])
-        .args(["-device", "pcie-root-port,id=slot", "-device", &passed])
+        .args(["-device", "pcie-root-port,id=behind", "-device", &passed])
         .args(["-kernel", &kernel.to_string_lossy(), "-append", "console=ttyS0 panic=-1"])
         .limit(host.limit(LIMIT))
         .quiet()

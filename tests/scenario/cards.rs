@@ -28,7 +28,7 @@ fn delete(name: &str) {
     installer(LAB, &["instance", "delete", name, "--yes"]).expect(0);
 }
 
-/// One, two and four cards are placed; who finds none free is told so, and who has them, apart from whom memory is short
+/// One, two and four cards are placed; who finds none free is told so, and who has them, apart from whom room is short
 /// for; what was deleted is free again; a quota of instances is named as what it is.
 pub fn placed() -> Verdict {
     for one in installer(LAB, &["instance", "list", "--json"]).expect(0).json()["instances"].as_array().unwrap() {
@@ -73,7 +73,7 @@ pub fn placed() -> Verdict {
     launch("last", 1).expect(0);
     delete("four");
     launch("again", 4).expect(0);
-    NATIVE.openstack(NATIVE.admin, &["flavor", "create", "huge", "--vcpus", "1", "--ram", "9000000", "--disk", "1"]);
+    NATIVE.openstack(NATIVE.admin, &["flavor", "create", "huge", "--vcpus", "1", "--ram", "512", "--disk", "900000"]);
     let memory = installer(LAB, &["instance", "launch", "huge", "--flavor", "huge", "--no-floating-ip", "--wait", "0"]);
     let memory = memory.expect(1).err;
     assert!(memory.contains("no hypervisor has room") && !memory.contains("cards"), "{memory}");
