@@ -26,6 +26,7 @@ use crate::facts::reach::{self, ToDownload};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::gpu::claim::Capacity;
+use crate::gpu::health::Admin;
 use crate::gpu::{self, CardPlan};
 use crate::host::{Host, files, sql, systemd, users};
 use crate::network::consent::Confirmation;
@@ -140,11 +141,22 @@ impl Installation {
         flavors.retain(|one| self.config.resources.flavors.iter().all(|own| own.name.as_str() != one.name));
         Ok(gpu::offer::steps(&gpu::offer::OfferInput {
             flavors,
-            offered: &cards.offered,
+            offered: &cards.for_nova.offered,
             admin,
             entrance: self.engine.entrance(),
             after: base::LAST,
         }))
+    }
+
+    /// What stands in the way of what the answers ask for of the cards. Of a cloud that stands, nobody's card goes.
+    pub fn card_findings(&self) -> Result<Vec<Finding>, Failure> {
+        let stands = files::exists(&self.host, paths::APPLIED);
+        Ok(gpu::steps::findings(&self.host, self.cards()?, self.cloud_admin().filter(|_| stands))?)
+    }
+
+    /// Who asks the cloud about cards.
+    pub fn cloud_admin(&self) -> Option<Admin<'_>> {
+        self.admin.as_ref().map(|admin| (admin, self.engine.entrance().admin))
     }
 
     /// What the answers ask for of the cards.
@@ -171,7 +183,7 @@ impl Installation {
             return Ok(known);
         }
         let (cards, pace) = (self.cards()?, self.config.host.pace);
-        let of_cards = gpu::nova::settings(&cards.claims, &cards.offered);
+        let of_cards = gpu::nova::settings(&cards.claims, &cards.for_nova, cards.had_cards);
         let made = [network::settings(&self.config), pace::settings(pace), of_cards].concat();
         Ok(self.settings.get_or_init(|| made))
     }
@@ -310,7 +322,7 @@ impl Installation {
         }
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
-        findings.extend(gpu::steps::findings(&self.host, self.cards()?)?);
+        findings.extend(self.card_findings()?);
         Ok(findings)
     }
 

@@ -145,10 +145,13 @@ fn ask_cards(i: &mut Interview) -> Result<Answer<()>, Failure> {
         (choices, labels) = (vec![CardChoice::default()], vec!["none: none of them can be given away now".to_owned()]);
     }
     if !choices.contains(&i.config.gpu.cards) {
-        if let CardChoice::These(these) = &i.config.gpu.cards {
-            let these: Vec<&str> = these.iter().map(CardAddress::as_str).collect();
-            labels.push(format!("as it is: {}", these.join(", ")));
-        }
+        labels.push(match &i.config.gpu.cards {
+            CardChoice::Word(_) => "as it is: all that can be given away, as soon as they can".to_owned(),
+            CardChoice::These(these) => {
+                let these: Vec<&str> = these.iter().map(CardAddress::as_str).collect();
+                format!("as it is: {}", these.join(", "))
+            }
+        });
         choices.push(i.config.gpu.cards.clone());
     }
     let kept = choices.iter().position(|choice| *choice == i.config.gpu.cards);
@@ -300,7 +303,8 @@ mod tests {
     }
 
     impl Prompter for Script {
-        fn select(&self, question: &str, _: &[String], default: usize) -> Result<Answer<usize>, Failure> {
+        fn select(&self, question: &str, items: &[String], default: usize) -> Result<Answer<usize>, Failure> {
+            assert!(default < items.len(), "{question} offers {default} of {items:?}");
             Ok(Answer::from(self.next(question).map(|text| text.parse().unwrap_or(default))))
         }
 
@@ -377,7 +381,7 @@ mod tests {
             (Card { function, details, name, mig: false, claimed: false }, judgement)
         };
         let cards = || vec![card("0000:41:00.0", Verdict::Ready), card("0000:c1:00.0", Verdict::Blocked)];
-        let chosen = |answer: &'static str, earlier: Option<CardChoice>| {
+        let chosen_of = |cards, answer: &'static str, earlier: Option<CardChoice>| {
             let earlier = earlier.map(|cards| {
                 let mut config = profile::answers("lab", &facts).unwrap();
                 config.gpu.cards = cards;
@@ -385,8 +389,12 @@ mod tests {
             });
             let first = earlier.is_none().then_some(Some(""));
             let script = Script::of(first.into_iter().chain(["", answer, "", "", "", ""].map(Some)).collect());
-            ask(&ui(), &script, &facts, cards(), earlier).unwrap().gpu.cards
+            ask(&ui(), &script, &facts, cards, earlier).unwrap().gpu.cards
         };
+        let chosen = |answer, earlier| chosen_of(cards(), answer, earlier);
+        // None can be given away now: the earlier answer stays all the same.
+        let all = CardChoice::Word(AllReady::AllReady);
+        assert_eq!(chosen_of(vec![card("0000:c1:00.0", Verdict::Blocked)], "", Some(all.clone())), all);
         let these = CardChoice::These(vec!["0000:41:00.0".parse().unwrap()]);
         assert_eq!(chosen("", None), CardChoice::Word(AllReady::AllReady));
         assert!(chosen("1", None).is_none());

@@ -56,14 +56,26 @@ pub fn all(session: &Session) -> Result<Vec<Device>, ApiError> {
     for provider in found.resource_providers.iter().filter(|provider| provider.parent_provider_uuid.is_some()) {
         let Some(address) = address_in(&provider.name) else { continue };
         let of_provider = |what: &str| format!("/resource_providers/{}/{what}", provider.uuid);
-        let offers: Inventories = session.get("placement", &of_provider("inventories"))?;
+        // One that Nova takes away meanwhile is gone.
+        let Some(offers) = if_there(session.get::<Inventories>("placement", &of_provider("inventories")))? else {
+            continue;
+        };
         let Some((class, inventory)) = offers.inventories.into_iter().next() else { continue };
-        let taken: Allocations = session.get("placement", &of_provider("allocations"))?;
+        let Some(taken) = if_there(session.get::<Allocations>("placement", &of_provider("allocations")))? else {
+            continue;
+        };
         let held_by = taken.allocations.into_keys().filter_map(|id| Id::try_from(id).ok()).collect();
         devices.push(Device { address, class, usable: inventory.total > inventory.reserved, held_by });
     }
     devices.sort_by(|a, b| a.address.cmp(&b.address));
     Ok(devices)
+}
+
+fn if_there<T>(answer: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// A provider is called HYPERVISOR_ADDRESS, the address in capitals.
@@ -114,6 +126,8 @@ pub fn shortage(session: &Session, instance: &Id) -> Result<Option<String>, ApiE
 /// An instance that has a device.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Owner {
+    /// Its id.
+    pub id: Id,
     /// As people call it; its id, where Nova knows it no more.
     pub name: String,
     /// "ACTIVE", "SHUTOFF", "ERROR"; empty where Nova knows it no more.
@@ -122,12 +136,9 @@ pub struct Owner {
 
 /// Who that is.
 pub fn owner(session: &Session, id: &Id) -> Result<Owner, ApiError> {
-    let found: Result<Detail<Owner>, ApiError> = session.get("compute", &format!("/servers/{id}"));
-    match found {
-        Ok(found) => Ok(found.server),
-        Err(error) if error.is_not_found() => Ok(Owner { name: id.to_string(), status: String::new() }),
-        Err(error) => Err(error),
-    }
+    let found = if_there(session.get::<Detail<Owner>>("compute", &format!("/servers/{id}")))?;
+    let gone = || Owner { id: id.clone(), name: id.to_string(), status: String::new() };
+    Ok(found.map_or_else(gone, |found| found.server))
 }
 
 #[derive(Deserialize)]

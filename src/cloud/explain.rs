@@ -26,7 +26,7 @@ const CAUSES: &[(&str, &str, &str)] = &[
     (
         "PCI alias",
         "its flavor asks for a device that the cloud does not know",
-        "compare pci_passthrough:alias in: gpucloud-install flavor list --json",
+        "gpucloud-install gpu list; compare pci_passthrough:alias in: gpucloud-install flavor list --json",
     ),
     (
         "Flavor's disk is too small",

@@ -19,6 +19,14 @@ pub enum GpuError {
         /// Its address.
         card: String,
     },
+    /// Somebody has a card that should be tested.
+    #[error("{user} has {card} open")]
+    InUse {
+        /// Its address.
+        card: String,
+        /// Name of the program or instance.
+        user: String,
+    },
     /// A card that should be tested is not bound.
     #[error("{card} is not bound for instances")]
     NotBound {
@@ -40,6 +48,7 @@ impl RoomError for GpuError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::Gone { .. } => "gpucloud-install gpu list shows what is there".into(),
+            Self::InUse { .. } => "gpucloud-install gpu list says who; test it when it is free".into(),
             Self::NotBound { .. } => "gpucloud-install gpu list says what it waits for".into(),
             Self::NoGuest { .. } => "qemu-system-x86_64 --version; apt-get install --reinstall qemu-system-x86".into(),
             Self::NoKernel => "install the distribution's kernel package; then again".into(),

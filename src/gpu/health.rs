@@ -17,8 +17,14 @@ use std::collections::BTreeMap;
 pub struct CardHealth {
     /// Where it is.
     pub address: String,
-    /// Names of the instances that have it.
+    /// Names of the instances that have it; empty, too, where the cloud did not say.
     pub instances: Vec<String>,
+    /// Whether it is bound, with all that belongs to it.
+    #[serde(skip)]
+    pub bound: bool,
+    /// Whether the cloud said who has it.
+    #[serde(skip)]
+    pub asked: bool,
     /// Why it is given to nobody, where it is quarantined.
     pub quarantined: Option<String>,
     /// Whether it was tested under the kernel that runs.
@@ -28,17 +34,21 @@ pub struct CardHealth {
     pub complaint: Option<Complaint>,
 }
 
-/// Each claimed card; none where none is claimed. Without a session only the machine is looked at.
+/// Who asks the cloud, and how clouds.yaml calls that: commands for other clients name it.
+pub type Admin<'a> = (&'a SharedSession, &'static str);
+
+/// Each claimed card; none where none is claimed. Without an administrator only the machine is looked at.
 ///
 /// # Errors
 /// A file of sysfs, or a note, that cannot be read.
-pub fn cards(host: &Host, admin: Option<&SharedSession>) -> Result<Vec<CardHealth>> {
+pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
     let claims = claim::noted(host)?.claims;
     if claims.is_empty() {
         return Ok(Vec::new());
     }
     let (functions, quarantine) = (pci::functions(host)?, Quarantine::read(host)?);
-    let counted = admin.map(|admin| admin.look(host, counted));
+    let counted = admin.map(|(session, _)| session.look(host, counted));
+    let cloud = admin.map_or("", |(_, cloud)| cloud);
     let users = card_users::read(host, &functions)?;
     let one = |claim: &Claim| -> Result<CardHealth> {
         let proven = proof::is_proven(host, &claim.card)?;
@@ -50,8 +60,8 @@ pub fn cards(host: &Host, admin: Option<&SharedSession>) -> Result<Vec<CardHealt
                 let owners = found.map(|(_, owners)| owners.as_slice()).unwrap_or_default();
                 let is_open = users.iter().any(|user| user.address == *address);
                 let complaint = of_machine(claim, &functions)
-                    .or_else(|| of_cloud(claim, found.is_some(), quarantined.is_some()))
-                    .or_else(|| of_owners(address, owners, is_open));
+                    .or_else(|| of_cloud(address, found.is_some(), quarantined.is_some()))
+                    .or_else(|| of_owners(address, owners, is_open, cloud));
                 (owners.iter().map(|owner| owner.name.clone()).collect(), complaint)
             }
             Some(Err(error)) => {
@@ -59,7 +69,9 @@ pub fn cards(host: &Host, admin: Option<&SharedSession>) -> Result<Vec<CardHealt
             }
             None => (Vec::new(), of_machine(claim, &functions)),
         };
-        Ok(CardHealth { address: address.clone(), instances, quarantined, proven, complaint })
+        let bound = claim::state(claim, &functions) == State::Bound;
+        let asked = matches!(counted, Some(Ok(_)));
+        Ok(CardHealth { address: address.clone(), instances, bound, asked, quarantined, proven, complaint })
     };
     claims.iter().map(one).collect()
 }
@@ -101,37 +113,47 @@ fn of_machine(claim: &Claim, functions: &[Function]) -> Option<Complaint> {
 }
 
 /// What the cloud's count shows against it.
-fn of_cloud(claim: &Claim, is_counted: bool, is_quarantined: bool) -> Option<Complaint> {
-    let address = &claim.card.address;
-    let what = || format!("Nova does not count {address}: no instance gets it");
-    let complain = !is_counted && !is_quarantined;
-    complain.then(|| Complaint::passing(what()).mended_by("gpucloud-install apply tells Nova of it"))
+fn of_cloud(address: &str, is_counted: bool, is_quarantined: bool) -> Option<Complaint> {
+    match (is_counted, is_quarantined) {
+        (false, false) => Some(
+            Complaint::passing(format!("Nova does not count {address}: no instance gets it"))
+                .mended_by("gpucloud-install apply tells Nova of it"),
+        ),
+        (true, true) => Some(
+            Complaint::lasting(format!("{address} is quarantined, and Nova still gives it away"))
+                .mended_by("gpucloud-install apply; an instance that has it keeps it until it is deleted"),
+        ),
+        _ => None,
+    }
 }
 
 /// What is wrong between a card and those that Nova gave it to. One that half of a launch left behind after a power cut has
 /// no fault, and keeps its card until it is deleted; one that Nova started again after a boot may have been started
-/// without it.
-fn of_owners(address: &str, owners: &[Owner], is_open: bool) -> Option<Complaint> {
+/// without it. `cloud` is the administrator's in clouds.yaml: an instance may be in any project, and its name is its
+/// user's words.
+fn of_owners(address: &str, owners: &[Owner], is_open: bool, cloud: &str) -> Option<Complaint> {
     let owner = owners.first()?;
-    let name = &owner.name;
+    let (name, id) = (&owner.name, &owner.id);
     if owners.len() > 1 {
         let names: Vec<&str> = owners.iter().map(|owner| owner.name.as_str()).collect();
         let what = format!("{address} is given away twice: {}", names.join(", "));
-        return Some(Complaint::lasting(what).mended_by("gpucloud-install instance list; delete one of them"));
+        let list = format!("openstack --os-cloud {cloud} server list --all-projects; delete one of them");
+        return Some(Complaint::lasting(what).mended_by(list));
     }
     match owner.status.as_str() {
         "ERROR" => Some(
             Complaint::lasting(format!("{name} is in error and keeps {address}"))
-                .mended_by(format!("gpucloud-install instance delete {name}")),
+                .mended_by(format!("openstack --os-cloud {cloud} server delete {id}")),
         ),
         "" => Some(
-            Complaint::lasting(format!("Placement holds {address} for {name}, which Nova does not know")).mended_by(
-                "/opt/gpucloud/venv/bin/nova-manage placement audit --verbose --delete (DevStack: nova-manage)",
-            ),
+            Complaint::passing(format!("Placement holds {address} for {id}, which is no instance: a resize, or a rest"))
+                .mended_by(format!(
+                    "openstack --os-cloud {cloud} server migration list; no resize waits: nova-manage placement audit --delete"
+                )),
         ),
         "ACTIVE" if !is_open => Some(
             Complaint::lasting(format!("{name} runs without {address}, which is its own"))
-                .mended_by(format!("openstack server reboot --hard {name}")),
+                .mended_by(format!("openstack --os-cloud {cloud} server reboot --hard {id}")),
         ),
         _ => None,
     }
@@ -140,7 +162,8 @@ fn of_owners(address: &str, owners: &[Owner], is_open: bool) -> Option<Complaint
 /// All of it in a line: "2 cards: 0000:41:00.0 with lab-1, 0000:c1:00.0 free".
 pub fn in_words(cards: &[CardHealth]) -> String {
     let one = |card: &CardHealth| match (&card.quarantined, card.instances.as_slice()) {
-        (Some(why), _) => format!("{} quarantined ({why})", card.address),
+        (Some(why), []) => format!("{} quarantined ({why})", card.address),
+        (Some(why), names) => format!("{} quarantined ({why}), with {}", card.address, names.join(", ")),
         (None, []) => format!("{} free", card.address),
         (None, names) => format!("{} with {}", card.address, names.join(", ")),
     };
@@ -153,22 +176,31 @@ mod tests {
     use super::*;
 
     fn said(owners: &[(&str, &str)], is_open: bool) -> String {
-        let owner = |(name, status): &(&str, &str)| Owner { name: (*name).into(), status: (*status).into() };
+        let owner = |(name, status): &(&str, &str)| Owner {
+            id: "0c5b".to_owned().try_into().unwrap(),
+            name: (*name).into(),
+            status: (*status).into(),
+        };
         let owners: Vec<Owner> = owners.iter().map(owner).collect();
-        of_owners("0000:41:00.0", &owners, is_open)
-            .map_or_else(String::new, |one| format!("{}; {}", one.what, one.next))
+        let complaint = of_owners("0000:41:00.0", &owners, is_open, "gpucloud");
+        complaint.map_or_else(String::new, |one| format!("{}; {}", one.what, one.next))
     }
 
     #[test]
-    fn what_is_wrong_between_a_card_and_its_instance_names_the_next_command() {
+    fn what_is_wrong_between_a_card_and_its_instance_names_the_next_command_and_never_a_users_words_in_it() {
         assert_eq!((said(&[], false), said(&[("lab-1", "ACTIVE")], true)), (String::new(), String::new()));
         assert_eq!(said(&[("lab-1", "SHUTOFF")], false), "");
-        assert!(
-            said(&[("lab-1", "ACTIVE")], false).contains("runs without")
-                && said(&[("lab-1", "ACTIVE")], false).contains("--hard lab-1")
-        );
-        assert!(said(&[("lab-1", "ERROR")], false).ends_with("instance delete lab-1"));
+        let lost = said(&[("x; reboot", "ACTIVE")], false);
+        assert!(lost.starts_with("x; reboot runs without") && lost.ends_with("--hard 0c5b"), "{lost}");
+        assert!(said(&[("lab-1", "ERROR")], false).ends_with("--os-cloud gpucloud server delete 0c5b"));
         assert!(said(&[("0c5b", "")], false).contains("placement audit"));
         assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], true).contains("twice: lab-1, lab-2"));
+    }
+
+    #[test]
+    fn a_quarantined_card_that_nova_still_gives_away_is_complained_of() {
+        let said = |counted, held| of_cloud("0000:41:00.0", counted, held).map(|one| one.what).unwrap_or_default();
+        assert!(said(true, true).contains("still gives") && said(false, false).contains("does not count"));
+        assert_eq!((said(true, false), said(false, true)), (String::new(), String::new()));
     }
 }

@@ -40,7 +40,7 @@ use crate::facts::{card_users, iommu, needed, pci_names};
 use crate::host::{Host, Result};
 use claim::{Capacity, Claims, Refused};
 use families::Sort;
-use nova::Offered;
+use nova::ForNova;
 use quarantine::Quarantine;
 use serde::Serialize;
 use verdict::{Judgement, Scene};
@@ -101,25 +101,28 @@ pub struct CardPlan {
     pub claims: Claims,
     /// What is asked for and cannot be claimed.
     pub refused: Vec<Refused>,
-    /// What Nova is told of.
-    pub offered: Vec<Offered>,
+    /// What Nova is told of them.
+    pub for_nova: ForNova,
+    /// Whether cards were claimed before.
+    pub had_cards: bool,
 }
 
 impl CardPlan {
-    /// From the answers and the machine, which is not looked at where no card is wanted. `renewed` are cards that a
+    /// From the answers and the machine, whose bus is not looked at where no card is wanted. `renewed` are cards that a
     /// person claimed just now, `now` is what the machine has.
     ///
     /// # Errors
     /// A file of sysfs, or a note, that cannot be read.
     pub fn make(host: &Host, answers: &GpuAnswers, renewed: &[String], now: Capacity) -> Result<Self> {
+        let had_cards = !claim::noted(host)?.claims.is_empty();
         if answers.cards.is_none() {
-            return Ok(Self::default());
+            return Ok(Self { had_cards, ..Self::default() });
         }
         let inventory = inventory(host, &answers.also())?;
         let (claims, refused) = claim::wanted(&answers.cards, &inventory, &inventory.claims, renewed);
         let claims = claims.measured(&inventory.claims, now);
-        let offered = nova::offered(&claims, &inventory, &Quarantine::read(host)?);
-        Ok(Self { claims, refused, offered })
+        let for_nova = ForNova::of(&claims, &inventory, &Quarantine::read(host)?);
+        Ok(Self { claims, refused, for_nova, had_cards })
     }
 }
 

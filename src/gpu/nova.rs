@@ -37,52 +37,67 @@ impl Offered {
     }
 }
 
-/// Which of the claimed cards Nova is told of.
-pub fn offered(claims: &Claims, inventory: &Inventory, quarantine: &Quarantine) -> Vec<Offered> {
-    let functions = &inventory.scene.functions;
-    let is_here = |claim: &&claim::Claim| matches!(claim::state(claim, functions), State::Bound | State::Free(_));
-    let good = claims.claims.iter().filter(is_here).filter(|claim| !quarantine.holds(&claim.card));
-    let card = |address: &str| inventory.cards.iter().map(|(card, _)| card).find(|c| c.function.address == address);
-    good.filter_map(|claim| card(&claim.card.address)).map(Offered::of).collect()
+/// Claimed cards, as Nova knows their kinds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForNova {
+    /// All of them: flavors ask for their models, also while none can be had.
+    pub claimed: Vec<Offered>,
+    /// Those that can be had.
+    pub offered: Vec<Offered>,
 }
 
-/// More cards of one kind than this, and Placement has to be told how to look for them (nova,
-/// doc/source/admin/pci-passthrough.rst, "PCI tracking in Placement").
+impl ForNova {
+    /// From what is claimed, and how it is with each card now.
+    pub fn of(claims: &Claims, inventory: &Inventory, quarantine: &Quarantine) -> Self {
+        let functions = &inventory.scene.functions;
+        let is_here = |claim: &claim::Claim| matches!(claim::state(claim, functions), State::Bound | State::Free(_));
+        let card = |address: &str| inventory.cards.iter().map(|(card, _)| card).find(|c| c.function.address == address);
+        let told = |claim: &claim::Claim| card(&claim.card.address).map(Offered::of);
+        let good = claims.claims.iter().filter(|claim| is_here(claim) && !quarantine.holds(&claim.card));
+        Self { claimed: claims.claims.iter().filter_map(told).collect(), offered: good.filter_map(told).collect() }
+    }
+}
+
+/// From so many equal cards on, Placement has to be told how to look for them (placement,
+/// `[workarounds] optimize_for_wide_provider_trees`: else a flavor with that many takes it too long).
 const MANY: usize = 8;
 
 /// The keys. Cards are counted by Placement in every cloud: that cannot be switched off on a host that once did it, and
-/// costs nothing where there is no card.
-pub fn settings(claims: &Claims, offered: &[Offered]) -> Vec<Setting> {
+/// costs nothing where there is no card. `had_cards`: what an earlier apply wrote goes where it is not wanted any more.
+pub fn settings(claims: &Claims, cards: &ForNova, had_cards: bool) -> Vec<Setting> {
     let mut keys =
         vec![Key::new("pci", "report_in_placement", "True"), Key::new("filter_scheduler", "pci_in_placement", "True")];
-    if let Some(capacity) = &claims.capacity {
-        // All memory of an instance with a card is locked: none can be promised twice.
-        keys.push(Key::new("DEFAULT", "ram_allocation_ratio", "1.0"));
-        keys.push(Key::new("DEFAULT", "reserved_host_memory_mb", kept_memory_mib(capacity).to_string()));
-        // Cards are PCI Express, which the older machine has not; ports left free are for volumes and addresses that
-        // are added later (nova.conf, `num_pcie_ports`: none by default).
-        keys.push(Key::new("libvirt", "hw_machine_type", "x86_64=q35"));
-        keys.push(Key::new("libvirt", "num_pcie_ports", "16"));
-    }
+    // All memory of an instance with a card is locked: none can be promised twice. Cards are PCI Express, which the older
+    // machine has not; ports left free are for volumes and addresses that are added later (nova.conf, `num_pcie_ports`:
+    // none by default).
+    let with_cards = [
+        ("DEFAULT", "ram_allocation_ratio", "1.0".to_owned()),
+        ("DEFAULT", "reserved_host_memory_mb", claims.capacity.as_ref().map_or(0, kept_memory_mib).to_string()),
+        ("libvirt", "hw_machine_type", "x86_64=q35".to_owned()),
+        ("libvirt", "num_pcie_ports", "16".to_owned()),
+    ];
+    let has_cards = claims.capacity.is_some();
+    let wanted = |value: &str, is_wanted: bool| if is_wanted { vec![value.to_owned()] } else { Vec::new() };
+    let key = |section: &str, name: &str, values| Key { section: section.into(), name: name.into(), values };
+    keys.extend(with_cards.iter().map(|(section, name, value)| key(section, name, wanted(value, has_cards))));
     let mut models: BTreeMap<(&str, &str), Vec<&Offered>> = BTreeMap::new();
-    for card in offered {
+    for card in &cards.claimed {
         models.entry((&card.vendor, &card.device)).or_default().push(card);
     }
-    let repeated = |name: &str, values: Vec<String>| {
-        let key = Key { section: "pci".into(), name: name.into(), values };
-        (!key.values.is_empty()).then_some(key)
-    };
     let by_address = |card: &Offered| json!({"address": card.address}).to_string();
-    keys.extend(repeated("device_spec", offered.iter().map(by_address).collect()));
-    keys.extend(repeated(
-        "alias",
-        models.iter().map(|((vendor, device), cards)| alias(vendor, device, cards)).collect(),
-    ));
+    keys.push(key("pci", "device_spec", cards.offered.iter().map(by_address).collect()));
+    let aliases = models.iter().map(|((vendor, device), cards)| alias(vendor, device, cards));
+    keys.push(key("pci", "alias", aliases.collect()));
     let mut settings: Vec<Setting> = keys.into_iter().map(|key| Setting::new(Conf::Nova, key)).collect();
-    if models.values().any(|cards| cards.len() > MANY) {
-        let breadth = Key::new("placement", "allocation_candidates_generation_strategy", "breadth-first");
-        settings.push(Setting::new(Conf::Placement, breadth));
+    let many = models.values().any(|cards| cards.len() >= MANY);
+    for (section, name, value) in [
+        ("workarounds", "optimize_for_wide_provider_trees", "True"),
+        ("placement", "max_allocation_candidates", "1000"),
+        ("placement", "allocation_candidates_generation_strategy", "breadth-first"),
+    ] {
+        settings.push(Setting::new(Conf::Placement, key(section, name, wanted(value, many))));
     }
+    settings.retain(|setting| had_cards || !setting.key.values.is_empty());
     settings
 }
 
@@ -112,24 +127,42 @@ mod tests {
         (1..=count).map(card).collect()
     }
 
+    fn all(cards: Vec<Offered>) -> ForNova {
+        ForNova { claimed: cards.clone(), offered: cards }
+    }
+
     #[test]
     fn a_cloud_without_cards_only_counts_and_one_with_cards_names_each() {
-        let none = file_of(&keys_of(&settings(&Claims::default(), &[]), Conf::Nova));
+        let none = file_of(&keys_of(&settings(&Claims::default(), &ForNova::default(), false), Conf::Nova));
         let capacity = Some(Capacity { processors: 64, memory_mib: 515_000, disk_gib: 1800 });
         let claims = Claims { capacity, ..Claims::default() };
-        let audio = Offered {
+        let other = Offered {
             address: "0000:09:00.0".into(),
             device: "2204".into(),
             device_type: "type-PCI",
             ..offered(1)[0].clone()
         };
-        let some = file_of(&keys_of(&settings(&claims, &[offered(2), vec![audio]].concat()), Conf::Nova));
+        let cards = all([offered(2), vec![other]].concat());
+        let some = file_of(&keys_of(&settings(&claims, &cards, false), Conf::Nova));
         insta::assert_snapshot!(format!("{none}\n{some}"));
     }
 
     #[test]
+    fn what_was_written_for_cards_goes_with_them_and_a_model_that_cannot_be_had_keeps_its_alias() {
+        let left = settings(&Claims::default(), &ForNova::default(), true);
+        let values = |name: &str| left.iter().find(|one| one.key.name == name).unwrap().key.values.clone();
+        assert!(
+            ["device_spec", "alias", "hw_machine_type", "max_allocation_candidates"].map(values).concat().is_empty()
+        );
+        let held = ForNova { claimed: offered(1), offered: Vec::new() };
+        let told = file_of(&keys_of(&settings(&Claims::default(), &held, false), Conf::Nova));
+        assert!(told.contains("alias") && !told.contains("device_spec"), "{told}");
+    }
+
+    #[test]
     fn placement_is_told_how_to_look_only_among_many_equal_cards() {
-        let told = |count| !keys_of(&settings(&Claims::default(), &offered(count)), Conf::Placement).is_empty();
-        assert_eq!((told(8), told(9)), (false, true));
+        let told =
+            |count| !keys_of(&settings(&Claims::default(), &all(offered(count)), false), Conf::Placement).is_empty();
+        assert_eq!((told(7), told(8)), (false, true));
     }
 }

@@ -73,7 +73,11 @@ fn counted(offered: &[Offered], admin: &SharedSession) -> Task {
     let work = move |host: &Host| {
         let mut last = Vec::new();
         let waited = host.wait_until("a count of the cards", LIMIT, POLL, || {
-            last = missing(&cards_again, &session_again.ask(devices::all)?);
+            match session_again.ask(devices::all) {
+                Ok(devices) => last = missing(&cards_again, &devices),
+                Err(error) if error.is_transient() => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
             Ok(last.is_empty())
         });
         waited.map_err(|error| match error {

@@ -5,7 +5,8 @@
 //! since a new one resets cards in another way.
 
 use super::GpuError;
-use super::claim::{Claim, Member};
+use super::bind;
+use super::claim::{Claim, Claims, Member};
 use crate::facts::pci::{self, DEVICES, Function};
 use crate::host::command::Command;
 use crate::host::pci::VFIO;
@@ -21,9 +22,11 @@ pub const ROUNDS: usize = 3;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Where it is noted which cards are proven.
 const NOTE: &str = "/var/lib/gpucloud/card-tests.json";
-/// The host kernel's words for a card that does not come back (drivers/pci/pci.c, drivers/vfio/pci, drivers/pci/pcie).
-const BAD_WORDS: [&str; 6] =
-    ["not ready", "giving up", "Unable to change power state", "reset failed", "AER:", "timed out"];
+/// The host kernel's words for a card that does not come back (drivers/pci/pci.c, drivers/pci/pcie). One that takes a
+/// second is "not ready ...; waiting" before it is ready, which harms nobody; nor do errors that were corrected.
+const BAD_WORDS: [&str; 4] = ["giving up", "Unable to change power state", "reset failed", "AER: Uncorrect"];
+/// The emulator's words for what is not the card's fault: somebody has it open, or memory cannot be locked.
+const OTHERS_FAULT: [&str; 2] = ["busy", "Cannot allocate memory"];
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -61,8 +64,12 @@ pub fn prove(host: &Host, claim: &Claim, kvm: bool) -> Result<Proof> {
         seconds: 0.0,
         failure: None,
     };
+    let alone = Claims { claims: vec![claim.clone()], ..Claims::default() };
     while proof.rounds < ROUNDS && proof.failure.is_none() {
         host.go_on()?;
+        if let Some(user) = bind::users_of(host, &pci::functions(host)?, &alone)?.first() {
+            return Err(GpuError::InUse { card: proof.address, user: user.name.clone() }.into());
+        }
         host.progress(proof.rounds as u64, ROUNDS as u64, &format!("a guest looks at {}", proof.address));
         let since = jiff::Timestamp::now().as_second();
         proof.failure = match look(host, &claim.card, &kernel, kvm)? {
@@ -124,7 +131,8 @@ fn look(host: &Host, card: &Member, kernel: &Path, kvm: bool) -> Result<Option<S
         return Ok(Some(format!("a guest that got it does not see {} on its bus", card.ids)));
     }
     // Only what the emulator says of the card is the card's fault.
-    match last.contains(&card.address) || last.contains("vfio") {
+    let is_of_card = last.contains(&card.address) || last.contains("vfio");
+    match is_of_card && !OTHERS_FAULT.iter().any(|words| last.contains(words)) {
         true => Ok(Some(format!("no guest starts with it: {last}"))),
         false => Err(GpuError::NoGuest { said: last.to_owned() }.into()),
     }
@@ -156,8 +164,7 @@ fn afterwards(host: &Host, card: &Member, link: Option<&str>, since: i64) -> Res
     let log = Command::new("journalctl")
         .args(["--dmesg", "--output=cat", "--no-pager", &format!("--since=@{since}")])
         .quiet()
-        .read(host)
-        .unwrap_or_default();
+        .read(host)?;
     Ok(complaint_in(&log, &card.address).map(|line| format!("the kernel says of it: {line}")))
 }
 
@@ -219,8 +226,7 @@ mod tests {
     #[test]
     fn a_link_is_compared_by_its_lanes_and_the_kernels_words_by_their_card() {
         assert_eq!((width("16.0 GT/s x16"), width("2.5 GT/s x8"), width("?")), (Some(16), Some(8), None));
-        let log =
-            "vfio-pci 0000:c1:00.0: not ready 65535ms after FLR; giving up\nvfio-pci 0000:41:00.0: enabling device\n";
+        let log = "vfio-pci 0000:c1:00.0: not ready 65535ms after FLR; giving up\nvfio-pci 0000:41:00.0: not ready 1023ms after bus reset; waiting\n";
         assert!(complaint_in(log, "0000:c1:00.0").is_some_and(|line| line.contains("giving up")));
         assert_eq!(complaint_in(log, "0000:41:00.0"), None);
     }

@@ -4,6 +4,7 @@
 use super::CardPlan;
 use super::bind::{self, When};
 use super::claim::{self, CLAIMS, Claim, Claims, Refused, State};
+use super::health::{self, Admin, CardHealth};
 use crate::action::file::File;
 use crate::action::originals::Originals;
 use crate::action::task::Task;
@@ -57,7 +58,7 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
 ///
 /// # Errors
 /// A file of sysfs, or the note of the claims, that cannot be read.
-pub fn findings(host: &Host, plan: &CardPlan) -> Result<Vec<Finding>> {
+pub fn findings(host: &Host, plan: &CardPlan, admin: Option<Admin>) -> Result<Vec<Finding>> {
     let CardPlan { claims, refused, .. } = plan;
     let refuse = |one: &Refused| {
         Finding::stop("gpu", format!("{} cannot be claimed: {}", one.address, one.reason), one.next.clone())
@@ -65,7 +66,7 @@ pub fn findings(host: &Host, plan: &CardPlan) -> Result<Vec<Finding>> {
     let mut findings: Vec<Finding> = refused.iter().map(refuse).collect();
     let going = going(host, claim::noted(host)?, claims)?;
     if !going.claims.is_empty() {
-        findings.extend(in_use(host, &going)?);
+        findings.extend(in_use(host, &going)?.or(held(host, &going, admin)?));
     }
     if !claims.arguments.is_empty() && !has_grub(host) {
         let all: Vec<&str> = claims.arguments.iter().map(String::as_str).collect();
@@ -129,6 +130,26 @@ pub fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
         let what = format!("{} has {} open, which would be given back", user.name, user.address);
         Finding::stop("gpu", what, "gpucloud-install instance list; delete the instance that has it")
     }))
+}
+
+/// Who was given one of these cards by Nova: one that is shut off has it not open, and would take it from a driver when it
+/// starts again. A cloud that does not say who has it is no cloud from which a card goes.
+fn held(host: &Host, going: &Claims, admin: Option<Admin>) -> Result<Option<Finding>> {
+    let Some(admin) = admin else { return Ok(None) };
+    let cards = health::cards(host, Some(admin))?;
+    let goes = |card: &&CardHealth| going.claims.iter().any(|claim| claim.card.address == card.address);
+    let stop = |card: &CardHealth| {
+        let address = &card.address;
+        if !card.asked {
+            let what = format!("the cloud does not say who has {address}, which would be given back");
+            return Some(Finding::stop("gpu", what, "gpucloud-install status"));
+        }
+        let name = card.instances.first()?;
+        let what = format!("{address} is {name}'s, and would be given back");
+        let next = format!("openstack --os-cloud {} server list --all-projects; delete that instance", admin.1);
+        Some(Finding::stop("gpu", what, next))
+    };
+    Ok(cards.iter().filter(goes).find_map(stop))
 }
 
 /// Those of `noted` that are not among `stay`, and bound.

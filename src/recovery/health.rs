@@ -94,7 +94,7 @@ fn of_network(installation: &Installation) -> LayerHealth {
 
 /// The cards that are claimed, where some are.
 fn of_cards(installation: &Installation) -> Option<LayerHealth> {
-    match cards::cards(&installation.host, installation.admin.as_ref()) {
+    match cards::cards(&installation.host, installation.cloud_admin()) {
         Ok(cards) if cards.is_empty() => None,
         Ok(cards) => {
             let complaints = cards.iter().filter_map(|card| Some(("gpu", card.complaint.clone()?))).collect();

@@ -41,10 +41,11 @@ pub(super) fn run(invocation: &Invocation, options: &Gpu) -> Result<Ending, Fail
 fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     let found = gpu::inventory(&invocation.host, &inventory::also(invocation)?)?;
     let health = health(invocation)?;
-    let health_of = |address: &str| health.iter().find(|one| one.address == address);
+    // What stands where another card was claimed is not that card.
+    let health_of = |card: &gpu::Card| health.iter().find(|one| card.claimed && one.address == card.function.address);
     let document = |(card, judgement): &(gpu::Card, gpu::verdict::Judgement)| {
         let mut document = inventory::card_document(card, judgement, &found);
-        let health = health_of(&card.function.address);
+        let health = health_of(card);
         if let Value::Object(all) = &mut document {
             all.insert("instances".into(), json!(health.map_or(&[][..], |health| &health.instances)));
             all.insert("quarantined".into(), json!(health.and_then(|health| health.quarantined.as_ref())));
@@ -63,7 +64,7 @@ fn list(invocation: &Invocation) -> Result<Ending, Failure> {
     }
     let row = |(card, judgement): &(gpu::Card, gpu::verdict::Judgement)| {
         let driver = card.function.driver.clone().unwrap_or_default();
-        let (claim, with) = claim_and_instance(card, health_of(&card.function.address));
+        let (claim, with) = claim_and_instance(card, health_of(card));
         let verdict = judgement.verdict.name().to_owned();
         vec![card.function.address.clone(), card.name.clone(), verdict, claim, driver, with]
     };
@@ -93,7 +94,7 @@ fn health(invocation: &Invocation) -> Result<Vec<CardHealth>, Failure> {
     }
     // Others than root may not see the password: they see the machine alone.
     let installation = if users::is_root() { Installation::load_applied(&invocation.host)? } else { None };
-    let admin = installation.as_ref().and_then(|installation| installation.admin.as_ref());
+    let admin = installation.as_ref().and_then(Installation::cloud_admin);
     Ok(gpu::health::cards(&invocation.host, admin)?)
 }
 
@@ -168,7 +169,7 @@ fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAdd
     let goes_on = stands && config.render() == answers.render();
     let mut installation = Installation::new(&invocation.host, config)?;
     installation.renewed_claims = claimed.unwrap_or_default().iter().map(ToString::to_string).collect();
-    apply::refuse_stops(invocation, &gpu::steps::findings(&installation.host, installation.cards()?)?)?;
+    apply::refuse_stops(invocation, &installation.card_findings()?)?;
     if let Some(named) = claimed {
         refuse_unclaimable(&installation, named)?;
     }

@@ -68,7 +68,8 @@ fn of_devstack() -> Vec<Setting> {
 pub(super) fn sections(all: &[Setting]) -> String {
     let mut text = String::new();
     for conf in Conf::ALL {
-        let keys = keys_of(all, conf);
+        let mut keys = keys_of(all, conf);
+        keys.retain(|key| !key.values.is_empty());
         let mut section = None;
         for key in &keys {
             if section.is_none() {

@@ -90,7 +90,9 @@ fn configure(recipe: &Recipe) -> Result<Step, Failure> {
         step = step.with(recipe.secret_file(path)?);
     }
     for conf in Conf::ALL.into_iter().filter(|conf| volumes || *conf != Conf::Cinder) {
-        let keys = keys_of(recipe.settings, conf);
+        let mut keys = keys_of(recipe.settings, conf);
+        // The whole file is ours: what is not in it is gone.
+        keys.retain(|key| !key.values.is_empty());
         for path in places(conf).iter().filter(|_| !keys.is_empty()) {
             let file = File::new(*path, Content::plain(file_of(&keys)));
             step = step.with(file.access(0o640, "root", ACCOUNT));
