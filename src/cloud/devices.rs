@@ -3,6 +3,7 @@
 //! nova/compute/pci_placement_translator.py).
 
 use super::{ApiError, Id, Session};
+use crate::facts::pci;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,14 +33,16 @@ struct Provider {
     parent_provider_uuid: Option<Id>,
 }
 
+/// What a resource provider offers, by resource class.
 #[derive(Deserialize)]
-struct Inventories {
-    inventories: BTreeMap<String, Inventory>,
+pub(super) struct Inventories {
+    pub(super) inventories: BTreeMap<String, Inventory>,
 }
 
+/// How much of one class.
 #[derive(Deserialize)]
-struct Inventory {
-    total: u64,
+pub(super) struct Inventory {
+    pub(super) total: u64,
     #[serde(default)]
     reserved: u64,
 }
@@ -81,9 +84,7 @@ fn if_there<T>(answer: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
 /// A provider is called HYPERVISOR_ADDRESS, the address in capitals.
 fn address_in(name: &str) -> Option<String> {
     let (_, address) = name.rsplit_once('_')?;
-    let parts: Vec<usize> = address.split([':', '.']).map(str::len).collect();
-    let is_address = parts == [4, 2, 2, 1] && address.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
-    is_address.then(|| address.to_lowercase())
+    pci::is_address(address).then(|| address.to_lowercase())
 }
 
 /// The resource class of devices with these ids ("10de", "2335").

@@ -1,10 +1,10 @@
 //! What the probes ask the cloud's APIs once they are logged in: a unit that runs, and even a service that Nova calls
 //! "up", proves nothing for minutes.
 
+use super::devices::Inventories;
 use super::{ApiError, Id, Session};
 use crate::complaint::Complaint;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long after its start nova-compute may take until Placement knows what it offers: it tells so at its start and
@@ -184,16 +184,6 @@ impl Hypervisor {
         let same = all.iter().find(|found| short(&found.hypervisor_hostname) == short(host));
         same.or_else(|| all.first().filter(|_| all.len() == 1)).cloned()
     }
-}
-
-#[derive(Deserialize)]
-struct Inventories {
-    inventories: BTreeMap<String, Inventory>,
-}
-
-#[derive(Deserialize)]
-struct Inventory {
-    total: u64,
 }
 
 #[derive(Deserialize)]

@@ -57,7 +57,7 @@ pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
         let (instances, complaint) = match &counted {
             Some(Ok(counted)) => {
                 let found = counted.get(address);
-                let owners = found.map(|(_, owners)| owners.as_slice()).unwrap_or_default();
+                let owners = found.map(Vec::as_slice).unwrap_or_default();
                 let is_open = users.iter().any(|user| user.address == *address);
                 let complaint = of_machine(claim, &functions)
                     .or_else(|| of_cloud(address, found.is_some(), quarantined.is_some()))
@@ -77,13 +77,13 @@ pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
 }
 
 /// By address: who has it.
-type Counted = BTreeMap<String, (Device, Vec<Owner>)>;
+type Counted = BTreeMap<String, Vec<Owner>>;
 
 fn counted(session: &Session) -> std::result::Result<Counted, ApiError> {
     let with_owners = |device: Device| {
         let owners: std::result::Result<Vec<Owner>, ApiError> =
             device.held_by.iter().map(|id| devices::owner(session, id)).collect();
-        Ok((device.address.clone(), (device, owners?)))
+        Ok((device.address, owners?))
     };
     devices::all(session)?.into_iter().map(with_owners).collect()
 }
