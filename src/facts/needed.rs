@@ -1,5 +1,5 @@
 //! What of the PCI bus this machine itself needs: the controllers of disks that it uses, through partitions, LVM, RAID,
-//! encryption, caches and several paths; the adapters of its way out, through bonds, bridges and VLANs. From /proc and
+//! encryption, caches and several paths; the adapters that its routes go by, through bonds, bridges and VLANs. From /proc and
 //! sysfs alone, so that a captured tree tells it too.
 
 use super::pci;
@@ -36,7 +36,7 @@ pub fn read(host: &Host) -> Result<Vec<Needed>> {
         let storage = pci::functions(host)?.into_iter().filter(pci::Function::is_storage);
         all.extend(storage.map(|controller| (controller.address, "ZFS (all disks count)".into())));
     }
-    for link in ways_out(host)? {
+    for link in ways(host)? {
         let adapters = adapters(host, &link, DEPTH)?;
         all.extend(adapters.into_iter().map(|address| (address, format!("the network ({link})"))));
     }
@@ -167,28 +167,24 @@ fn of_subsystem(host: &Host, subsystem: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Links with a default route, by IPv4 or IPv6, and Open vSwitch's.
-fn ways_out(host: &Host) -> Result<Vec<String>> {
+/// Links that some route goes by, over IPv4 or IPv6, and Open vSwitch's: a network of storage has no default route, and
+/// homes may lie on it all the same. What each link has for itself alone (fe80::/64, ff00::/8) is no route.
+pub fn ways(host: &Host) -> Result<Vec<String>> {
     let text = |path: &str| files::read_text(host, path).map(Option::unwrap_or_default);
-    // proc(5): "Iface Destination Gateway ... Mask", in hexadecimal.
+    // proc(5): "Iface Destination Gateway ...", below a line of headings.
     let four = text("/proc/net/route")?;
-    let is_default = |words: &[&str]| words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000");
-    let words = four.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut links: BTreeSet<String> =
-        words.filter(|words| is_default(words)).map(|words| words[0].to_owned()).collect();
-    // Destination, its length, ..., device; `lo` has the kernel's refusal.
+        four.lines().skip(1).filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect();
+    // Destination, in hexadecimal, its length, ..., device; `lo` has the kernel's refusal and the machine's own addresses.
     let six = text("/proc/net/ipv6_route")?;
     let words = six.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let default = words.filter(|words| words.get(1) == Some(&"00") && words.first().is_some_and(|to| is_zero(to)));
-    links.extend(default.filter_map(|words| words.last().map(|link| (*link).to_owned())).filter(|link| link != "lo"));
+    let routed = words.filter(|words| !words.first().is_some_and(|to| to.starts_with("fe80") || to.starts_with("ff")));
+    links.extend(routed.filter_map(|words| words.last().map(|link| (*link).to_owned())));
+    links.remove("lo");
     if files::exists(host, Path::new(LINKS).join(OPEN_VSWITCH)) {
         links.insert(OPEN_VSWITCH.into());
     }
     Ok(links.into_iter().collect())
-}
-
-fn is_zero(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b'0')
 }
 
 /// The functions behind a link: its own, or those of the links that it is made of.

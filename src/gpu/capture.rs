@@ -7,6 +7,7 @@
 
 use super::Inventory;
 use crate::facts::card_users::CAPTURED;
+use crate::facts::needed;
 use crate::facts::pci::{self, DEVICES};
 use crate::host::{Error, Host, Result, files};
 use flate2::Compression;
@@ -161,8 +162,10 @@ impl Tree {
                 self.0.insert(real.join(below), Entry::Link(class.join(below.trim_start_matches("lower_"))));
             }
         }
-        let routes = files::read_text(host, "/proc/net/route")?.unwrap_or_default();
-        let routes: Vec<String> = routes.lines().filter_map(nameless_route).collect();
+        // Without addresses: what reads it asks only for the links.
+        let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT".to_owned();
+        let route = |link: String| format!("{link}\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0");
+        let routes: Vec<String> = std::iter::once(head).chain(needed::ways(host)?.into_iter().map(route)).collect();
         self.put(Path::new("/proc/net/route"), lines(&routes));
         Ok(())
     }
@@ -245,18 +248,6 @@ fn nameless_mount(line: &str) -> Option<String> {
     let point = if KNOWN_POINTS.contains(point) { point } else { &"/data" };
     let source = if kind == "zfs" { "pool" } else { source };
     Some(format!("1 0 {number} / {point} rw - {kind} {source} rw"))
-}
-
-/// A line of /proc/net/route without addresses: the head, and default routes.
-fn nameless_route(line: &str) -> Option<String> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
-        ["Iface", ..] => Some(line.to_owned()),
-        [link, "00000000", _, flags, _, _, _, "00000000", ..] => {
-            Some(format!("{link}\t00000000\t00000000\t{flags}\t0\t0\t0\t00000000\t0\t0\t0"))
-        }
-        _ => None,
-    }
 }
 
 fn lines(all: &[String]) -> String {

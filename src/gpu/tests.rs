@@ -84,7 +84,7 @@ fn made_up(functions: &[(u8, u8, u8, u8)]) -> Machine {
             }
             (2, "0200") => {
                 let link = format!("eno{n}");
-                machine.links.insert("bond0".into(), vec![link.clone()]);
+                machine.links.entry("bond0".into()).or_default().push(link.clone());
                 machine.uplink = Some("bond0".into());
                 function.link = Some(link);
             }

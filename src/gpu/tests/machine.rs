@@ -25,6 +25,8 @@ pub struct Machine {
     pub stacks: BTreeMap<String, Vec<String>>,
     /// The link with the default route.
     pub uplink: Option<String>,
+    /// Links that only a route of their own network goes by.
+    pub routed: Vec<String>,
     /// What links are made of.
     pub links: BTreeMap<String, Vec<String>>,
     /// Where the firmware's screen lies.
@@ -203,8 +205,11 @@ impl Machine {
             }
         }
         let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
-        let line = |link: &String| format!("{link}\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
-        put("proc/net/route", &format!("{head}{}", self.uplink.as_ref().map(line).unwrap_or_default()));
+        let out =
+            self.uplink.iter().map(|link| format!("{link}\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"));
+        let own =
+            self.routed.iter().map(|link| format!("{link}\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"));
+        put("proc/net/route", &format!("{head}{}", out.chain(own).collect::<String>()));
     }
 }
 
