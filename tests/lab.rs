@@ -121,7 +121,7 @@ fn around_the_cloud() -> Vec<Group> {
             begins: WithTheCloud,
             labs: &[LAB],
             trials: vec![
-                trial("the_network_is_kept_in_its_state", network::kept),
+                trial("the_network_is_kept_in_its_state", || network::kept(LAB, 1)),
                 trial("the_cloud_s_ports_are_closed_to_all_but_administrators", network::closed),
                 trial("a_change_that_cuts_the_machine_off_is_taken_back", network::never_locked_out),
                 trial("a_second_card_becomes_a_port_of_the_bridge", network::bridged),
@@ -231,6 +231,7 @@ fn beside_the_cloud() -> Vec<Group> {
             labs: &[resources::DEVSTACK.lab, long::LAB, ubuntu_like::LAB, vm::CLOUD],
             trials: vec![
                 long_trial("a_cloud_comes_up_on_a_kernel_of_its_own", vm::with_a_cloud),
+                long_trial("two_routers_instances_reach_each_other_s_addresses", vm::with_two_routers),
                 long_trial("volumes_outlive_a_power_cut", vm::with_volumes),
                 long_trial("a_card_reaches_an_instance", vm::with_cards),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),

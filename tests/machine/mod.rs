@@ -138,8 +138,13 @@ pub fn address(lab: &str) -> String {
     addresses.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
+/// A file of a lab host, empty where there is none: from its tree, or, where the host is a virtual machine, by asking it.
 pub fn read(lab: &str, path: &str) -> String {
-    std::fs::read_to_string(root(lab).join(path.trim_start_matches('/'))).unwrap_or_default()
+    match std::fs::read_to_string(root(lab).join(path.trim_start_matches('/'))) {
+        Ok(text) => text,
+        Err(_) if root(lab).exists() => String::new(),
+        Err(_) => inside(lab, &["cat", path]).out,
+    }
 }
 
 pub fn write(lab: &str, path: &str, text: &str) {
