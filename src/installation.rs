@@ -4,8 +4,8 @@
 //! [`PARTS`] is the one place where the steps of the rooms meet: a room that changes the machine beside the engine
 //! gives its steps there, and what it needs in the services' configuration in [`Installation::new`].
 
-use crate::action::Undo;
 use crate::action::directory::Directory;
+use crate::action::{ActionId, Undo};
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
@@ -75,11 +75,12 @@ type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 /// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last
 /// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
 /// leaves a complete cloud.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Installation::cloud_steps,
     Installation::gpu_part,
     Installation::network_part,
     Installation::last_step,
+    Installation::gpu_part_behind,
     Installation::gpu_offer,
     Installation::resource_steps,
 ];
@@ -125,11 +126,27 @@ impl Installation {
         for part in PARTS {
             steps.extend(part(self)?);
         }
-        Ok(Plan::make(steps, &self.host, journal)?)
+        let mut plan = Plan::make(steps, &self.host, journal)?;
+        let goes_on = ActionId::new("file", paths::GOES_ON);
+        plan.let_go_first(|id| gpu::steps::owns(id) || *id == goes_on);
+        Ok(plan)
     }
 
     fn gpu_part(&self) -> Result<Vec<Step>, Failure> {
-        Ok(gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::STEP])?)
+        let cards = self.cards()?;
+        if cards.gives_back {
+            return Ok(Vec::new());
+        }
+        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::STEP])?)
+    }
+
+    /// The same behind all of the cloud, where a card goes back to its driver: Nova has forgotten it by then.
+    fn gpu_part_behind(&self) -> Result<Vec<Step>, Failure> {
+        let cards = self.cards()?;
+        if !cards.gives_back {
+            return Ok(Vec::new());
+        }
+        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::LAST])?)
     }
 
     /// Flavors with cards, and whether the cloud counts the cards.

@@ -21,6 +21,8 @@ pub const STAMPS: &str = "/var/lib/gpucloud/stamps";
 pub const IMAGES: &str = "/var/lib/gpucloud/images";
 /// What a run, and its continuation after a boot, take along of the environment in which it was asked for, 0600.
 pub const ENVIRONMENT: &str = "/var/lib/gpucloud/run.environment";
+/// What whoever logs in is told until the installation that goes on after a boot has ended (pam_motd).
+pub const GOES_ON: &str = "/etc/motd.d/gpucloud";
 /// What a boot takes away with it.
 pub const RUNTIME: &str = "/run/gpucloud";
 /// One log for each run that changed something.

@@ -113,6 +113,33 @@ fn cards_are_a_part_of_the_plan_with_either_engine() {
     }
 }
 
+/// A card goes back to its driver behind the last step of the cloud, which has forgotten it by then.
+#[test]
+fn a_card_goes_back_once_nova_has_forgotten_it() {
+    let (dir, host) = captured();
+    put_card(dir.path(), "0000:41:00.0", "vfio-pci");
+    put_card(dir.path(), "0000:81:00.0", "vfio-pci");
+    let mut config = profile::answers("workstation", &facts(&host)).unwrap();
+    config.gpu = toml::from_str("cards = \"all-ready\"").unwrap();
+    let order = |config: &Config| {
+        let installation = Installation::new(&host, config.clone()).unwrap();
+        let plan = installation.plan(&installation.journal().unwrap()).unwrap();
+        let place = |id: &str| plan.steps.iter().position(|step| step.step.id.to_string() == id);
+        let given_back =
+            plan.steps.iter().flat_map(|step| &step.actions).any(|action| {
+                action.id.to_string() == "gpu:given-back" && matches!(action.checked, Checked::Needed(_))
+            });
+        (place("gpu") > place("finish"), given_back)
+    };
+    let both = Installation::new(&host, config.clone()).unwrap();
+    assert_eq!(order(&config), (false, false));
+    let note = serde_json::to_string(&both.cards().unwrap().claims).unwrap();
+    files::write(&host, Path::new("/etc/gpucloud/claims.json"), note.as_bytes(), 0o644, None).unwrap();
+    assert_eq!(order(&config), (false, false));
+    config.gpu = toml::from_str("cards = [\"0000:41:00.0\"]").unwrap();
+    assert_eq!(order(&config), (true, true));
+}
+
 /// The program itself, without root: `plan --sysroot`.
 #[test]
 fn a_captured_tree_is_planned_from_the_command_line() {

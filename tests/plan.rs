@@ -16,6 +16,7 @@ use gpucloud::finding::Finding;
 use gpucloud::host::{Host, Result, files};
 use gpucloud::plan::event::Event;
 use gpucloud::plan::journal::{DIRECTORY, Journal, Record};
+use gpucloud::plan::runner::Runner;
 use gpucloud::plan::{Plan, PlanError, Step};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +59,43 @@ fn a_dropped_setting_takes_its_file_along_and_the_plan_says_so() {
     assert_eq!(plan.orphans[0].undo.as_deref(), Some("Remove /etc/b"));
     apply(&host, vec![Step::new("s", "s").with(file("/etc/a", "1"))]).unwrap();
     assert_eq!((text(&host, "/etc/a").as_deref(), text(&host, "/etc/b")), (Some("1"), None));
+}
+
+/// What others hold goes behind the steps that tell them, and stays where these fail.
+#[test]
+fn what_others_hold_is_taken_back_behind_the_steps() {
+    let (_dir, host) = host();
+    let fails = || Task::new(ActionId::new("task", "fails"), "Fail", |_| Ok(Checked::needed("x")), |_| Ok(()));
+    let told = || {
+        Task::new(
+            ActionId::new("task", "told"),
+            "Tell",
+            |host| Ok(Checked::done_if(files::exists(host, "/told"), "tell")),
+            |host| {
+                assert!(files::exists(host, "/etc/card") && !files::exists(host, "/etc/other"));
+                files::write(host, Path::new("/told"), b"", 0o644, None)
+            },
+        )
+    };
+    let again = |steps: Vec<Step>| {
+        let journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
+        let mut plan = Plan::make(steps, &host, &journal).unwrap();
+        plan.let_go_first(|id| id.to_string() == "file:/etc/card");
+        let runner = Runner {
+            host: &host,
+            journal,
+            take_back: gpucloud::undo::run,
+            sink: Arc::new(Silent),
+            jobs: 1,
+            what: "apply".into(),
+        };
+        runner.run(plan).0
+    };
+    apply(&host, vec![Step::new("s", "s").with(file("/etc/card", "1")).with(file("/etc/other", "2"))]).unwrap();
+    assert_eq!(again(vec![Step::new("t", "t").with(fails())]).ending, Ending::Midway);
+    assert_eq!((text(&host, "/etc/card").as_deref(), text(&host, "/etc/other")), (Some("1"), None));
+    let outcome = again(vec![Step::new("t", "t").with(told())]);
+    assert_eq!((outcome.ending, outcome.changed, text(&host, "/etc/card")), (Ending::Done, 3, None));
 }
 
 /// Databases lie in what packages leave: a group that this release calls otherwise stays until `uninstall`, as 0.1.0

@@ -133,12 +133,15 @@ pub struct Owner {
     pub name: String,
     /// "ACTIVE", "SHUTOFF", "ERROR"; empty where Nova knows it no more.
     pub status: String,
+    /// As libvirt calls it, "instance-00000001"; only the administrator is told.
+    #[serde(default, rename = "OS-EXT-SRV-ATTR:instance_name")]
+    pub domain: String,
 }
 
 /// Who that is.
 pub fn owner(session: &Session, id: &Id) -> Result<Owner, ApiError> {
     let found = if_there(session.get::<Detail<Owner>>("compute", &format!("/servers/{id}")))?;
-    let gone = || Owner { id: id.clone(), name: id.to_string(), status: String::new() };
+    let gone = || Owner { id: id.clone(), name: id.to_string(), status: String::new(), domain: String::new() };
     Ok(found.map_or_else(gone, |found| found.server))
 }
 

@@ -133,6 +133,17 @@ fn function(host: &Host, address: String) -> Result<Function> {
     })
 }
 
+/// Whether a function answers when it is asked what it is: of one that is not there any more all bits are set (kernel:
+/// `pci_device_is_present`). True of one that nobody can ask.
+///
+/// # Errors
+/// A file of sysfs that cannot be read.
+pub fn answers(host: &Host, address: &str) -> Result<bool> {
+    let path = Path::new(DEVICES).join(address).join("config");
+    let first = files::read_at_most(host, &path, 4)?;
+    Ok(first.is_none_or(|first| first != [0xff; 4]))
+}
+
 /// More about one of them.
 pub fn details(host: &Host, function: &Function) -> Result<Details> {
     let dir = Path::new(DEVICES).join(&function.address);

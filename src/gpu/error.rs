@@ -13,6 +13,14 @@ pub enum GpuError {
         /// How long it was given.
         seconds: u64,
     },
+    /// An instance that was started anew runs without its card all the same.
+    #[error("{name} was started anew, and has its card not again within {seconds} s")]
+    NotGiven {
+        /// The instance's.
+        name: String,
+        /// How long it was given.
+        seconds: u64,
+    },
     /// A card that should be tested is not there.
     #[error("nothing is at {card} any more")]
     Gone {
@@ -51,6 +59,9 @@ impl RoomError for GpuError {
             Self::InUse { .. } => "gpucloud-install gpu list says who; test it when it is free".into(),
             Self::NotBound { .. } => "gpucloud-install gpu list says what it waits for".into(),
             Self::NoGuest { .. } => "qemu-system-x86_64 --version; apt-get install --reinstall qemu-system-x86".into(),
+            Self::NotGiven { .. } => {
+                "journalctl -u gpucloud-nova-compute -u devstack@n-cpu -n 50; then: gpucloud-install recover".into()
+            }
             Self::NoKernel => "install the distribution's kernel package; then again".into(),
             Self::NotCounted { .. } => {
                 "journalctl -u gpucloud-nova-compute -u devstack@n-cpu --grep -i pci -n 30; then: gpucloud-install apply"

@@ -8,7 +8,7 @@ use crate::cloud::{ApiError, Session, SharedSession};
 use crate::complaint::Complaint;
 use crate::facts::card_users;
 use crate::facts::pci::{self, Function};
-use crate::host::{Host, Result};
+use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +29,9 @@ pub struct CardHealth {
     pub quarantined: Option<String>,
     /// Whether it was tested under the kernel that runs.
     pub proven: bool,
+    /// The instance that runs without it although it is its own.
+    #[serde(skip)]
+    pub runs_without: Option<Owner>,
     /// What is wrong with it.
     #[serde(skip)]
     pub complaint: Option<Complaint>,
@@ -54,26 +57,67 @@ pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
         let proven = proof::is_proven(host, &claim.card)?;
         let address = &claim.card.address;
         let quarantined = quarantine.reason(&claim.card).map(str::to_owned);
-        let (instances, complaint) = match &counted {
+        let of_machine = of_machine(claim, &functions).or(of_bus(host, address)?);
+        let bound = claim::state(claim, &functions) == State::Bound;
+        let asked = matches!(counted, Some(Ok(_)));
+        let mut card = CardHealth {
+            address: address.clone(),
+            instances: Vec::new(),
+            bound,
+            asked,
+            quarantined,
+            proven,
+            runs_without: None,
+            complaint: of_machine,
+        };
+        match &counted {
             Some(Ok(counted)) => {
                 let found = counted.get(address);
                 let owners = found.map(Vec::as_slice).unwrap_or_default();
-                let is_open = users.iter().any(|user| user.address == *address);
-                let complaint = of_machine(claim, &functions)
-                    .or_else(|| of_cloud(address, found.is_some(), quarantined.is_some()))
-                    .or_else(|| of_owners(address, owners, is_open, cloud));
-                (owners.iter().map(|owner| owner.name.clone()).collect(), complaint)
+                let given = match users.iter().any(|user| user.address == *address) {
+                    true => Given::Open,
+                    false if owners.first().is_some_and(|owner| is_running(host, owner)) => Given::RunsWithout,
+                    false => Given::Idle,
+                };
+                let only = owners.first().filter(|_| owners.len() == 1 && bound && given == Given::RunsWithout);
+                card.runs_without = only.filter(|owner| owner.status == "ACTIVE").cloned();
+                card.instances = owners.iter().map(|owner| owner.name.clone()).collect();
+                card.complaint = card
+                    .complaint
+                    .or_else(|| of_cloud(address, found.is_some(), card.quarantined.is_some()))
+                    .or_else(|| of_owners(address, owners, given, cloud));
             }
             Some(Err(error)) => {
-                (Vec::new(), of_machine(claim, &functions).or_else(|| Some(Complaint::passing(error.to_string()))))
+                card.complaint = card.complaint.or_else(|| Some(Complaint::passing(error.to_string())));
             }
-            None => (Vec::new(), of_machine(claim, &functions)),
-        };
-        let bound = claim::state(claim, &functions) == State::Bound;
-        let asked = matches!(counted, Some(Ok(_)));
-        Ok(CardHealth { address: address.clone(), instances, bound, asked, quarantined, proven, complaint })
+            None => {}
+        }
+        Ok(card)
     };
     claims.iter().map(one).collect()
+}
+
+/// How it is with a card and the machine of whoever it was given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// It has it open.
+    Open,
+    /// It runs, and has it not.
+    RunsWithout,
+    /// It does not run.
+    Idle,
+}
+
+/// Whether an instance's machine runs (libvirt, qemu driver: a file for each process).
+fn is_running(host: &Host, owner: &Owner) -> bool {
+    !owner.domain.is_empty() && files::exists(host, format!("/run/libvirt/qemu/{}.pid", owner.domain))
+}
+
+/// What is wrong with a card that answers nothing.
+fn of_bus(host: &Host, address: &str) -> Result<Option<Complaint>> {
+    let what = format!("{address} does not answer any more: it fell off its bus, or did not come back from a reset");
+    let next = "gpucloud-install gpu list names its instance: delete that; then power the machine off, wait, and on";
+    Ok((!pci::answers(host, address)?).then(|| Complaint::lasting(what).mended_by(next)))
 }
 
 /// By address: who has it.
@@ -131,7 +175,7 @@ fn of_cloud(address: &str, is_counted: bool, is_quarantined: bool) -> Option<Com
 /// no fault, and keeps its card until it is deleted; one that Nova started again after a boot may have been started
 /// without it. `cloud` is the administrator's in clouds.yaml: an instance may be in any project, and its name is its
 /// user's words.
-fn of_owners(address: &str, owners: &[Owner], is_open: bool, cloud: &str) -> Option<Complaint> {
+fn of_owners(address: &str, owners: &[Owner], given: Given, cloud: &str) -> Option<Complaint> {
     let owner = owners.first()?;
     let (name, id) = (&owner.name, &owner.id);
     if owners.len() > 1 {
@@ -151,8 +195,12 @@ fn of_owners(address: &str, owners: &[Owner], is_open: bool, cloud: &str) -> Opt
                     "openstack --os-cloud {cloud} server migration list; no resize waits: nova-manage placement audit --delete"
                 )),
         ),
-        "ACTIVE" if !is_open => Some(
+        "ACTIVE" if given == Given::RunsWithout => Some(
             Complaint::lasting(format!("{name} runs without {address}, which is its own"))
+                .mended_by("gpucloud-install recover starts it anew, with its card"),
+        ),
+        "ACTIVE" if given == Given::Idle => Some(
+            Complaint::passing(format!("{name} does not run, and has {address}: Nova starts it, or has not noticed yet"))
                 .mended_by(format!("openstack --os-cloud {cloud} server reboot --hard {id}")),
         ),
         _ => None,
@@ -175,26 +223,29 @@ pub fn in_words(cards: &[CardHealth]) -> String {
 mod tests {
     use super::*;
 
-    fn said(owners: &[(&str, &str)], is_open: bool) -> String {
+    fn said(owners: &[(&str, &str)], given: Given) -> String {
         let owner = |(name, status): &(&str, &str)| Owner {
             id: "0c5b".to_owned().try_into().unwrap(),
             name: (*name).into(),
             status: (*status).into(),
+            domain: String::new(),
         };
         let owners: Vec<Owner> = owners.iter().map(owner).collect();
-        let complaint = of_owners("0000:41:00.0", &owners, is_open, "gpucloud");
+        let complaint = of_owners("0000:41:00.0", &owners, given, "gpucloud");
         complaint.map_or_else(String::new, |one| format!("{}; {}", one.what, one.next))
     }
 
     #[test]
     fn what_is_wrong_between_a_card_and_its_instance_names_the_next_command_and_never_a_users_words_in_it() {
-        assert_eq!((said(&[], false), said(&[("lab-1", "ACTIVE")], true)), (String::new(), String::new()));
-        assert_eq!(said(&[("lab-1", "SHUTOFF")], false), "");
-        let lost = said(&[("x; reboot", "ACTIVE")], false);
-        assert!(lost.starts_with("x; reboot runs without") && lost.ends_with("--hard 0c5b"), "{lost}");
-        assert!(said(&[("lab-1", "ERROR")], false).ends_with("--os-cloud gpucloud server delete 0c5b"));
-        assert!(said(&[("0c5b", "")], false).contains("placement audit"));
-        assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], true).contains("twice: lab-1, lab-2"));
+        use Given::{Idle, Open, RunsWithout};
+        assert_eq!((said(&[], Idle), said(&[("lab-1", "ACTIVE")], Open)), (String::new(), String::new()));
+        assert_eq!(said(&[("lab-1", "SHUTOFF")], Idle), "");
+        let lost = said(&[("x; reboot", "ACTIVE")], RunsWithout);
+        assert!(lost.starts_with("x; reboot runs without") && lost.contains("; gpucloud-install recover"), "{lost}");
+        assert!(said(&[("lab-1", "ACTIVE")], Idle).ends_with("--hard 0c5b"));
+        assert!(said(&[("lab-1", "ERROR")], Idle).ends_with("--os-cloud gpucloud server delete 0c5b"));
+        assert!(said(&[("0c5b", "")], Idle).contains("placement audit"));
+        assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], Open).contains("twice: lab-1, lab-2"));
     }
 
     #[test]

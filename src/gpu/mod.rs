@@ -12,6 +12,7 @@
 //! offer       those flavors, and whether the cloud counts the cards, as steps of a plan
 //! proof       a guest looks at a card and gives it back, before anybody gets it
 //! health      whether each claimed card is bound, counted, in use and by whom
+//! mend        what `recover` does about them
 //! capture     what others may see of a machine
 //! error       what goes wrong
 //! ```
@@ -23,6 +24,7 @@ mod error;
 pub mod families;
 pub mod flavors;
 pub mod health;
+pub mod mend;
 pub mod nova;
 pub mod offer;
 pub mod proof;
@@ -105,6 +107,8 @@ pub struct CardPlan {
     pub for_nova: ForNova,
     /// Whether cards were claimed before.
     pub had_cards: bool,
+    /// Whether one that was claimed goes back to its driver: Nova has to forget it first.
+    pub gives_back: bool,
 }
 
 impl CardPlan {
@@ -114,15 +118,17 @@ impl CardPlan {
     /// # Errors
     /// A file of sysfs, or a note, that cannot be read.
     pub fn make(host: &Host, answers: &GpuAnswers, renewed: &[String], now: Capacity) -> Result<Self> {
-        let had_cards = !claim::noted(host)?.claims.is_empty();
+        let noted = claim::noted(host)?;
+        let had_cards = !noted.claims.is_empty();
         if answers.cards.is_none() {
-            return Ok(Self { had_cards, ..Self::default() });
+            return Ok(Self { had_cards, gives_back: had_cards, ..Self::default() });
         }
         let inventory = inventory(host, &answers.also())?;
         let (claims, refused) = claim::wanted(&answers.cards, &inventory, &inventory.claims, renewed);
         let claims = claims.measured(&inventory.claims, now);
         let for_nova = ForNova::of(&claims, &inventory, &Quarantine::read(host)?);
-        Ok(Self { claims, refused, for_nova, had_cards })
+        let gives_back = !steps::going(host, noted, &claims)?.claims.is_empty();
+        Ok(Self { claims, refused, for_nova, had_cards, gives_back })
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Orphan {
     pub id: ActionId,
     /// What taking it back means; `None`: it stays, because it carries data.
     pub undo: Option<String>,
+    /// Whether it is taken back behind the steps, which make others let go of it first.
+    pub behind: bool,
     /// The file that changes when it is taken back.
     path: Option<PathBuf>,
 }
@@ -75,7 +77,7 @@ pub struct Orphan {
 pub struct Plan {
     /// In the order in which they would run one by one.
     pub steps: Vec<PlannedStep>,
-    /// In the order in which they would be undone.
+    /// In the order in which they would be undone; those that are `behind` wait for the steps.
     pub orphans: Vec<Orphan>,
 }
 
@@ -148,6 +150,12 @@ impl Plan {
         Ok(Self { steps: planned, orphans })
     }
 
+    /// What is no longer wanted and is `held` by others as long as the steps have not told them: it is taken back behind
+    /// the steps, all others ahead of them.
+    pub fn let_go_first(&mut self, held: impl Fn(&ActionId) -> bool) {
+        self.orphans.iter_mut().for_each(|orphan| orphan.behind = held(&orphan.id));
+    }
+
     /// How many changes it would make.
     pub fn pending(&self) -> usize {
         let steps: usize = self.steps.iter().map(PlannedStep::pending).sum();
@@ -192,7 +200,7 @@ fn orphans(steps: &[Step], journal: &Journal) -> Vec<Orphan> {
             let goes = is_left_over(entry) || (entry.when_orphaned == WhenOrphaned::Undo && !carries_data(entry));
             let undo = goes.then(|| entry.describe_undo());
             let path = entry.history.undo.as_ref().filter(|_| goes).and_then(Undo::path).map(Path::to_owned);
-            Orphan { id: id.clone(), undo, path }
+            Orphan { id: id.clone(), undo, behind: false, path }
         })
         .collect();
     orphans.reverse();

@@ -6,7 +6,7 @@ mod actions;
 use super::event::{Event, Sink, StepTitle};
 use super::journal::{Journal, JournalError};
 use super::rollback::{self, TakeBack};
-use super::{Hold, Plan, PlannedStep, StepId};
+use super::{Hold, Orphan, Plan, PlannedStep, StepId};
 use crate::action::{ActionId, Lifetime};
 use crate::ending::Ending;
 use crate::failure::Failure;
@@ -94,8 +94,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Runner<'_> {
-    /// Does what `plan` says: left-overs of a killed run first, orphans next, then the steps, at last what was only
-    /// for the run is taken back. Returns the journal too.
+    /// Does what `plan` says: left-overs of a killed run first, orphans next, then the steps, behind them the orphans that
+    /// these make others let go of; at last what was only for the run is taken back. Returns the journal too.
     pub fn run(self, plan: Plan) -> (Outcome, Journal) {
         let started = Instant::now();
         let Self { host, mut journal, take_back, sink, jobs, what } = self;
@@ -105,13 +105,22 @@ impl Runner<'_> {
         let steps = pending_steps(plan.steps);
         announce(sink.as_ref(), &what, &steps);
         left_alone.iter().for_each(|event| sink.event(event));
-        let orphans: Vec<ActionId> = plan.orphans.iter().filter(|o| o.undo.is_some()).map(|o| o.id.clone()).collect();
-        let orphaned = rollback::some(host, &mut journal, take_back, &orphans, sink.as_ref());
-        failures.extend(orphaned.failed);
+        let going = |behind: bool| -> Vec<ActionId> {
+            let goes = |orphan: &&Orphan| orphan.undo.is_some() && orphan.behind == behind;
+            plan.orphans.iter().filter(goes).map(|orphan| orphan.id.clone()).collect()
+        };
+        let (ahead, behind) = (going(false), going(true));
+        let mut orphaned = rollback::some(host, &mut journal, take_back, &ahead, sink.as_ref());
         let execution = Execution::new(host, journal, sink.clone(), steps, what);
         execution.work(jobs);
         let (shared, mut journal) = execution.end();
         failures.extend(shared.failures);
+        if failures.is_empty() && orphaned.failed.is_empty() && host.go_on().is_ok() {
+            let last = rollback::some(host, &mut journal, take_back, &behind, sink.as_ref());
+            orphaned.undone += last.undone;
+            orphaned.failed.extend(last.failed);
+        }
+        failures.extend(orphaned.failed);
         failures.extend(clean_up_run(host, &mut journal, take_back, sink.as_ref()));
         let outcome = Outcome {
             ending: ending(host, &failures, &shared.reboots),

@@ -1,11 +1,12 @@
 //! Bringing back what is down as steps of a plan: a layer begins when the one below it answers. Nothing here outlives a
-//! boot, and nothing that users have is touched.
+//! boot, and nothing that users have is touched, but for an instance that runs without its card.
 
 use crate::action::task::Task;
 use crate::action::unit::Started;
 use crate::action::{ActionId, Checked};
 use crate::engine::base;
 use crate::engine::service::{Layer, Service, by_unit};
+use crate::gpu::mend;
 use crate::host::Host;
 use crate::installation::Installation;
 use crate::network::keep;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 pub fn steps(installation: &Installation) -> Vec<Step> {
     let services = installation.engine.services(&installation.config);
     let prober = Arc::new(installation.prober());
-    let mut steps: Vec<Step> = Vec::new();
-    let mut below: Vec<String> = Vec::new();
+    let mut steps = vec![Step::new("gpu", "Bind the cards for instances").with(mend::bound())];
+    let mut below = vec!["gpu".to_owned()];
     for layer in Layer::ALL {
         let mut here = Vec::new();
         for service in by_unit(&services).filter(|service| service.layer == layer) {
@@ -39,6 +40,10 @@ pub fn steps(installation: &Installation) -> Vec<Step> {
     }
     let last = Step::new("healthy", "See that the cloud is healthy").after(&words(&below)).closing();
     steps.push(last.with(base::healthy(services, prober)));
+    if let Some((admin, cloud)) = installation.cloud_admin() {
+        let step = Step::new("gpu-instances", "Give instances their cards back").after(&["healthy"]);
+        steps.push(step.with(mend::given_again(admin.clone(), cloud)));
+    }
     steps
 }
 

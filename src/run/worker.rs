@@ -7,7 +7,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::installation::Installation;
-use crate::paths::LOGS;
+use crate::paths::{GOES_ON, LOGS};
 use crate::plan::event::{Event, Sink, Tee};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::runner::{Outcome, Runner};
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Goes on after a boot.
 const CONTINUE_UNIT: &str = "gpucloud-continue.service";
+const WORD: &str = "\nThe installation of the cloud goes on after this machine's boot.\n\
+                    To see how far it is: sudo gpucloud-install apply\n\n";
 
 /// Makes the machine what the answers say.
 ///
@@ -158,12 +160,13 @@ fn log_line(event: &Event) -> Option<String> {
     Some(format!("{} {text}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f")))
 }
 
-/// A unit that starts the rest of the installation after the next boot. The apply it starts no longer wants it, and so
-/// takes it away.
+/// A unit that starts the rest of the installation after the next boot, and a word about it for whoever logs in meanwhile.
+/// The apply it starts no longer wants them, and so takes them away: the unit first, the word at its end.
 fn continue_after_boot(host: &Host, journal: Journal, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
     let text = include_str!("../../templates/etc/systemd/system/gpucloud-continue.service");
     let path = format!("/etc/systemd/system/{CONTINUE_UNIT}");
     let step = Step::new("continue", "Go on after the boot")
+        .with(File::new(GOES_ON, Content::plain(WORD)))
         .with(File::new(path, Content::plain(text)))
         .with(Enabled { unit: CONTINUE_UNIT.into() });
     let mut plan = Plan::make(vec![step], host, &journal)?;

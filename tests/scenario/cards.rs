@@ -10,13 +10,34 @@ use std::time::Duration;
 const COMPUTE: &str = "gpucloud-nova-compute.service";
 const SPECS: &str = "pci_passthrough:alias";
 
-/// What the rooms would write for eight cards of this model.
-fn settings() -> String {
+/// What the rooms would write for so many cards of this model.
+fn settings(cards: usize) -> String {
     let spec = |bus: u32| format!("device_spec = {{\"address\": \"0000:{bus:02x}:00.0\"}}\n");
-    let specs: String = (0x10..0x90).step_by(0x10).map(spec).collect();
+    let specs: String = (0x10..0x90).step_by(0x10).take(cards).map(spec).collect();
     let alias = "alias = {\"name\": \"gpu-10de-2335\", \"vendor_id\": \"10de\", \"product_id\": \"2335\", \
                  \"device_type\": \"type-PF\", \"numa_policy\": \"preferred\"}";
     format!("[pci]\n{specs}{alias}\n")
+}
+
+/// Tells Nova of the first so many.
+fn tell(cards: usize) {
+    write(LAB, "/etc/nova/nova.conf.d/90-cards.conf", &settings(cards));
+    let compute = format!("[DEFAULT]\ncompute_driver = fake.EightCards\n{}", settings(cards));
+    write(LAB, "/etc/nova/nova-cpu.conf.d/90-cards.conf", &compute);
+    let units = ["gpucloud-nova-api.service", "gpucloud-nova-conductor.service", "gpucloud-nova-scheduler.service"];
+    inside(LAB, &[&["systemctl", "restart", COMPUTE], &units[..]].concat()).expect(0);
+}
+
+fn python(script: &str) -> String {
+    inside(LAB, &["/opt/gpucloud/venv/bin/python", "-c", script]).out.trim().to_owned()
+}
+
+/// Fails the test unless Placement comes to count so many.
+fn counted(cards: usize) {
+    let ask = "import openstack; cloud = openstack.connect(cloud='gpucloud'); \
+               print(len(list(cloud.placement.resource_providers(resources='CUSTOM_PCI_10DE_2335:1'))))";
+    let is_so = || python(ask) == cards.to_string();
+    assert!(crate::machine::within(Duration::from_secs(120), is_so), "Placement does not count {cards} cards");
 }
 
 fn launch(name: &str, cards: usize) -> Done {
@@ -29,7 +50,8 @@ fn delete(name: &str) {
 }
 
 /// One, two and four cards are placed; who finds none free is told so, and who has them, apart from whom room is short
-/// for; what was deleted is free again; a quota of instances is named as what it is.
+/// for; what was deleted is free again; a quota of instances is named as what it is. Of forty at once, as many get one as
+/// there are cards, also when some are held back.
 pub fn placed() -> Verdict {
     for one in installer(LAB, &["instance", "list", "--json"]).expect(0).json()["instances"].as_array().unwrap() {
         delete(one["name"].as_str().unwrap());
@@ -45,18 +67,9 @@ pub fn placed() -> Verdict {
     );
     inside(LAB, &["mkdir", "-p", &format!("/etc/systemd/system/{COMPUTE}.d")]).expect(0);
     write(LAB, &format!("/etc/systemd/system/{COMPUTE}.d/cards.conf"), &start);
-    write(LAB, "/etc/nova/nova.conf.d/90-cards.conf", &settings());
-    let compute = format!("[DEFAULT]\ncompute_driver = fake.EightCards\n{}", settings());
-    write(LAB, "/etc/nova/nova-cpu.conf.d/90-cards.conf", &compute);
     inside(LAB, &["systemctl", "daemon-reload"]).expect(0);
-    let units = ["gpucloud-nova-api.service", "gpucloud-nova-conductor.service", "gpucloud-nova-scheduler.service"];
-    inside(LAB, &[&["systemctl", "restart", COMPUTE], &units[..]].concat()).expect(0);
-    let counted = || {
-        let ask = "import openstack; cloud = openstack.connect(cloud='gpucloud'); \
-                   print(len(list(cloud.placement.resource_providers(resources='CUSTOM_PCI_10DE_2335:1'))))";
-        inside(LAB, &["/opt/gpucloud/venv/bin/python", "-c", ask]).out.trim() == "8"
-    };
-    assert!(crate::machine::within(Duration::from_secs(120), counted), "Placement does not count eight cards");
+    tell(8);
+    counted(8);
     for cards in [1, 2, 4] {
         let (name, spec) = (format!("cards{cards}"), format!("{SPECS}=gpu-10de-2335:{cards}"));
         let words = ["flavor", "create", &name, "--vcpus", "1", "--ram", "512", "--disk", "1", "--property", &spec];
@@ -81,5 +94,15 @@ pub fn placed() -> Verdict {
     installer(LAB, &["quota", "set", "instances=4"]).expect(0);
     let full = launch("fifth", 1).expect(1).err;
     assert!(full.contains("quota is full"), "{full}");
+    for name in ["one", "two", "last", "again"] {
+        delete(name);
+    }
+    installer(LAB, &["quota", "set", "instances=50", "vcpus=50"]).expect(0);
+    let forty = include_str!("../fixtures/forty_at_once.py").replace("USER", NATIVE.user);
+    assert_eq!(python(&forty), "8 32\n0");
+    // Two that failed are told to nobody any more, and are given to nobody.
+    tell(6);
+    counted(6);
+    assert_eq!(python(&forty), "6 34\n0");
     Ok(())
 }

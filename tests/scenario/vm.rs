@@ -317,6 +317,14 @@ pub fn with_cards() -> Verdict {
     assert_eq!(card(CARD)["instances"], serde_json::json!(["student"]));
     let seen = in_guest("student", "cat /sys/bus/pci/devices/*/uevent | grep PCI_ID").expect(0).out;
     assert!(seen.contains("PCI_ID=1234:1111"), "{seen}");
+    // One that runs without its card is started anew.
+    let without = "domain=$(virsh list --name | head -n 1); virsh dumpxml --security-info $domain | \
+                   sed '/<hostdev/,/<\\/hostdev>/d' >/root/without.xml; virsh destroy $domain; \
+                   virsh create /root/without.xml; rm /root/without.xml";
+    shell(CLOUD, without).expect(0);
+    assert!(gpu_layer()["detail"].as_str().is_some_and(|why| why.contains("runs without")), "{}", gpu_layer());
+    inside(CLOUD, &["gpucloud-install", "recover", "--yes"]).expect(0);
+    assert_eq!(gpu_layer()["healthy"], true, "{}", gpu_layer());
     let refused = launch("second").expect(1).err;
     assert!(refused.contains("not enough cards are free") && refused.contains("student"), "{refused}");
     inside(CLOUD, &["gpucloud-install", "instance", "delete", "second", "--yes"]).expect(0);

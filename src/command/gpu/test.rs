@@ -129,6 +129,7 @@ mod tests {
             asked: *asked,
             quarantined: None,
             proven: false,
+            runs_without: None,
             complaint: None,
         };
         let health: Vec<CardHealth> = cards.iter().map(health).collect();
