@@ -7,7 +7,9 @@ use serde::Serialize;
 use std::path::Path;
 
 /// Arguments of the kernel with which the IOMMU stays off (kernel: admin-guide/kernel-parameters.txt).
-const OFF: [&str; 4] = ["intel_iommu=off", "amd_iommu=off", "iommu=off", "iommu=soft"];
+const OFF: [(&str, &str); 4] = [("intel_iommu", "off"), ("amd_iommu", "off"), ("iommu", "off"), ("iommu", "soft")];
+/// Where devices that cannot be told apart are listed.
+pub const GROUPS: &str = "/sys/kernel/iommu_groups";
 /// EFI's variable, with four bytes of attributes before its value (UEFI 2.10, 3.3).
 pub const SECURE_BOOT: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
@@ -22,6 +24,8 @@ pub struct Iommu {
     pub on: bool,
     /// An argument of the running kernel that keeps it off.
     pub kept_off_by: Option<String>,
+    /// Whether the running kernel was told to use it, or does without being told.
+    pub asked: bool,
     /// Whether only signed modules are loaded, where the machine can tell.
     pub secure_boot: Option<bool>,
     /// The hypervisor in which this machine runs itself, as it calls itself.
@@ -64,11 +68,30 @@ pub fn read(host: &Host) -> Result<Iommu> {
     Ok(Iommu {
         maker,
         table,
-        on: !files::list(host, "/sys/kernel/iommu_groups")?.is_empty(),
-        kept_off_by: arguments.split_whitespace().find(|argument| OFF.contains(argument)).map(str::to_owned),
+        on: has_groups(host)?,
+        kept_off_by: arguments.split_whitespace().find(|argument| keeps_off(argument)).map(str::to_owned),
+        asked: maker == Maker::Amd || arguments.split_whitespace().any(|one| has_part("intel_iommu", "on", one)),
         secure_boot: secure_boot.map(|value| value.get(4) == Some(&1)),
         inside: processor.hypervisor.then(|| product.unwrap_or_else(|| "of a kind that it does not say".into())),
     })
+}
+
+/// Arguments have parts: "intel_iommu=on,sm_on".
+fn has_part(name: &str, part: &str, argument: &str) -> bool {
+    let values = argument.strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
+    values.is_some_and(|values| values.split(',').any(|value| value == part))
+}
+
+fn keeps_off(argument: &str) -> bool {
+    OFF.iter().any(|(name, part)| has_part(name, part, argument))
+}
+
+/// Whether devices are in groups that keep them apart. With VFIO's unsafe mode each has one that keeps nothing apart
+/// (kernel: drivers/vfio/group.c, "vfio-noiommu").
+fn has_groups(host: &Host) -> Result<bool> {
+    let Some(first) = files::list(host, GROUPS)?.into_iter().next() else { return Ok(false) };
+    let name = files::read_text(host, Path::new(GROUPS).join(first).join("name"))?.unwrap_or_default();
+    Ok(name.trim() != "vfio-noiommu")
 }
 
 /// Regions of memory in which the firmware's screen lies, by their first and last byte (/proc/iomem; root alone reads

@@ -1,15 +1,17 @@
 //! What of the PCI bus this machine itself needs: the controllers of disks that it uses, through partitions, LVM, RAID,
-//! encryption, caches and several paths; the adapters that its routes go by, through bonds, bridges and VLANs. From /proc and
+//! encryption, caches and several paths; serial consoles; the adapters that its routes go by, through bonds, bridges and VLANs. From /proc and
 //! sysfs alone, so that a captured tree tells it too.
 
 use super::pci;
 use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const BLOCKS: &str = "/sys/class/block";
 const LINKS: &str = "/sys/class/net";
+/// Where terminals are listed.
+pub const TERMINALS: &str = "/sys/class/tty";
 const BTRFS: &str = "/sys/fs/btrfs";
 /// What all ports of Open vSwitch in the kernel hang on: the cloud's bridges are its.
 const OPEN_VSWITCH: &str = "ovs-system";
@@ -25,22 +27,40 @@ pub struct Needed {
     pub for_what: String,
 }
 
-/// All of them.
-pub fn read(host: &Host) -> Result<Vec<Needed>> {
+/// All of them, among `functions`.
+pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<Needed>> {
     let mut all = BTreeSet::new();
     for (what, disk) in disks(host)? {
         all.extend(controllers(host, &disk, DEPTH)?.into_iter().map(|address| (address, format!("{what} ({disk})"))));
     }
     if holds_zfs(host)? {
         // Which disks a pool has, only its own programs tell.
-        let storage = pci::functions(host)?.into_iter().filter(pci::Function::is_storage);
-        all.extend(storage.map(|controller| (controller.address, "ZFS (all disks count)".into())));
+        let storage = functions.iter().filter(|one| one.is_storage());
+        all.extend(storage.map(|controller| (controller.address.clone(), "ZFS (all disks count)".into())));
+    }
+    for console in consoles(host)? {
+        let ports = way_to(host, &Path::new(TERMINALS).join(&console).join("device"))?;
+        all.extend(ports.into_iter().map(|address| (address, format!("the console ({console})"))));
     }
     for link in ways(host)? {
         let adapters = adapters(host, &link, DEPTH)?;
         all.extend(adapters.into_iter().map(|address| (address, format!("the network ({link})"))));
     }
-    Ok(all.into_iter().map(|(address, for_what)| Needed { address, for_what }).collect())
+    let is_bridge = |address: &str| functions.iter().any(|one| one.address == address && one.is_bridge());
+    let needed = all.into_iter().filter(|(address, _)| !is_bridge(address));
+    Ok(needed.map(|(address, for_what)| Needed { address, for_what }).collect())
+}
+
+/// The functions on the way to a device. It is not the last one alone: a disk behind Intel's VMD needs that too, which has a
+/// bus of its own below it.
+fn way_to(host: &Host, link: &Path) -> Result<Vec<String>> {
+    Ok(pci::target(host, link)?.map(|path| pci::addresses_in(&path)).unwrap_or_default())
+}
+
+/// Terminals on which the kernel has its console, "ttyS4": a serial port may be a card's.
+pub fn consoles(host: &Host) -> Result<Vec<String>> {
+    let text = files::read_text(host, Path::new(TERMINALS).join("console/active"))?.unwrap_or_default();
+    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Block devices in use, by what they are used for.
@@ -62,6 +82,11 @@ fn disks(host: &Host) -> Result<Vec<(String, String)>> {
     for line in swaps.lines().skip(1) {
         let device = line.split_whitespace().next().unwrap_or_default();
         found.extend(named(host, device)?.map(|disk| ("swap".to_owned(), disk)));
+    }
+    // What others are made of is in use, also where nothing is mounted: volumes of guests, an opened LUKS.
+    for block in files::list(host, BLOCKS)? {
+        let is_made = !slaves(host, &block)?.is_empty();
+        found.extend(is_made.then(|| ("what is made of it".to_owned(), block)));
     }
     Ok(found)
 }
@@ -135,7 +160,7 @@ fn controllers(host: &Host, disk: &str, depth: usize) -> Result<Vec<String>> {
         // With several paths to a disk, the disk has none of them.
         return of_subsystem(host, &subsystem);
     }
-    let mut found: Vec<String> = pci::addresses_in(&path).into_iter().next_back().into_iter().collect();
+    let mut found = pci::addresses_in(&path);
     for below in slaves(host, disk)? {
         if depth > 0 {
             found.extend(controllers(host, &below, depth - 1)?);
@@ -161,8 +186,7 @@ fn of_subsystem(host: &Host, subsystem: &str) -> Result<Vec<String>> {
     let dir = Path::new("/sys/class/nvme-subsystem").join(subsystem);
     let mut found = Vec::new();
     for name in files::list(host, &dir)? {
-        let path = pci::target(host, &dir.join(name))?;
-        found.extend(path.and_then(|path| pci::addresses_in(&path).pop()));
+        found.extend(way_to(host, &dir.join(name))?);
     }
     Ok(found)
 }
@@ -190,8 +214,7 @@ pub fn ways(host: &Host) -> Result<Vec<String>> {
 /// The functions behind a link: its own, or those of the links that it is made of.
 fn adapters(host: &Host, link: &str, depth: usize) -> Result<Vec<String>> {
     let dir = Path::new(LINKS).join(link);
-    let path = pci::target(host, &dir)?.unwrap_or_else(PathBuf::new);
-    let mut found: Vec<String> = pci::addresses_in(&path).into_iter().next_back().into_iter().collect();
+    let mut found = way_to(host, &dir)?;
     for name in files::list(host, &dir)? {
         if let Some(below) = name.strip_prefix("lower_").filter(|_| depth > 0) {
             found.extend(adapters(host, below, depth - 1)?);

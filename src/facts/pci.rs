@@ -85,6 +85,15 @@ pub struct Details {
     pub virtual_functions_made: u32,
     /// Whether it is such a virtual function.
     pub is_virtual: bool,
+    /// Of which function.
+    #[serde(skip)]
+    pub physical: Option<String>,
+    /// Whether it does not answer when it is asked what it is ([`answers`]).
+    #[serde(skip)]
+    pub silent: bool,
+    /// Whether the kernel found no place for a part of its memory.
+    #[serde(skip)]
+    pub unplaced: bool,
     /// How it can be reset, the kernel's first choice first: "flr", "bus".
     pub resets: Vec<String>,
 }
@@ -115,7 +124,10 @@ pub fn displays(host: &Host) -> Result<Vec<Function>> {
 
 fn function(host: &Host, address: String) -> Result<Function> {
     let dir = Path::new(DEVICES).join(&address);
-    let known = files::read_text(host, dir.join("uevent"))?.unwrap_or_default();
+    let known = match files::read_text(host, dir.join("uevent"))? {
+        Some(text) => text,
+        None => told_by_files(host, &dir)?,
+    };
     let value = |name: &str| known.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let ids = value("PCI_ID").unwrap_or_default().to_lowercase();
     let (vendor, device) = ids.split_once(':').unwrap_or_default();
@@ -131,6 +143,21 @@ fn function(host: &Host, address: String) -> Result<Function> {
         above: above.into_iter().filter(|one| *one != address).collect(),
         address,
     })
+}
+
+/// What `uevent` says, from the files that say each: of a tree that somebody copied without it.
+fn told_by_files(host: &Host, dir: &Path) -> Result<String> {
+    let hex = |name: &str| -> Result<String> {
+        let text = files::read_text(host, dir.join(name))?.unwrap_or_default();
+        Ok(text.trim().trim_start_matches("0x").to_owned())
+    };
+    let pair = |of: &str| -> Result<String> {
+        Ok(format!("{}:{}", hex(&format!("{of}vendor"))?, hex(&format!("{of}device"))?))
+    };
+    let driver = target(host, &dir.join("driver"))?;
+    let driver = driver.as_deref().and_then(|path| path.file_name()?.to_str()).map(|name| format!("\nDRIVER={name}"));
+    let (class, ids, board) = (hex("class")?, pair("")?, pair("subsystem_")?);
+    Ok(format!("PCI_CLASS={class}\nPCI_ID={ids}\nPCI_SUBSYS_ID={board}{}", driver.unwrap_or_default()))
 }
 
 /// Whether a function answers when it is asked what it is: of one that is not there any more all bits are set (kernel:
@@ -156,31 +183,46 @@ pub fn details(host: &Host, function: &Function) -> Result<Details> {
         let speed = speed.trim_end_matches(" PCIe");
         Ok((!speed.is_empty() && !speed.starts_with("Unknown") && width != "0").then(|| format!("{speed} x{width}")))
     };
+    let physical = target(host, &dir.join("physfn"))?.and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let resource = field("resource")?;
     Ok(Details {
         // The kernel's own word for it is younger than "boot_vga", and holds for 3D controllers too.
         console: field("boot_vga")? == "1" || field("boot_display")? == "1",
         numa_node: field("numa_node")?.parse().ok(),
         link: link("current")?,
         link_possible: link("max")?,
-        bars: bars(&field("resource")?),
+        bars: bars(&resource),
         virtual_functions: number("sriov_totalvfs")?,
         virtual_functions_made: number("sriov_numvfs")?,
-        is_virtual: files::exists(host, dir.join("physfn")),
+        is_virtual: physical.is_some(),
+        physical,
+        silent: !answers(host, &function.address)?,
+        unplaced: is_unplaced(&resource),
         resets: field("reset_method")?.split_whitespace().map(str::to_owned).collect(),
     })
 }
 
-/// Memory among the first six lines of `resource` (first, last byte, flags; kernel's include/linux/ioport.h:
-/// `IORESOURCE_MEM`); what follows is the ROM, and windows of bridges.
-fn bars(text: &str) -> Vec<Bar> {
-    const MEMORY: u64 = 0x200;
+/// The first six lines of `resource`: first, last byte, flags (kernel: include/linux/ioport.h). What follows is the ROM,
+/// and windows of bridges.
+fn regions(text: &str) -> impl Iterator<Item = (u64, u64, u64)> {
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-    let region = |line: &str| -> Option<Bar> {
+    text.lines().take(6).filter_map(move |line| {
         let mut words = line.split_whitespace().map(hex);
-        let (begins, last, flags) = (words.next()??, words.next()??, words.next()??);
-        (flags & MEMORY != 0 && last > begins).then(|| Bar { begins, size: last - begins + 1 })
-    };
-    text.lines().take(6).filter_map(region).collect()
+        Some((words.next()??, words.next()??, words.next()??))
+    })
+}
+
+const MEMORY: u64 = 0x200;
+const UNSET: u64 = 0x2000_0000;
+
+fn bars(text: &str) -> Vec<Bar> {
+    let is_placed =
+        |(begins, last, flags): &(u64, u64, u64)| flags & MEMORY != 0 && flags & UNSET == 0 && last > begins;
+    regions(text).filter(is_placed).map(|(begins, last, _)| Bar { begins, size: last - begins + 1 }).collect()
+}
+
+fn is_unplaced(text: &str) -> bool {
+    regions(text).any(|(_, _, flags)| flags & MEMORY != 0 && flags & UNSET != 0)
 }
 
 /// Where a link leads to, as it is written.
@@ -226,6 +268,8 @@ mod tests {
                     0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
                     0x00000000c3000000 0x00000000c307ffff 0x0000000000046200\n";
         let sizes: Vec<u64> = bars(text).iter().map(|bar| bar.size >> 20).collect();
-        assert_eq!(sizes, [16, 16384]);
+        assert_eq!((sizes, is_unplaced(text)), (vec![16, 16384], false));
+        let nowhere = "0x0000000000000000 0x0000001fffffffff 0x000000002014220c\n";
+        assert!(bars(nowhere).is_empty() && is_unplaced(nowhere));
     }
 }

@@ -39,7 +39,8 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
         return Ok(outcome);
     }
     load_vfio(host)?;
-    let (needed, functions) = (needed::read(host)?, pci::functions(host)?);
+    let functions = pci::functions(host)?;
+    let needed = needed::read(host, &functions)?;
     let mut failed = None;
     for claim in &claims.claims {
         if let Some(why) = serves_this_machine(host, claim, &needed, &functions)? {

@@ -7,8 +7,8 @@
 
 use super::Inventory;
 use crate::facts::card_users::CAPTURED;
-use crate::facts::needed;
 use crate::facts::pci::{self, DEVICES};
+use crate::facts::{iommu, needed};
 use crate::host::{Error, Host, Result, files};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -105,6 +105,10 @@ impl Tree {
             for name in OF_A_CARD.iter().filter(|_| is_asked) {
                 self.copy(host, &dir.join(name), &real.join(name))?;
             }
+            // Further on there is a serial number.
+            if let Some(first) = files::read_at_most(host, &dir.join("config"), 4)?.filter(|_| is_asked) {
+                self.put(&real.join("config"), first);
+            }
         }
         Ok(())
     }
@@ -171,6 +175,16 @@ impl Tree {
     }
 
     fn machine(&mut self, host: &Host) -> Result<()> {
+        let terminals = Path::new(needed::TERMINALS);
+        self.copy(host, &terminals.join("console/active"), &terminals.join("console/active"))?;
+        for console in needed::consoles(host)? {
+            self.link(host, &terminals.join(console).join("device"))?;
+        }
+        let groups = Path::new(iommu::GROUPS);
+        for group in files::list(host, groups)? {
+            let name = groups.join(group).join("name");
+            self.copy(host, &name, &name)?;
+        }
         let text = |path: &str| files::read_text(host, path).map(Option::unwrap_or_default);
         let arguments = text("/proc/cmdline")?;
         let telling = |one: &&str| TELLING.iter().any(|word| one.contains(word)) || *one == "quiet";
@@ -193,7 +207,7 @@ impl Tree {
                 self.put(&path, "");
             }
         }
-        for path in ["/sys/class/dmi/id/product_name", crate::facts::iommu::SECURE_BOOT] {
+        for path in ["/sys/class/dmi/id/product_name", iommu::SECURE_BOOT] {
             self.copy(host, Path::new(path), Path::new(path))?;
         }
         Ok(())

@@ -144,6 +144,7 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
     let names = pci_names::look_up(host, shown.map(|(one, _)| (one.vendor.as_str(), one.device.as_str())))?;
     let name = |function: &Function| names.of(&function.vendor, &function.device);
     let (mut cards, mut apart, mut switches, mut consoles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut virtual_functions = Vec::new();
     for (function, sort) in sorted {
         let put_apart = |why: &str| Apart { address: function.address.clone(), name: name(function), why: why.into() };
         let about = || pci::details(host, function);
@@ -157,7 +158,8 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
             Sort::Card => {
                 let details = about()?;
                 consoles.extend(details.console.then(|| function.address.clone()));
-                if details.is_virtual {
+                if let Some(physical) = details.physical {
+                    virtual_functions.push((function.address.clone(), physical));
                     apart.push(put_apart("a virtual function of another card"));
                     continue;
                 }
@@ -176,7 +178,8 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
         cards: cards.clone(),
         switches,
         consoles,
-        needed: needed::read(host)?,
+        needed: needed::read(host, &functions)?,
+        virtual_functions,
         users,
         iommu: iommu::read(host)?,
         framebuffers: iommu::framebuffers(host)?,

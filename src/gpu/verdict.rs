@@ -69,6 +69,8 @@ pub struct Scene {
     pub consoles: Vec<String>,
     /// What the machine needs for itself.
     pub needed: Vec<Needed>,
+    /// Virtual functions, each with that of which it is one.
+    pub virtual_functions: Vec<(String, String)>,
     /// Who uses what.
     pub users: Vec<User>,
     /// The IOMMU.
@@ -104,7 +106,11 @@ impl Scene {
 
     fn blocked(&self, card: &Card) -> Option<Found> {
         self.is_console(card)
+            .or_else(|| does_not_answer(card))
+            .or_else(|| has_no_place(card))
             .or_else(|| self.lacks_iommu())
+            .or_else(|| self.kernel_does_not_use_it())
+            .or_else(|| self.has_no_group(card))
             .or_else(|| self.shares_its_group(card))
             .or_else(|| self.own_board_is_needed(card))
             .or_else(|| self.board_is_not_whole(card))
@@ -140,6 +146,22 @@ impl Scene {
             Maker::Other => ("an IOMMU", "see the board's manual: not every one has it"),
         };
         Some((format!("the firmware does not offer {name}: devices cannot be kept apart"), next.into()))
+    }
+
+    /// The firmware offers the IOMMU and the kernel was told to use it, and does not: to tell it once more helps nothing.
+    fn kernel_does_not_use_it(&self) -> Option<Found> {
+        let Iommu { on, table, asked, kept_off_by, .. } = &self.iommu;
+        let refused = !on && table.is_some() && *asked && kept_off_by.is_none();
+        let reason = "the kernel was asked to use the IOMMU, and does not: its messages say why";
+        let next = "journalctl -k -b --grep 'DMAR|AMD-Vi|IOMMU'; a newer firmware often helps, or a kernel that is built with \
+                    it";
+        refused.then(|| (reason.into(), next.into()))
+    }
+
+    fn has_no_group(&self, card: &Card) -> Option<Found> {
+        let reason = "the IOMMU is on, and does not cover it";
+        let next = "another slot (the board's manual shows which hang on the processor); journalctl -k -b --grep DMAR";
+        (self.iommu.on && card.function.group.is_none()).then(|| (reason.into(), next.into()))
     }
 
     /// Members of the card's group, without bridges, which nobody binds.
@@ -219,7 +241,9 @@ impl Scene {
     }
 
     fn in_use(&self, card: &Card, companions: &[String]) -> Option<Found> {
-        let own = std::iter::once(&card.function.address).chain(companions);
+        // What is made of it goes with it.
+        let virtual_ones = self.virtual_functions.iter().filter(|(_, of)| *of == card.function.address);
+        let own = std::iter::once(&card.function.address).chain(companions).chain(virtual_ones.map(|(one, _)| one));
         let addresses: BTreeSet<&String> = own.collect();
         let users: Vec<&User> = self.users.iter().filter(|user| addresses.contains(&user.address)).collect();
         let first = users.first()?;
@@ -288,6 +312,18 @@ impl Scene {
             .map(|other| other.address.clone())
             .collect()
     }
+}
+
+fn does_not_answer(card: &Card) -> Option<Found> {
+    let reason = "it does not answer on its bus";
+    card.details.silent.then(|| (reason.into(), COLD_START.into()))
+}
+
+fn has_no_place(card: &Card) -> Option<Found> {
+    let reason = "the firmware left no room for its memory";
+    let next =
+        "in the firmware, switch on \"Above 4G Decoding\" (and \"Resizable BAR\" only with it), and boot by UEFI";
+    card.details.unplaced.then(|| (reason.into(), next.into()))
 }
 
 fn with_companions(card: &Card, companions: &[String]) -> Option<Found> {

@@ -31,6 +31,8 @@ pub struct Machine {
     pub links: BTreeMap<String, Vec<String>>,
     /// Where the firmware's screen lies.
     pub framebuffer: Option<String>,
+    /// Whether groups keep nothing apart (VFIO's unsafe mode).
+    pub unsafe_groups: bool,
     /// Programs that have a card open.
     pub users: BTreeMap<String, String>,
     /// Ids that count as cards.
@@ -65,6 +67,12 @@ pub struct Function {
     pub of: Option<String>,
     /// Its memory: first byte, and MiB.
     pub memory: Option<(u64, u64)>,
+    /// Whether it answers nothing.
+    pub silent: bool,
+    /// Whether the kernel found no place for its memory.
+    pub unplaced: bool,
+    /// The terminal that it has, on which the kernel has its console.
+    pub terminal: Option<String>,
     /// The disk that it has.
     pub disk: Option<String>,
     /// The link that it has.
@@ -132,6 +140,9 @@ impl Machine {
                 fs::create_dir_all(&members).unwrap();
                 symlink(format!("../../../../{}", dir.display()), members.join(&at)).unwrap();
                 symlink(format!("/sys/kernel/iommu_groups/{group}"), real.join("iommu_group")).unwrap();
+                if self.unsafe_groups {
+                    fs::write(sys.join(format!("kernel/iommu_groups/{group}/name")), "vfio-noiommu\n").unwrap();
+                }
             }
             if function.class.starts_with("03") {
                 fs::write(real.join("boot_vga"), format!("{}\n", u8::from(function.console))).unwrap();
@@ -141,6 +152,20 @@ impl Machine {
             }
             if let Some(of) = &function.of {
                 symlink(format!("../{}", address(of)), real.join("physfn")).unwrap();
+            }
+            if function.silent {
+                fs::write(real.join("config"), [0xff; 64]).unwrap();
+            }
+            if function.unplaced {
+                let line = "0x0000000000000000 0x00000007ffffffff 0x000000002014220c\n";
+                fs::write(real.join("resource"), line).unwrap();
+            }
+            if let Some(terminal) = &function.terminal {
+                let tty = sys.join("class/tty");
+                fs::create_dir_all(tty.join("console")).unwrap();
+                fs::create_dir_all(tty.join(terminal)).unwrap();
+                fs::write(tty.join("console/active"), format!("tty0 {terminal}\n")).unwrap();
+                symlink(Path::new("../../..").join(&dir), tty.join(terminal).join("device")).unwrap();
             }
             if let Some((begins, mib)) = function.memory {
                 let last = begins + (mib << 20) - 1;
