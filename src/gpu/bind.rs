@@ -43,6 +43,9 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
     let needed = needed::read(host, &functions)?;
     let mut failed = None;
     for claim in &claims.claims {
+        if when == When::Boot && claims.early {
+            unmark_moved(host, claim, &functions)?;
+        }
         if let Some(why) = serves_this_machine(host, claim, &needed, &functions)? {
             outcome.left.push((claim.card.address.clone(), why));
             continue;
@@ -53,6 +56,15 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
         }
     }
     failed.map_or(Ok(outcome), Err)
+}
+
+/// What was marked for VFIO early, and is not as it was claimed, gets a driver as ever.
+fn unmark_moved(host: &Host, claim: &Claim, functions: &[Function]) -> Result<()> {
+    if !matches!(claim::state(claim, functions), State::Moved(_)) {
+        return Ok(());
+    }
+    let here = |address: &str| functions.iter().any(|one| one.address == address && one.driver.is_none());
+    claim.members().filter(|member| here(&member.address)).try_for_each(|member| give_back(host, &member.address))
 }
 
 /// What this machine itself has come to need of a claim since: a disk on the card's own ports, the console.

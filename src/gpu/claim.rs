@@ -23,6 +23,9 @@ pub struct Claims {
     /// What this machine had when these cards were claimed: sizes of flavors stay as they are until the cards change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// Whether the initial file system has to keep its drivers from them (`early.rs`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
 }
 
 /// What a machine has to give.

@@ -5,6 +5,7 @@
 //! verdict     what stands between a card and an instance, and all words about it (pure)
 //! claim       which cards are claimed, and whether the machine is still as it was then
 //! steps       how a claim gets onto the machine: kernel arguments, note, boot unit
+//! early       what the initial file system does ahead of it
 //! bind        what the boot unit does about it
 //! quarantine  cards that failed, and are given to nobody
 //! nova        what Nova is told of the cards (pure)
@@ -20,6 +21,7 @@
 pub mod bind;
 pub mod capture;
 pub mod claim;
+pub mod early;
 mod error;
 pub mod families;
 pub mod flavors;
@@ -125,7 +127,8 @@ impl CardPlan {
         }
         let inventory = inventory(host, &answers.also())?;
         let (claims, refused) = claim::wanted(&answers.cards, &inventory, &inventory.claims, renewed);
-        let claims = claims.measured(&inventory.claims, now);
+        let mut claims = claims.measured(&inventory.claims, now);
+        claims.early = early::is_wanted(host, &claims, &noted, &inventory.scene.functions)?;
         let for_nova = ForNova::of(&claims, &inventory, &Quarantine::read(host)?);
         let gives_back = !steps::going(host, noted, &claims)?.claims.is_empty();
         Ok(Self { claims, refused, for_nova, had_cards, gives_back })

@@ -1,9 +1,10 @@
-//! Claims as steps of a plan: what the kernel is told (by a drop-in of GRUB; no other boot loader yet), the note of what is claimed, the unit that binds it at each boot,
-//! and the binding itself, which may have to wait for one.
+//! Claims as steps of a plan: what the kernel is told (by a drop-in of GRUB; no other boot loader yet), the note of what is
+//! claimed, the unit that binds it at each boot, and the binding itself, which may have to wait for one.
 
 use super::CardPlan;
 use super::bind::{self, When};
 use super::claim::{self, CLAIMS, Claim, Claims, Refused, State};
+use super::early;
 use super::health::{self, Admin, CardHealth};
 use crate::action::file::File;
 use crate::action::originals::Originals;
@@ -41,6 +42,10 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
     if !claims.arguments.is_empty() && has_grub(host) {
         steps.push(arguments(claims).after(after));
         before = vec!["gpu-kernel"];
+    }
+    if claims.early {
+        steps.push(early::step(claims, &before));
+        before = vec![early::STEP];
     }
     let unit = include_str!("../../templates/etc/systemd/system/gpucloud-gpu.service");
     let step = Step::new(LAST, "Bind the cards for instances")
@@ -92,7 +97,7 @@ fn arguments(claims: &Claims) -> Step {
     let last = Task::new(ActionId::new("grub", "update"), "Tell GRUB what the kernel is told", told, update)
         .depending_on(vec![DROP_IN.into()]);
     Step::new("gpu-kernel", "Tell the kernel to keep devices apart")
-        .with(ReadAgain)
+        .with(RunOnUndo { name: "grub", what: "GRUB", argv: &[UPDATE_GRUB] })
         .with(File::new(DROP_IN, Content::plain(text)))
         .with(last)
         .on_compute()
@@ -103,7 +108,8 @@ pub fn owns(id: &ActionId) -> bool {
     let files = [CLAIMS.to_owned(), format!("/etc/systemd/system/{UNIT}"), DROP_IN.to_owned()];
     let others = [("unit", UNIT), ("grub", "undo"), ("grub", "update"), ("gpu", "bound")];
     let files = files.iter().map(|path| ActionId::new("file", path));
-    files.chain(others.map(|(kind, name)| ActionId::new(kind, name))).any(|one| one == *id)
+    let others = others.map(|(kind, name)| ActionId::new(kind, name));
+    files.chain(others).chain(early::ids()).any(|one| one == *id)
 }
 
 /// What is claimed no longer goes back to its drivers.
@@ -166,16 +172,23 @@ pub fn going(host: &Host, noted: Claims, stay: &Claims) -> Result<Claims> {
     Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), ..Claims::default() })
 }
 
-/// Nothing by itself. Begun ahead of GRUB's settings, it is taken back behind them: GRUB reads what is left.
-struct ReadAgain;
+/// Nothing by itself. Begun ahead of what a program reads, it is taken back behind that: the program reads what is left.
+pub(super) struct RunOnUndo {
+    /// First part of its name.
+    pub name: &'static str,
+    /// What has to be told, in words.
+    pub what: &'static str,
+    /// The program, and its arguments.
+    pub argv: &'static [&'static str],
+}
 
-impl Action for ReadAgain {
+impl Action for RunOnUndo {
     fn id(&self) -> ActionId {
-        ActionId::new("grub", "undo")
+        ActionId::new(self.name, "undo")
     }
 
     fn describe(&self) -> String {
-        "Remember that GRUB has to be told".into()
+        format!("Remember that {} has to be told", self.what)
     }
 
     fn check(&self, _: &Host, history: &History) -> Result<Checked> {
@@ -183,7 +196,7 @@ impl Action for ReadAgain {
     }
 
     fn prepare(&self, _: &Host, _: &Originals) -> Result<Undo> {
-        Ok(Undo::Program { argv: vec![UPDATE_GRUB.into()] })
+        Ok(Undo::Program { argv: self.argv.iter().map(|word| (*word).to_owned()).collect() })
     }
 
     fn apply(&self, _: &Host, _: &History) -> Result<Applied> {

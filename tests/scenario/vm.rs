@@ -218,19 +218,23 @@ pub fn with_two_routers() -> Verdict {
         "/name = \"private\", subnet/a { name = \"other\", subnet = \"10.254.1.0/24\", router = \"router2\" },";
     inside(CLOUD, &["sed", "-i", second, ANSWERS]).expect(0);
     inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
-    let launch = ["gpucloud-install", "instance", "launch", "far", "--network", "other", "--wait", "2400"];
-    inside(CLOUD, &launch).expect(0);
+    for (name, network) in [("near", "private"), ("far", "other")] {
+        let launch = ["gpucloud-install", "instance", "launch", name, "--network", network, "--wait", "2400"];
+        inside(CLOUD, &launch).expect(0);
+    }
     let all = inside(CLOUD, &["gpucloud-install", "instance", "list", "--json"]).expect(0).json();
     let floating = |name: &str| {
         let one = all["instances"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
         one["floating_ip"].as_str().unwrap_or_else(|| panic!("{one}")).to_owned()
     };
-    for (from, to) in [("far", "demo"), ("demo", "far")] {
+    for (from, to) in [("far", "near"), ("near", "far")] {
         in_guest(from, &format!("ping -c 5 -W 10 {}", floating(to))).expect(0);
         let banner = in_guest(from, &format!("nc -w 30 {} 22 </dev/null | head -c 4", floating(to))).expect(0).out;
         assert!(banner.contains("SSH-"), "{from} to {to}: {banner}");
     }
-    inside(CLOUD, &["gpucloud-install", "instance", "delete", "far", "--yes"]).expect(0);
+    for name in ["near", "far"] {
+        inside(CLOUD, &["gpucloud-install", "instance", "delete", name, "--yes"]).expect(0);
+    }
     Ok(())
 }
 
