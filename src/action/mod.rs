@@ -15,6 +15,7 @@ pub mod directory;
 pub mod file;
 pub mod ini;
 pub mod kept;
+pub mod on_undo;
 pub mod originals;
 pub mod packages;
 pub mod purge;

@@ -1,5 +1,5 @@
 //! `inventory`: network links, and each card with its verdict. What is known of them comes from `facts/`, what it means
-//! from `gpu/`: a new column is a field there and a cell here.
+//! from `gpu/`: a new column is a field there and a cell here. What `--capture` packs is in `gpu/capture.rs`.
 
 use super::{Invocation, absolute};
 use crate::cli::Inventory as Options;

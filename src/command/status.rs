@@ -1,4 +1,5 @@
-//! `status`: what is up, layer by layer, of the cloud that was applied last.
+//! `status`: what is up, layer by layer, of the cloud that was applied last. What a layer complains of is in
+//! `recovery/health.rs`; of cards, in `gpu/health.rs`.
 
 use super::Invocation;
 use crate::ending::Ending;

@@ -1,6 +1,7 @@
 //! What of the PCI bus this machine itself needs: the controllers of disks that it uses, through partitions, LVM, RAID,
-//! encryption, caches and several paths; serial consoles; the adapters that its routes go by, through bonds, bridges and VLANs. From /proc and
-//! sysfs alone, so that a captured tree tells it too.
+//! encryption, caches and several paths; serial consoles; the adapters that its routes go by, through bonds, bridges and
+//! VLANs. From /proc and sysfs alone, so that a captured tree tells it too: a file that is read here is a line of
+//! `gpu/capture.rs`. A new use of disks is one more in [`disks`].
 
 use super::pci;
 use crate::host::{Host, Result, files};

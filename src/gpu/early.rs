@@ -1,10 +1,11 @@
 //! Claims in the initial file system (initramfs-tools): where it holds a driver that is made for a claimed card, that one
-//! would have the card long before the boot unit runs, and a desktop's screen on it. A script there marks the card for VFIO
-//! first; the boot unit then looks at all that a claim says, and takes the mark away from what is not as it was claimed.
+//! would have the card long before the boot unit runs, and a desktop's screen on it. A script there (its text is in
+//! `templates/etc/initramfs-tools/`, what it compares are fields of a claim's [`Member`]) marks the card for VFIO first; the
+//! boot unit then looks at all that a claim says, and takes the mark away from what is not as it was claimed.
 
 use super::claim::{Claim, Claims, Member};
-use super::steps::RunOnUndo;
 use crate::action::file::File;
+use crate::action::on_undo::RunOnUndo;
 use crate::action::task::{self, Task};
 use crate::action::{ActionId, Checked};
 use crate::content::Content;

@@ -1,6 +1,6 @@
 //! Sizes of instances with cards, computed from what the machine has and what is claimed: each card comes with its share
 //! of processors, memory and disk. Pure: what the machine had is noted with the claims, so that sizes stay what they are
-//! until the cards change.
+//! until the cards change. A new size is a line of [`computed`], and a row in `docs/gpu.md`.
 
 use super::claim::{Capacity, Claims};
 use crate::cloud::devices::alias_of;

@@ -1,4 +1,5 @@
-//! How the claimed cards are now: bound as they were claimed, counted by Placement, in use and by whom, quarantined.
+//! How the claimed cards are now: bound as they were claimed, counted by Placement, in use and by whom, quarantined. A
+//! new complaint is a function beside [`of_bus`]; what it asks of the machine is read in `facts/`.
 
 use super::claim::{self, Claim, State};
 use super::proof;

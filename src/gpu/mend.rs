@@ -1,5 +1,6 @@
 //! What `recover` does about cards, as steps: what is claimed and has no driver is bound before Nova starts, and an
-//! instance that runs without its card is started anew, since nobody can use it as it is.
+//! instance that runs without its card is started anew, since nobody can use it as it is. Where these come in the order
+//! stands in `recovery/steps.rs`.
 
 use super::GpuError;
 use super::bind::{self, When};

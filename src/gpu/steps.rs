@@ -7,6 +7,7 @@ use super::claim::{self, CLAIMS, Claim, Claims, Refused, State};
 use super::early;
 use super::health::{self, Admin, CardHealth};
 use crate::action::file::File;
+use crate::action::on_undo::RunOnUndo;
 use crate::action::originals::Originals;
 use crate::action::task::Task;
 use crate::action::unit::Enabled;
@@ -170,38 +171,6 @@ pub fn going(host: &Host, noted: Claims, stay: &Claims) -> Result<Claims> {
     let stays = |claim: &Claim| stay.claims.iter().any(|other| other.card.address == claim.card.address);
     let goes = |claim: &Claim| !stays(claim) && claim.members().any(|member| is_bound(&member.address));
     Ok(Claims { claims: noted.claims.into_iter().filter(goes).collect(), ..Claims::default() })
-}
-
-/// Nothing by itself. Begun ahead of what a program reads, it is taken back behind that: the program reads what is left.
-pub(super) struct RunOnUndo {
-    /// First part of its name.
-    pub name: &'static str,
-    /// What has to be told, in words.
-    pub what: &'static str,
-    /// The program, and its arguments.
-    pub argv: &'static [&'static str],
-}
-
-impl Action for RunOnUndo {
-    fn id(&self) -> ActionId {
-        ActionId::new(self.name, "undo")
-    }
-
-    fn describe(&self) -> String {
-        format!("Remember that {} has to be told", self.what)
-    }
-
-    fn check(&self, _: &Host, history: &History) -> Result<Checked> {
-        Ok(Checked::done_if(history.undo.is_some(), "for uninstall"))
-    }
-
-    fn prepare(&self, _: &Host, _: &Originals) -> Result<Undo> {
-        Ok(Undo::Program { argv: self.argv.iter().map(|word| (*word).to_owned()).collect() })
-    }
-
-    fn apply(&self, _: &Host, _: &History) -> Result<Applied> {
-        Ok(Applied::Done)
-    }
 }
 
 /// Binds what is claimed; what waits for a boot is looked at again after it.

@@ -1,7 +1,8 @@
 //! Whether a card can be given to an instance, what stands in its way, and what to do: rules over facts, in the order
 //! in which they hold, and all their words. They read nothing and change nothing. A new reason is a rule beside its kind
 //! in [`Scene::blocked`] and its neighbours; what it needs to know is a field of [`Scene`] or of a card's details
-//! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it.
+//! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it. What stands in no way and is only worth saying
+//! is in [`ready`].
 
 use super::Card;
 use crate::facts::card_users::User;

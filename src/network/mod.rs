@@ -99,7 +99,9 @@ pub fn settings(config: &Config) -> Vec<Setting> {
 /// Kernel parameters of the way that was chosen. Guests have IPv4 only, so IPv6 forwarding stays as it is, and with it
 /// router advertisements on the uplink (a forwarding machine ignores them unless accept_ra is 2).
 pub fn sysctls(config: &Config) -> BTreeMap<String, String> {
-    let mut wanted = BTreeMap::new();
+    // With Open vSwitch's own datapath the machine's stack sees what guests send on their taps, past OVN and all security
+    // groups (seen with Debian 13): asked there by ARP, it would answer for each of its addresses.
+    let mut wanted = BTreeMap::from([("net.ipv4.conf.all.arp_ignore".to_owned(), "1".to_owned())]);
     if config.network.is_routed_here() {
         wanted.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
     }
