@@ -101,7 +101,10 @@ impl From<LabError> for Failure {
             LabError::NoLab { .. } | LabError::NoSnapshot { .. } => {
                 Self::new(what, "", "gpucloud-install lab list").with(Ending::Refused)
             }
-            LabError::Note { source, .. } => Self::new(what, source.to_string(), "gpucloud-install lab down --purge"),
+            LabError::Note { path, source } => {
+                let name = path.parent().and_then(|dir| dir.file_name()).unwrap_or_default().to_string_lossy();
+                Self::new(what, source.to_string(), format!("gpucloud-install lab down {name}"))
+            }
             LabError::NoNetwork => Self::new(what, "10.78.0.0/16 is full", "gpucloud-install lab down --purge"),
             LabError::Board { .. } => {
                 Self::usage(what, "profiles/cards/ has examples; without --cards there is one of each kind")

@@ -164,7 +164,7 @@ pub fn take_down(host: &Host, labs: &[Lab], purge: bool, sink: &dyn Sink) -> Res
     }
     // Who makes a lab meanwhile finds forwarding as it is now, or gone: then it is set anew.
     let lock = super::lock(host)?;
-    if Lab::all(host)?.is_empty() {
+    if Lab::names(host)?.is_empty() {
         let title = "Take back what all labs shared";
         failed.extend(take_back(host, &shared_journal(), (!purge).then(steps::forwarding), title, sink)?);
     }

@@ -218,6 +218,39 @@ impl Lab {
         read_note(host, &lab_dir(name))?.ok_or_else(|| LabError::NoLab { name: name.to_owned() })
     }
 
+    /// The lab called `name`, to be taken down: of one whose note is damaged its name is enough, since a journal of its own
+    /// knows what was changed for it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn to_take_down(host: &Host, name: &str) -> Result<Self, LabError> {
+        match Self::find(host, name) {
+            Err(error @ LabError::Note { .. }) => {
+                host.warn(&error.to_string());
+                let name: LabName = name.parse().map_err(|_| LabError::NoLab { name: name.to_owned() })?;
+                Ok(Self {
+                    host_name: name.to_string(),
+                    name,
+                    system: System::Debian13,
+                    address: Ipv4Addr::UNSPECIFIED,
+                    kvm: false,
+                    folder: None,
+                    stands_on: None,
+                    // Its processes are looked for as those of a container too.
+                    kind: Kind::Vm(Vm { memory_gib: 0, kvm: false, board: Board::default(), image: None }),
+                    has_kernel: true,
+                })
+            }
+            found => found,
+        }
+    }
+
+    /// Names of all labs, be their notes readable or not.
+    pub fn names(host: &Host) -> Result<Vec<String>, LabError> {
+        let all = files::list(host, Path::new(DIRECTORY).join("labs"))?;
+        Ok(all.into_iter().filter(|name| is_there(host, name)).collect())
+    }
+
     /// All labs, by name.
     pub fn all(host: &Host) -> Result<Vec<Self>, LabError> {
         notes_in(host, &Path::new(DIRECTORY).join("labs"))
@@ -340,6 +373,7 @@ pub fn free_address(host: &Host, network: &Network) -> Result<Ipv4Addr, LabError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
 
     /// As releases wrote them that knew containers only.
     #[test]
@@ -351,6 +385,18 @@ mod tests {
             let lab: Lab = serde_json::from_str(text).unwrap();
             assert_eq!((lab.kind, lab.has_kernel), (Kind::Container, false));
         }
+    }
+
+    #[test]
+    fn a_lab_whose_note_is_damaged_can_be_taken_down() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        files::write(&host, &lab_dir("torn").join(NOTE), b"{\"name\": \"to", 0o644, None).unwrap();
+        assert_eq!((Lab::all(&host).unwrap().len(), Lab::names(&host).unwrap()), (0, vec!["torn".to_owned()]));
+        assert_eq!(Lab::to_take_down(&host, "torn").unwrap().dir(), lab_dir("torn"));
+        assert!(matches!(Lab::to_take_down(&host, "none"), Err(LabError::NoLab { .. })));
+        let said = Failure::from(Lab::find(&host, "torn").unwrap_err());
+        assert_eq!(said.next, "gpucloud-install lab down torn");
     }
 
     #[test]

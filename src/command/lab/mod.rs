@@ -198,10 +198,11 @@ fn down(invocation: &Invocation, options: &LabDown) -> Result<Ending, Failure> {
     if !on_path("nsenter") {
         return Err(Failure::new("nsenter is missing", "", "apt-get install util-linux"));
     }
-    if !options.purge && Lab::find(host, &options.name).is_err() && snapshots::is_snapshot(host, &options.name) {
+    if !options.purge && !lab::is_there(host, &options.name) && snapshots::is_snapshot(host, &options.name) {
         return snapshots::forget_snapshot(invocation, &options.name);
     }
-    let labs = if options.purge { Lab::all(host)? } else { vec![Lab::find(host, &options.name)?] };
+    let wanted = if options.purge { Lab::names(host)? } else { vec![options.name.to_string()] };
+    let labs: Vec<Lab> = wanted.iter().map(|name| Lab::to_take_down(host, name)).collect::<Result<_, _>>()?;
     let mut names: Vec<String> = labs.iter().map(|lab| lab.name.to_string()).collect();
     if options.purge {
         names.extend(lab::snapshots(host)?.into_iter().map(|(name, _)| format!("snapshot {name}")));
