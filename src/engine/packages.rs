@@ -140,9 +140,10 @@ pub const VOLUMES: Group = Group {
     names: &["lvm2", "open-iscsi", "tgt"],
     made_once: &[],
     units: &["tgt.service", "open-iscsi.service", "iscsid.socket", "iscsid.service"],
-    paths: &[],
+    // Copies of what groups were, and whom this machine spoke to: made as they are used.
+    paths: &["/etc/lvm", "/etc/iscsi", "/var/lib/iscsi"],
     shells: &[],
-    accounts: &[],
+    accounts: &["rdma"],
     links: &[],
     changed_permissions: &[],
 };
