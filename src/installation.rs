@@ -137,7 +137,7 @@ impl Installation {
         if cards.gives_back {
             return Ok(Vec::new());
         }
-        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::STEP])?)
+        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::STEP], self.standing_admin())?)
     }
 
     /// The same behind all of the cloud, where a card goes back to its driver: Nova has forgotten it by then.
@@ -146,7 +146,7 @@ impl Installation {
         if !cards.gives_back {
             return Ok(Vec::new());
         }
-        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::LAST])?)
+        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::LAST], self.standing_admin())?)
     }
 
     /// Flavors with cards, and whether the cloud counts the cards.
@@ -167,8 +167,12 @@ impl Installation {
 
     /// What stands in the way of what the answers ask for of the cards. Of a cloud that stands, nobody's card goes.
     pub fn card_findings(&self) -> Result<Vec<Finding>, Failure> {
-        let stands = files::exists(&self.host, paths::APPLIED);
-        Ok(gpu::steps::findings(&self.host, self.cards()?, self.cloud_admin().filter(|_| stands))?)
+        Ok(gpu::steps::findings(&self.host, self.cards()?, self.standing_admin())?)
+    }
+
+    /// Who asks the cloud about cards, where one stands here.
+    fn standing_admin(&self) -> Option<Admin<'_>> {
+        self.cloud_admin().filter(|_| self.host.is_live() && files::exists(&self.host, paths::APPLIED))
     }
 
     /// Who asks the cloud about cards.
@@ -207,7 +211,7 @@ impl Installation {
 
     /// The GPU's part of the plan alone, on a machine without a cloud: with this program, which a unit runs at boot.
     pub fn gpu_plan(&self, journal: &Journal) -> Result<Plan, Failure> {
-        let mut steps = gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::PROGRAM_STEP])?;
+        let mut steps = gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::PROGRAM_STEP], None)?;
         if !steps.is_empty() {
             steps.insert(0, base::program_step()?.with(Directory::new("/etc/gpucloud").shared()));
         }

@@ -133,6 +133,9 @@ pub struct Owner {
     pub name: String,
     /// "ACTIVE", "SHUTOFF", "ERROR"; empty where Nova knows it no more.
     pub status: String,
+    /// What Nova is doing with it, "suspending"; none where it does nothing.
+    #[serde(default, rename = "OS-EXT-STS:task_state")]
+    pub task: Option<String>,
     /// As libvirt calls it, "instance-00000001"; only the administrator is told.
     #[serde(default, rename = "OS-EXT-SRV-ATTR:instance_name")]
     pub domain: String,
@@ -141,7 +144,8 @@ pub struct Owner {
 /// Who that is.
 pub fn owner(session: &Session, id: &Id) -> Result<Owner, ApiError> {
     let found = if_there(session.get::<Detail<Owner>>("compute", &format!("/servers/{id}")))?;
-    let gone = || Owner { id: id.clone(), name: id.to_string(), status: String::new(), domain: String::new() };
+    let gone =
+        || Owner { id: id.clone(), name: id.to_string(), status: String::new(), task: None, domain: String::new() };
     Ok(found.map_or_else(gone, |found| found.server))
 }
 

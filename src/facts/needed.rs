@@ -40,7 +40,7 @@ pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<Needed>> {
         all.extend(storage.map(|controller| (controller.address.clone(), "ZFS (all disks count)".into())));
     }
     for console in consoles(host)? {
-        let ports = way_to(host, &Path::new(TERMINALS).join(&console).join("device"))?;
+        let ports = way_to(host, &Path::new(TERMINALS).join(&console))?;
         all.extend(ports.into_iter().map(|address| (address, format!("the console ({console})"))));
     }
     for link in ways(host)? {

@@ -160,15 +160,25 @@ fn told_by_files(host: &Host, dir: &Path) -> Result<String> {
     Ok(format!("PCI_CLASS={class}\nPCI_ID={ids}\nPCI_SUBSYS_ID={board}{}", driver.unwrap_or_default()))
 }
 
+/// How much of a function's configuration everybody may read; it begins with its ids.
+pub const HEADER: u64 = 64;
+
+/// The header of a function's configuration, as the function itself answers; empty where nobody can ask.
+fn configuration(host: &Host, address: &str) -> Result<Vec<u8>> {
+    Ok(files::read_at_most(host, &Path::new(DEVICES).join(address).join("config"), HEADER)?.unwrap_or_default())
+}
+
+fn is_silent(header: &[u8]) -> bool {
+    header.get(..4).is_some_and(|ids| ids == [0xff; 4])
+}
+
 /// Whether a function answers when it is asked what it is: of one that is not there any more all bits are set (kernel:
 /// `pci_device_is_present`). True of one that nobody can ask.
 ///
 /// # Errors
 /// A file of sysfs that cannot be read.
 pub fn answers(host: &Host, address: &str) -> Result<bool> {
-    let path = Path::new(DEVICES).join(address).join("config");
-    let first = files::read_at_most(host, &path, 4)?;
-    Ok(first.is_none_or(|first| first != [0xff; 4]))
+    Ok(!is_silent(&configuration(host, address)?))
 }
 
 /// More about one of them.
@@ -184,7 +194,7 @@ pub fn details(host: &Host, function: &Function) -> Result<Details> {
         Ok((!speed.is_empty() && !speed.starts_with("Unknown") && width != "0").then(|| format!("{speed} x{width}")))
     };
     let physical = target(host, &dir.join("physfn"))?.and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    let resource = field("resource")?;
+    let (resource, first) = (field("resource")?, configuration(host, &function.address)?);
     Ok(Details {
         // The kernel's own word for it is younger than "boot_vga", and holds for 3D controllers too.
         console: field("boot_vga")? == "1" || field("boot_display")? == "1",
@@ -196,14 +206,14 @@ pub fn details(host: &Host, function: &Function) -> Result<Details> {
         virtual_functions_made: number("sriov_numvfs")?,
         is_virtual: physical.is_some(),
         physical,
-        silent: !answers(host, &function.address)?,
-        unplaced: is_unplaced(&resource),
+        silent: is_silent(&first),
+        unplaced: is_unplaced(&resource, &first),
         resets: field("reset_method")?.split_whitespace().map(str::to_owned).collect(),
     })
 }
 
-/// The first six lines of `resource`: first, last byte, flags (kernel: include/linux/ioport.h). What follows is the ROM,
-/// and windows of bridges.
+/// Regions of a device, in the first six lines of `resource`: first, last byte, flags (kernel: include/linux/ioport.h).
+/// What follows is the ROM, and windows of bridges.
 fn regions(text: &str) -> impl Iterator<Item = (u64, u64, u64)> {
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     text.lines().take(6).filter_map(move |line| {
@@ -212,17 +222,34 @@ fn regions(text: &str) -> impl Iterator<Item = (u64, u64, u64)> {
     })
 }
 
-const MEMORY: u64 = 0x200;
-const UNSET: u64 = 0x2000_0000;
-
 fn bars(text: &str) -> Vec<Bar> {
-    let is_placed =
-        |(begins, last, flags): &(u64, u64, u64)| flags & MEMORY != 0 && flags & UNSET == 0 && last > begins;
-    regions(text).filter(is_placed).map(|(begins, last, _)| Bar { begins, size: last - begins + 1 }).collect()
+    const MEMORY: u64 = 0x200;
+    let is_memory = |(begins, last, flags): &(u64, u64, u64)| flags & MEMORY != 0 && last > begins;
+    regions(text).filter(is_memory).map(|(begins, last, _)| Bar { begins, size: last - begins + 1 }).collect()
 }
 
-fn is_unplaced(text: &str) -> bool {
-    regions(text).any(|(_, _, flags)| flags & MEMORY != 0 && flags & UNSET != 0)
+/// Whether the device has a large region (64 bits, or prefetchable) for which the kernel found no place: it sets all that
+/// it knows of such a one to zero (kernel: drivers/pci/setup-bus.c, `reset_resource`), while the kind still stands in the
+/// device's own register (PCI Local Bus Specification 3.0, 6.2.5.1).
+fn is_unplaced(text: &str, header: &[u8]) -> bool {
+    const FIRST: usize = 0x10;
+    const PORTS: u32 = 1;
+    const WIDE: u32 = 4;
+    const PREFETCHABLE: u32 = 8;
+    if is_silent(header) {
+        return false;
+    }
+    let register = |n: usize| header.get(FIRST + 4 * n..FIRST + 4 * n + 4)?.try_into().ok().map(u32::from_le_bytes);
+    let mut is_upper_half = false;
+    for (n, (first, last, _)) in regions(text).enumerate() {
+        let kind = register(n).filter(|_| !is_upper_half).unwrap_or_default();
+        let is_memory = kind & PORTS == 0;
+        is_upper_half = is_memory && kind & WIDE != 0;
+        if is_memory && kind & (WIDE | PREFETCHABLE) != 0 && (first, last) == (0, 0) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Where a link leads to, as it is written.
@@ -268,8 +295,22 @@ mod tests {
                     0x0000000000000000 0x0000000000000000 0x0000000000000000\n\
                     0x00000000c3000000 0x00000000c307ffff 0x0000000000046200\n";
         let sizes: Vec<u64> = bars(text).iter().map(|bar| bar.size >> 20).collect();
-        assert_eq!((sizes, is_unplaced(text)), (vec![16, 16384], false));
-        let nowhere = "0x0000000000000000 0x0000001fffffffff 0x000000002014220c\n";
-        assert!(bars(nowhere).is_empty() && is_unplaced(nowhere));
+        assert_eq!(sizes, [16, 16384]);
+    }
+
+    /// Two regions of 64 bits behind one of 32, as NVIDIA's cards have them.
+    #[test]
+    fn a_large_region_without_a_place_is_seen_in_the_device_s_own_register() {
+        let mut header = vec![0; 64];
+        header[..4].copy_from_slice(&[0xde, 0x10, 0x04, 0x22]);
+        for (at, kind) in [(0x10, 0x00), (0x14, 0x0c), (0x1c, 0x0c)] {
+            header[at] = kind;
+        }
+        let none = "0x0000000000000000 0x0000000000000000 0x0000000000000000\n";
+        let small = "0x00000000c2000000 0x00000000c2ffffff 0x0000000000040200\n";
+        let large = "0x0000038000000000 0x00000383ffffffff 0x000000000014220c\n";
+        assert!(!is_unplaced(&[small, large, none, large, none, none].concat(), &header));
+        assert!(is_unplaced(&[small, none, none, large, none, none].concat(), &header));
+        assert!(!is_unplaced(&none.repeat(6), &[0xff; 64]) && !is_unplaced(&none.repeat(6), &[]));
     }
 }

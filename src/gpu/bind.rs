@@ -38,33 +38,41 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
     if claims.claims.is_empty() {
         return Ok(outcome);
     }
-    load_vfio(host)?;
     let functions = pci::functions(host)?;
-    let needed = needed::read(host, &functions)?;
-    let mut failed = None;
-    for claim in &claims.claims {
-        if when == When::Boot && claims.early {
-            unmark_moved(host, claim, &functions)?;
+    let mut failed = load_vfio(host).err();
+    if failed.is_none() {
+        let needed = needed::read(host, &functions)?;
+        for claim in &claims.claims {
+            let address = &claim.card.address;
+            let done = match serves_this_machine(host, claim, &needed, &functions)? {
+                Some(why) => {
+                    outcome.left.push((address.clone(), why));
+                    Ok(())
+                }
+                None => bind_one(host, claim, when, &functions, &mut outcome),
+            };
+            if let Err(error) = done {
+                outcome.left.push((address.clone(), error.to_string()));
+                failed.get_or_insert(error);
+            }
         }
-        if let Some(why) = serves_this_machine(host, claim, &needed, &functions)? {
-            outcome.left.push((claim.card.address.clone(), why));
-            continue;
-        }
-        if let Err(error) = bind_one(host, claim, when, &functions, &mut outcome) {
-            outcome.left.push((claim.card.address.clone(), error.to_string()));
+    }
+    if when == When::Boot && claims.early == Some(true) {
+        let left = claims.claims.iter().filter(|claim| !outcome.bound.contains(&claim.card.address));
+        for error in left.filter_map(|claim| unmark(host, claim, &functions).err()) {
             failed.get_or_insert(error);
         }
     }
     failed.map_or(Ok(outcome), Err)
 }
 
-/// What was marked for VFIO early, and is not as it was claimed, gets a driver as ever.
-fn unmark_moved(host: &Host, claim: &Claim, functions: &[Function]) -> Result<()> {
-    if !matches!(claim::state(claim, functions), State::Moved(_)) {
-        return Ok(());
+/// What was marked for VFIO early, and is not bound, gets a driver as ever: that may have looked for it already.
+fn unmark(host: &Host, claim: &Claim, functions: &[Function]) -> Result<()> {
+    let here = functions.iter().find(|one| one.address == claim.card.address);
+    match here.filter(|one| one.driver.is_none()) {
+        Some(one) => give_back(host, &one.address),
+        None => Ok(()),
     }
-    let here = |address: &str| functions.iter().any(|one| one.address == address && one.driver.is_none());
-    claim.members().filter(|member| here(&member.address)).try_for_each(|member| give_back(host, &member.address))
 }
 
 /// What this machine itself has come to need of a claim since: a disk on the card's own ports, the console.

@@ -106,7 +106,7 @@ impl Tree {
                 self.copy(host, &dir.join(name), &real.join(name))?;
             }
             // Further on there is a serial number.
-            if let Some(first) = files::read_at_most(host, &dir.join("config"), 4)?.filter(|_| is_asked) {
+            if let Some(first) = files::read_at_most(host, &dir.join("config"), pci::HEADER)?.filter(|_| is_asked) {
                 self.put(&real.join("config"), first);
             }
         }
@@ -178,7 +178,7 @@ impl Tree {
         let terminals = Path::new(needed::TERMINALS);
         self.copy(host, &terminals.join("console/active"), &terminals.join("console/active"))?;
         for console in needed::consoles(host)? {
-            self.link(host, &terminals.join(console).join("device"))?;
+            self.link(host, &terminals.join(console))?;
         }
         let groups = Path::new(iommu::GROUPS);
         for group in files::list(host, groups)? {

@@ -23,9 +23,9 @@ pub struct Claims {
     /// What this machine had when these cards were claimed: sizes of flavors stay as they are until the cards change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
-    /// Whether the initial file system has to keep its drivers from them (`early.rs`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub early: bool,
+    /// Whether the initial file system has to keep its drivers from them (`early.rs`), where somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<bool>,
 }
 
 /// What a machine has to give.
@@ -215,8 +215,10 @@ pub fn wanted(
         if can_be && !by_hand {
             claims.claims.push(Claim::of(card, judgement, &inventory.scene));
             claims.arguments.extend(judgement.arguments.iter().cloned());
-        } else if named {
+        } else if named || card.claimed {
+            // One that was claimed does not go without a word, however the cards were chosen.
             let (reason, next) = (judgement.reason.clone(), judgement.next.clone());
+            let next = if card.claimed { format!("{next}; or: gpucloud-install gpu release {address}") } else { next };
             refused.push(Refused { address: address.clone(), reason, next });
         }
     }

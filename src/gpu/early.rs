@@ -3,11 +3,12 @@
 //! `templates/etc/initramfs-tools/`, what it compares are fields of a claim's [`Member`]) marks the card for VFIO first; the
 //! boot unit then looks at all that a claim says, and takes the mark away from what is not as it was claimed.
 
-use super::claim::{Claim, Claims, Member};
+use super::claim::{Claims, Member};
 use crate::action::file::File;
 use crate::action::on_undo::RunOnUndo;
+use crate::action::originals::Original;
 use crate::action::task::{self, Task};
-use crate::action::{ActionId, Checked};
+use crate::action::{ActionId, Checked, Undo};
 use crate::content::Content;
 use crate::facts::pci::{DEVICES, Function};
 use crate::host::command::Command;
@@ -17,39 +18,46 @@ use crate::plan::Step;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Its step.
-pub const STEP: &str = "gpu-initramfs";
 /// initramfs-tools(7): run ahead of all devices' events.
 const SCRIPT: &str = "/etc/initramfs-tools/scripts/init-top/gpucloud";
-const UPDATE: &str = "/usr/sbin/update-initramfs";
+/// Of all kernels: another one than the newest may run, or be booted once this one is gone.
+const UPDATE: [&str; 4] = ["/usr/sbin/update-initramfs", "-u", "-k", "all"];
 
 /// Whether the initial file system of the running kernel holds a driver for one of these. As it was noted while these very
-/// cards were claimed: a bound card does not say what driver it had.
+/// cards were claimed: a bound card does not say what driver it had. `None` where nobody looked.
 ///
 /// # Errors
 /// A file of sysfs that cannot be read.
-pub fn is_wanted(host: &Host, claims: &Claims, noted: &Claims, functions: &[Function]) -> Result<bool> {
-    if claims.claims.is_empty() || claims.claims == noted.claims {
-        return Ok(!claims.claims.is_empty() && noted.early);
+pub fn is_wanted(host: &Host, claims: &Claims, noted: &Claims, functions: &[Function]) -> Result<Option<bool>> {
+    if claims.claims.is_empty() || !host.is_live() {
+        return Ok(None);
+    }
+    if let Some(known) = noted.early.filter(|_| claims.claims == noted.claims) {
+        return Ok(Some(known));
     }
     let release = files::read_text(host, "/proc/sys/kernel/osrelease")?.unwrap_or_default();
     let image = format!("/boot/initrd.img-{}", release.trim());
-    if !host.is_live() || !files::exists(host, UPDATE) || !files::exists(host, &image) {
-        return Ok(false);
+    if !files::exists(host, UPDATE[0]) || !files::exists(host, &image) {
+        return Ok(Some(false));
     }
     let mut drivers = BTreeSet::new();
-    for member in claims.claims.iter().flat_map(Claim::members) {
-        let held = functions.iter().find(|one| one.address == member.address).and_then(|one| one.driver.clone());
+    for address in claims.claims.iter().map(|claim| &claim.card.address) {
+        let held = functions.iter().find(|one| one.address == *address).and_then(|one| one.driver.clone());
         drivers.extend(held.filter(|driver| driver != VFIO));
-        let alias = files::read_text(host, Path::new(DEVICES).join(&member.address).join("modalias"))?;
+        let alias = files::read_text(host, Path::new(DEVICES).join(address).join("modalias"))?;
         let made = Command::new("modprobe").args(["--resolve-alias", "--", alias.unwrap_or_default().trim()]);
         // That none is made for it is no error.
         if let Ok(modules) = made.quiet().read(host) {
             drivers.extend(modules.split_whitespace().map(str::to_owned));
         }
     }
-    let content = Command::new("lsinitramfs").arg(&image).quiet().read(host)?;
-    Ok(holds_one(&content, &drivers))
+    match Command::new("lsinitramfs").arg(&image).quiet().read(host) {
+        Ok(content) => Ok(Some(holds_one(&content, &drivers))),
+        Err(error) => {
+            host.warn(&format!("{image} may hold a driver of a claimed card: {error}"));
+            Ok(Some(true))
+        }
+    }
 }
 
 /// Whether a list of files has a module of one of these names; the kernel takes `-` and `_` for one.
@@ -60,20 +68,19 @@ fn holds_one(content: &str, drivers: &BTreeSet<String>) -> bool {
     modules.map(plain).any(|module| drivers.contains(&module))
 }
 
-/// The step for these claims.
-pub fn step(claims: &Claims, after: &[&str]) -> Step {
+/// What these claims add to the step that binds them, behind the note and the unit that take the mark away again.
+pub fn with_mark(step: Step, claims: &Claims) -> Step {
     let text = script(claims);
     let version = files::hash(text.as_bytes());
-    let update = |host: &Host| Command::new(UPDATE).arg("-u").run(host);
+    let update = |host: &Host| Command::new(UPDATE[0]).args(UPDATE[1..].iter().copied()).run(host);
     let id = ActionId::new("initramfs", "update");
+    // Its note goes with it: the same cards may be claimed again.
+    let note = Undo::Path { path: task::stamp_path(&id), original: Original::Absent, made: Vec::new() };
     let updated = Task::once(id, "Build the initial file system anew", &version, |_| Ok(Checked::Done), update);
-    Step::new(STEP, "Keep the initial file system's drivers away from the cards")
-        .after(after)
-        .with(RunOnUndo { name: "initramfs", what: "the initial file system", argv: &[UPDATE, "-u"] })
+    step.with(RunOnUndo { name: "initramfs", what: "the initial file system", argv: &UPDATE })
         .with(File::new(SCRIPT, Content::plain(text)).access(0o755, "root", "root"))
-        .with(updated.depending_on(vec![SCRIPT.into()]))
+        .with(updated.depending_on(vec![SCRIPT.into()]).undone_by(note))
         .with(task::sync("gpu"))
-        .on_compute()
 }
 
 /// What of the step has to be known by name.
@@ -83,7 +90,8 @@ pub fn ids() -> [ActionId; 3] {
 
 fn script(claims: &Claims) -> String {
     let mut text = include_str!("../../templates/etc/initramfs-tools/scripts/init-top/gpucloud").to_owned();
-    for Member { address, ids, subsystem, .. } in claims.claims.iter().flat_map(Claim::members) {
+    // Not its companions: a disk may be plugged into a card's USB port that the machine then boots from.
+    for Member { address, ids, subsystem, .. } in claims.claims.iter().map(|claim| &claim.card) {
         text.push_str(&format!("mark {address} {ids} {subsystem}\n"));
     }
     text
@@ -91,6 +99,7 @@ fn script(claims: &Claims) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claim::Claim;
     use super::*;
 
     fn drivers(names: &[&str]) -> BTreeSet<String> {
@@ -128,15 +137,16 @@ mod tests {
                 ("device", device),
                 ("subsystem_vendor", "0x10de"),
                 ("subsystem_device", "0x147d"),
-                ("boot_vga", console),
+                (console, "1"),
                 ("driver_override", "(null)"),
             ] {
                 std::fs::write(dir.join(name), format!("{value}\n")).unwrap();
             }
         };
-        put("0000:01:00.0", "0x2204", "0");
-        put("0000:02:00.0", "0x1533", "0");
-        put("0000:03:00.0", "0x2204", "1");
+        put("0000:01:00.0", "0x2204", "numa_node");
+        put("0000:02:00.0", "0x1533", "numa_node");
+        put("0000:03:00.0", "0x2204", "boot_vga");
+        put("0000:04:00.0", "0x2204", "boot_display");
         let text = script(&claims).replace("/sys/", &format!("{}/sys/", root.path().display()));
         let marked = |address: &str| {
             let path = root.path().join("sys/bus/pci/devices").join(address).join("driver_override");

@@ -20,6 +20,12 @@ pub struct CardHealth {
     pub address: String,
     /// Names of the instances that have it; empty, too, where the cloud did not say.
     pub instances: Vec<String>,
+    /// The same with all that is known of them.
+    #[serde(skip)]
+    pub owners: Vec<Owner>,
+    /// How it is with it in the first one's machine.
+    #[serde(skip)]
+    pub given: Given,
     /// Whether it is bound, with all that belongs to it.
     #[serde(skip)]
     pub bound: bool,
@@ -30,12 +36,31 @@ pub struct CardHealth {
     pub quarantined: Option<String>,
     /// Whether it was tested under the kernel that runs.
     pub proven: bool,
-    /// The instance that runs without it although it is its own.
-    #[serde(skip)]
-    pub runs_without: Option<Owner>,
     /// What is wrong with it.
     #[serde(skip)]
     pub complaint: Option<Complaint>,
+}
+
+impl CardHealth {
+    /// The instance that runs without it although it is its own, and that Nova does nothing with: one that is being
+    /// suspended has given its card away, and is not to be disturbed.
+    pub fn runs_without(&self) -> Option<&Owner> {
+        let [only] = self.owners.as_slice() else { return None };
+        let is_lost = self.bound && self.given == Given::RunsWithout && only.status == "ACTIVE" && only.task.is_none();
+        is_lost.then_some(only)
+    }
+}
+
+/// How it is with a card and the machine of whoever it was given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Given {
+    /// It has it open.
+    Open,
+    /// It runs, and has it not.
+    RunsWithout,
+    /// It does not run, or nobody has it.
+    #[default]
+    Idle,
 }
 
 /// Who asks the cloud, and how clouds.yaml calls that: commands for other clients name it.
@@ -68,25 +93,25 @@ pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
             asked,
             quarantined,
             proven,
-            runs_without: None,
+            owners: Vec::new(),
+            given: Given::Idle,
             complaint: of_machine,
         };
         match &counted {
             Some(Ok(counted)) => {
                 let found = counted.get(address);
                 let owners = found.map(Vec::as_slice).unwrap_or_default();
-                let given = match users.iter().any(|user| user.address == *address) {
+                card.given = match users.iter().any(|user| user.address == *address) {
                     true => Given::Open,
                     false if owners.first().is_some_and(|owner| is_running(host, owner)) => Given::RunsWithout,
                     false => Given::Idle,
                 };
-                let only = owners.first().filter(|_| owners.len() == 1 && bound && given == Given::RunsWithout);
-                card.runs_without = only.filter(|owner| owner.status == "ACTIVE").cloned();
+                card.owners = owners.to_vec();
                 card.instances = owners.iter().map(|owner| owner.name.clone()).collect();
                 card.complaint = card
                     .complaint
                     .or_else(|| of_cloud(address, found.is_some(), card.quarantined.is_some()))
-                    .or_else(|| of_owners(address, owners, given, cloud));
+                    .or_else(|| of_owners(address, owners, card.given, cloud));
             }
             Some(Err(error)) => {
                 card.complaint = card.complaint.or_else(|| Some(Complaint::passing(error.to_string())));
@@ -96,17 +121,6 @@ pub fn cards(host: &Host, admin: Option<Admin>) -> Result<Vec<CardHealth>> {
         Ok(card)
     };
     claims.iter().map(one).collect()
-}
-
-/// How it is with a card and the machine of whoever it was given to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Given {
-    /// It has it open.
-    Open,
-    /// It runs, and has it not.
-    RunsWithout,
-    /// It does not run.
-    Idle,
 }
 
 /// Whether an instance's machine runs (libvirt, qemu driver: a file for each process).
@@ -196,6 +210,8 @@ fn of_owners(address: &str, owners: &[Owner], given: Given, cloud: &str) -> Opti
                     "openstack --os-cloud {cloud} server migration list; no resize waits: nova-manage placement audit --delete"
                 )),
         ),
+        "REBOOT" | "HARD_REBOOT" => Some(Complaint::passing(format!("{name}, which has {address}, is being rebooted"))),
+        _ if owner.task.is_some() => None,
         "ACTIVE" if given == Given::RunsWithout => Some(
             Complaint::lasting(format!("{name} runs without {address}, which is its own"))
                 .mended_by("gpucloud-install recover starts it anew, with its card"),
@@ -229,6 +245,7 @@ mod tests {
             id: "0c5b".to_owned().try_into().unwrap(),
             name: (*name).into(),
             status: (*status).into(),
+            task: None,
             domain: String::new(),
         };
         let owners: Vec<Owner> = owners.iter().map(owner).collect();
@@ -244,9 +261,38 @@ mod tests {
         let lost = said(&[("x; reboot", "ACTIVE")], RunsWithout);
         assert!(lost.starts_with("x; reboot runs without") && lost.contains("; gpucloud-install recover"), "{lost}");
         assert!(said(&[("lab-1", "ACTIVE")], Idle).ends_with("--hard 0c5b"));
+        assert!(said(&[("lab-1", "HARD_REBOOT")], Idle).contains("is being rebooted"));
         assert!(said(&[("lab-1", "ERROR")], Idle).ends_with("--os-cloud gpucloud server delete 0c5b"));
         assert!(said(&[("0c5b", "")], Idle).contains("placement audit"));
         assert!(said(&[("lab-1", "ACTIVE"), ("lab-2", "ACTIVE")], Open).contains("twice: lab-1, lab-2"));
+    }
+
+    #[test]
+    fn only_an_instance_that_nova_leaves_alone_runs_without_its_card() {
+        let runs_without = |status: &str, task: Option<&str>, given| {
+            let owner = Owner {
+                id: "0c5b".to_owned().try_into().unwrap(),
+                name: "lab-1".into(),
+                status: status.into(),
+                task: task.map(str::to_owned),
+                domain: String::new(),
+            };
+            let card = CardHealth {
+                address: "0000:41:00.0".into(),
+                instances: Vec::new(),
+                owners: vec![owner],
+                given,
+                bound: true,
+                asked: true,
+                quarantined: None,
+                proven: false,
+                complaint: None,
+            };
+            card.runs_without().is_some()
+        };
+        assert!(runs_without("ACTIVE", None, Given::RunsWithout));
+        assert!(!runs_without("ACTIVE", Some("suspending"), Given::RunsWithout));
+        assert!(!runs_without("ACTIVE", None, Given::Open) && !runs_without("PAUSED", None, Given::RunsWithout));
     }
 
     #[test]

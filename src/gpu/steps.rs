@@ -34,7 +34,7 @@ const GRUB: &str = "/boot/grub/grub.cfg";
 ///
 /// # Errors
 /// Only our own mistakes: claims that cannot be written.
-pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> {
+pub fn steps(host: &Host, claims: &Claims, after: &[&str], admin: Option<Admin>) -> Result<Vec<Step>> {
     if claims.claims.is_empty() {
         return Ok(Vec::new());
     }
@@ -44,19 +44,15 @@ pub fn steps(host: &Host, claims: &Claims, after: &[&str]) -> Result<Vec<Step>> 
         steps.push(arguments(claims).after(after));
         before = vec!["gpu-kernel"];
     }
-    if claims.early {
-        steps.push(early::step(claims, &before));
-        before = vec![early::STEP];
-    }
     let unit = include_str!("../../templates/etc/systemd/system/gpucloud-gpu.service");
     let step = Step::new(LAST, "Bind the cards for instances")
         .after(&before)
-        .with(given_back(claims))
+        .with(given_back(claims, admin))
         .with(File::new(CLAIMS, Content::plain(claim::note(claims)?)))
         .with(File::new(format!("/etc/systemd/system/{UNIT}"), Content::plain(unit)))
-        .with(Enabled { unit: UNIT.into() })
-        .with(Bound { claims: claims.clone() });
-    steps.push(step.on_compute());
+        .with(Enabled { unit: UNIT.into() });
+    let step = if claims.early == Some(true) { early::with_mark(step, claims) } else { step };
+    steps.push(step.with(Bound { claims: claims.clone() }).on_compute());
     Ok(steps)
 }
 
@@ -113,13 +109,18 @@ pub fn owns(id: &ActionId) -> bool {
     files.chain(others).chain(early::ids()).any(|one| one == *id)
 }
 
-/// What is claimed no longer goes back to its drivers.
-fn given_back(claims: &Claims) -> Task {
+/// What is claimed no longer goes back to its drivers. Nova was told of it by now: who was quicker keeps it.
+fn given_back(claims: &Claims, admin: Option<Admin>) -> Task {
     let (stay, again) = (claims.clone(), claims.clone());
+    let admin = admin.map(|(session, cloud)| (session.clone(), cloud));
     let gone = |host: &Host, stay: &Claims| going(host, claim::noted(host)?, stay);
     let probe = move |host: &Host| {
         let gone = gone(host, &stay)?;
-        if let Some(finding) = in_use(host, &gone)? {
+        if gone.claims.is_empty() {
+            return Ok(Checked::Done);
+        }
+        let admin = admin.as_ref().map(|(session, cloud)| (session, *cloud));
+        if let Some(finding) = in_use(host, &gone)?.or(held(host, &gone, admin)?) {
             return Ok(Checked::Blocked(finding));
         }
         let cards: Vec<&str> = gone.claims.iter().map(|claim| claim.card.address.as_str()).collect();

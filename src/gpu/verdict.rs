@@ -107,13 +107,9 @@ impl Scene {
 
     fn blocked(&self, card: &Card) -> Option<Found> {
         self.is_console(card)
-            .or_else(|| does_not_answer(card))
-            .or_else(|| has_no_place(card))
             .or_else(|| self.lacks_iommu())
             .or_else(|| self.kernel_does_not_use_it())
-            .or_else(|| self.has_no_group(card))
-            .or_else(|| self.shares_its_group(card))
-            .or_else(|| self.own_board_is_needed(card))
+            .or_else(|| self.cannot_go(card))
             .or_else(|| self.board_is_not_whole(card))
     }
 
@@ -221,6 +217,15 @@ impl Scene {
         cards.iter().filter(|card| count(card) == most).copied().collect()
     }
 
+    /// What stands in the way of one card, whatever its board.
+    fn cannot_go(&self, card: &Card) -> Option<Found> {
+        does_not_answer(card)
+            .or_else(|| has_no_place(card))
+            .or_else(|| self.has_no_group(card))
+            .or_else(|| self.shares_its_group(card))
+            .or_else(|| self.own_board_is_needed(card))
+    }
+
     fn board_is_not_whole(&self, card: &Card) -> Option<Found> {
         let board = self.board();
         if !board.iter().any(|one| one.function.address == card.function.address) {
@@ -228,11 +233,8 @@ impl Scene {
         }
         let count = board.len();
         let missing = !count.is_power_of_two();
-        let held: Vec<String> = board
-            .iter()
-            .filter(|one| self.shares_its_group(one).or_else(|| self.own_board_is_needed(one)).is_some())
-            .map(|one| one.function.address.clone())
-            .collect();
+        let held: Vec<String> =
+            board.iter().filter(|one| self.cannot_go(one).is_some()).map(|one| one.function.address.clone()).collect();
         let (why, next) = match (missing, held.as_slice()) {
             (true, _) => (format!("{count} cards answer, which is no whole board"), COLD_START),
             (false, []) => return None,

@@ -35,12 +35,14 @@ pub fn give_to_vfio(host: &Host, address: &str) -> Result<()> {
     probe(host, address)
 }
 
-/// Gives a function back to whichever driver is made for it.
+/// Gives a function back to whichever driver is made for it. One that has none gets one, if that is loaded.
 pub fn give_back(host: &Host, address: &str) -> Result<()> {
     // An empty line ends it.
     files::set(host, &device(address).join("driver_override"), "\n")?;
-    if driver(host, address)?.as_deref() != Some(VFIO) {
-        return Ok(());
+    match driver(host, address)?.as_deref() {
+        Some(VFIO) => {}
+        Some(_) => return Ok(()),
+        None => return probe(host, address),
     }
     unbind(host, address)?;
     probe(host, address)?;

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Goes on after a boot.
 const CONTINUE_UNIT: &str = "gpucloud-continue.service";
-const WORD: &str = "\nThe installation of the cloud goes on after this machine's boot.\n\
-                    To see how far it is: sudo gpucloud-install apply\n\n";
+const WORD: &str = "\nThe installation of the cloud is not complete: it goes on by itself after this machine's boot.\n\
+                    How far it is, or why it stopped: sudo gpucloud-install apply\n\n";
 
 /// Makes the machine what the answers say.
 ///

@@ -111,6 +111,7 @@ fn proof_in_words(proof: &Proof) -> String {
 mod tests {
     use super::*;
     use crate::gpu::claim::Member;
+    use crate::gpu::health::Given;
 
     /// Which cards are tested, and which are left out; or why none is.
     fn said(cards: &[(&str, &[&str], bool, bool)], named: &[&str], stands: bool) -> String {
@@ -129,7 +130,8 @@ mod tests {
             asked: *asked,
             quarantined: None,
             proven: false,
-            runs_without: None,
+            owners: Vec::new(),
+            given: Given::Idle,
             complaint: None,
         };
         let health: Vec<CardHealth> = cards.iter().map(health).collect();

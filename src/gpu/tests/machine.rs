@@ -157,15 +157,22 @@ impl Machine {
                 fs::write(real.join("config"), [0xff; 64]).unwrap();
             }
             if function.unplaced {
-                let line = "0x0000000000000000 0x00000007ffffffff 0x000000002014220c\n";
-                fs::write(real.join("resource"), line).unwrap();
+                let mut header = [0; 64];
+                header[0x14] = 0x0c;
+                fs::write(real.join("config"), header).unwrap();
+                fs::write(
+                    real.join("resource"),
+                    "0x0000000000000000 0x0000000000000000 0x0000000000000000\n".repeat(6),
+                )
+                .unwrap();
             }
             if let Some(terminal) = &function.terminal {
                 let tty = sys.join("class/tty");
                 fs::create_dir_all(tty.join("console")).unwrap();
-                fs::create_dir_all(tty.join(terminal)).unwrap();
                 fs::write(tty.join("console/active"), format!("tty0 {terminal}\n")).unwrap();
-                symlink(Path::new("../../..").join(&dir), tty.join(terminal).join("device")).unwrap();
+                let port = dir.join(format!("{at}:0/{at}:0.0/tty")).join(terminal);
+                fs::create_dir_all(sys.join(&port)).unwrap();
+                symlink(Path::new("../..").join(&port), tty.join(terminal)).unwrap();
             }
             if let Some((begins, mib)) = function.memory {
                 let last = begins + (mib << 20) - 1;
