@@ -378,7 +378,7 @@ mod tests {
             let (details, name) = (Details::default(), "H100".to_owned());
             let (companions, arguments) = (Vec::new(), Vec::new());
             let judgement = Judgement { verdict, reason: String::new(), next: String::new(), companions, arguments };
-            (Card { function, details, name, mig: false, claimed: false }, judgement)
+            (Card { function, details, name, mig: false, claimed: false, moved: None }, judgement)
         };
         let cards = || vec![card("0000:41:00.0", Verdict::Ready), card("0000:c1:00.0", Verdict::Blocked)];
         let chosen_of = |cards, answer: &'static str, earlier: Option<CardChoice>| {

@@ -1,7 +1,7 @@
 //! Who uses a card: programs that have a device file of it open, and what they are.
 
 use super::pci;
-use crate::host::{Host, Result, files};
+use crate::host::{Error, Host, Result, files};
 use procfs::process::{FDTarget, Process, all_processes};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -18,13 +18,22 @@ pub struct User {
     pub name: String,
     /// Its process number.
     pub pid: i32,
+    /// Whether it is a virtual machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_guest: bool,
+    /// The service that it belongs to, "ollama.service".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// All of them. In a captured tree, what was found there.
 pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<User>> {
     if !host.is_live() {
         let text = files::read_text(host, CAPTURED)?.unwrap_or_default();
-        return Ok(serde_json::from_str(&text).unwrap_or_default());
+        if text.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        return serde_json::from_str(&text).map_err(|error| Error::protocol(format!("read {CAPTURED}"), error));
     }
     let mut files_of = Vec::new();
     for function in functions.iter().filter(|function| function.driver.is_some()) {
@@ -76,13 +85,34 @@ fn used_by(process: &Process, files_of: &[(String, String)]) -> Vec<User> {
     let addresses = paths.flat_map(|path| {
         files_of.iter().filter(move |(file, _)| Path::new(file) == path).map(|(_, address)| address.clone())
     });
-    addresses.map(|address| User { address, name: name_of(process), pid: process.pid() }).collect()
+    let addresses: Vec<String> = addresses.collect();
+    if addresses.is_empty() {
+        return Vec::new();
+    }
+    let (guest, service, pid) = (guest_of(process), service_of(process), process.pid());
+    let (is_guest, name) = (guest.is_some(), guest.unwrap_or_else(|| name_of(process)));
+    let user = |address| User { address, name: name.clone(), pid, is_guest, service: service.clone() };
+    addresses.into_iter().map(user).collect()
 }
 
-/// An instance by the name that libvirt gives it (qemu(1), `-name guest=NAME,...`); another program by its file's.
+/// The unit of the system that a process is in (systemd.io, "Control Group APIs": the path ends in the unit's name).
+fn service_of(process: &Process) -> Option<String> {
+    let groups = process.cgroups().ok()?;
+    groups.0.iter().find_map(|group| {
+        let unit = group.pathname.strip_prefix("/system.slice/")?.split('/').next()?;
+        unit.ends_with(".service").then(|| unit.to_owned())
+    })
+}
+
+/// The name that libvirt gave a virtual machine (qemu(1), `-name guest=NAME,...`).
+fn guest_of(process: &Process) -> Option<String> {
+    let words = process.cmdline().ok()?;
+    words.iter().find_map(|word| Some(word.strip_prefix("guest=")?.split(',').next()?.to_owned()))
+}
+
+/// The name of a program's file.
 fn name_of(process: &Process) -> String {
     let words = process.cmdline().unwrap_or_default();
-    let guest = words.iter().find_map(|word| word.strip_prefix("guest=")?.split(',').next());
     let program = words.first().and_then(|word| Path::new(word).file_name()?.to_str());
-    guest.or(program).map(str::to_owned).unwrap_or_else(|| process.stat().map(|stat| stat.comm).unwrap_or_default())
+    program.map(str::to_owned).unwrap_or_else(|| process.stat().map(|stat| stat.comm).unwrap_or_default())
 }

@@ -6,8 +6,6 @@ use crate::host::{Host, Result, files};
 use serde::Serialize;
 use std::path::Path;
 
-/// Arguments of the kernel with which the IOMMU stays off (kernel: admin-guide/kernel-parameters.txt).
-const OFF: [(&str, &str); 4] = [("intel_iommu", "off"), ("amd_iommu", "off"), ("iommu", "off"), ("iommu", "soft")];
 /// Where devices that cannot be told apart are listed.
 pub const GROUPS: &str = "/sys/kernel/iommu_groups";
 /// EFI's variable, with four bytes of attributes before its value (UEFI 2.10, 3.3).
@@ -26,6 +24,10 @@ pub struct Iommu {
     pub kept_off_by: Option<String>,
     /// Whether the running kernel was told to use it, or does without being told.
     pub asked: bool,
+    /// An argument of the running kernel with which a card cannot be given away, however it stands otherwise.
+    pub spoilt_by: Option<String>,
+    /// Whether Xen runs below this kernel: it has the IOMMU.
+    pub xen: bool,
     /// Whether only signed modules are loaded, where the machine can tell.
     pub secure_boot: Option<bool>,
     /// The hypervisor in which this machine runs itself, as it calls itself.
@@ -69,8 +71,11 @@ pub fn read(host: &Host) -> Result<Iommu> {
         maker,
         table,
         on: has_groups(host)?,
-        kept_off_by: arguments.split_whitespace().find(|argument| keeps_off(argument)).map(str::to_owned),
-        asked: maker == Maker::Amd || arguments.split_whitespace().any(|one| has_part("intel_iommu", "on", one)),
+        kept_off_by: kept_off_by(&arguments, maker).map(str::to_owned),
+        asked: maker == Maker::Amd
+            || last(&arguments, "intel_iommu").is_some_and(|one| has_part("intel_iommu", "on", one)),
+        spoilt_by: arguments.split_whitespace().find(|argument| spoils(argument)).map(str::to_owned),
+        xen: files::read_text(host, "/sys/hypervisor/type")?.is_some_and(|kind| kind.trim() == "xen"),
         secure_boot: secure_boot.map(|value| value.get(4) == Some(&1)),
         inside: processor.hypervisor.then(|| product.unwrap_or_else(|| "of a kind that it does not say".into())),
     })
@@ -82,22 +87,54 @@ fn has_part(name: &str, part: &str, argument: &str) -> bool {
     values.is_some_and(|values| values.split(',').any(|value| value == part))
 }
 
-fn keeps_off(argument: &str) -> bool {
-    OFF.iter().any(|(name, part)| has_part(name, part, argument))
+/// The last of this name: the kernel goes by it.
+fn last<'a>(arguments: &'a str, name: &str) -> Option<&'a str> {
+    arguments.split_whitespace().rfind(|one| one.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
+}
+
+/// Each maker's own argument concerns the other one's machines nothing.
+fn kept_off_by(arguments: &str, maker: Maker) -> Option<&str> {
+    let own = match maker {
+        Maker::Intel => Some("intel_iommu"),
+        Maker::Amd => Some("amd_iommu"),
+        Maker::Other => None,
+    };
+    let own = own.and_then(|name| last(arguments, name).filter(|one| has_part(name, "off", one)));
+    let keeps_off = |one: &&str| ["off", "soft"].iter().any(|part| has_part("iommu", part, one));
+    own.or_else(|| arguments.split_whitespace().find(keeps_off))
+}
+
+/// Devices that only pretend to be apart (a patch that some distributions carry); interrupts that a device may send to
+/// anybody, with which VFIO refuses (kernel: vfio_iommu_type1.c, "No interrupt remapping support"); a driver that may not be
+/// loaded.
+fn spoils(argument: &str) -> bool {
+    let forbids = |name: &str| argument.strip_prefix(name).is_some_and(|rest| rest.contains("vfio"));
+    argument.starts_with("pcie_acs_override=")
+        || ["intremap=off", "nointremap"].contains(&argument)
+        || ["module_blacklist=", "modprobe.blacklist="].into_iter().any(forbids)
 }
 
 /// Whether devices are in groups that keep them apart. With VFIO's unsafe mode each has one that keeps nothing apart
 /// (kernel: drivers/vfio/group.c, "vfio-noiommu").
 fn has_groups(host: &Host) -> Result<bool> {
-    let Some(first) = files::list(host, GROUPS)?.into_iter().next() else { return Ok(false) };
-    let name = files::read_text(host, Path::new(GROUPS).join(first).join("name"))?.unwrap_or_default();
+    for group in files::list(host, GROUPS)? {
+        if keeps_apart(host, &group)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether this group is one of the IOMMU's.
+pub fn keeps_apart(host: &Host, group: &str) -> Result<bool> {
+    let name = files::read_text(host, Path::new(GROUPS).join(group).join("name"))?.unwrap_or_default();
     Ok(name.trim() != "vfio-noiommu")
 }
 
 /// Regions of memory in which the firmware's screen lies, by their first and last byte (/proc/iomem; root alone reads
 /// addresses there).
 pub fn framebuffers(host: &Host) -> Result<Vec<(u64, u64)>> {
-    const NAMES: [&str; 4] = ["BOOTFB", "efifb", "simplefb", "simple-framebuffer"];
+    const NAMES: [&str; 7] = ["BOOTFB", "efifb", "vesafb", "efidrm", "vesadrm", "simplefb", "simple-framebuffer"];
     let text = files::read_text(host, "/proc/iomem")?.unwrap_or_default();
     let region = |line: &str| -> Option<(u64, u64)> {
         let (range, name) = line.split_once(" : ")?;

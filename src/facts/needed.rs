@@ -36,8 +36,9 @@ pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<Needed>> {
     }
     if holds_zfs(host)? {
         // Which disks a pool has, only its own programs tell.
-        let storage = functions.iter().filter(|one| one.is_storage());
-        all.extend(storage.map(|controller| (controller.address.clone(), "ZFS (all disks count)".into())));
+        let storage = functions.iter().filter(|one| one.is_storage()).map(|controller| controller.address.clone());
+        let disks = blocks(host)?.into_iter().flat_map(|(_, ways)| ways);
+        all.extend(storage.chain(disks).map(|address| (address, "ZFS (all disks count)".into())));
     }
     for console in consoles(host)? {
         let ports = way_to(host, &Path::new(TERMINALS).join(&console))?;
@@ -47,9 +48,40 @@ pub fn read(host: &Host, functions: &[pci::Function]) -> Result<Vec<Needed>> {
         let adapters = adapters(host, &link, DEPTH)?;
         all.extend(adapters.into_iter().map(|address| (address, format!("the network ({link})"))));
     }
+    Ok(without_bridges(all, functions))
+}
+
+/// What hangs on each function, needed or not: disks, and network links that are up or that others are made of. Who claims a
+/// card takes all of it from this machine, also a disk that a guest was given, or a link whose routes stand in a table of
+/// their own.
+pub fn carried(host: &Host, functions: &[pci::Function]) -> Result<Vec<Needed>> {
+    let mut all = BTreeSet::new();
+    for (block, ways) in blocks(host)? {
+        all.extend(ways.into_iter().map(|address| (address, format!("the disk {block}"))));
+    }
+    for link in files::list(host, LINKS)? {
+        let dir = Path::new(LINKS).join(&link);
+        let flags = files::read_text(host, dir.join("flags"))?.unwrap_or_default();
+        // Kernel: include/uapi/linux/if.h, IFF_UP; where nobody says it, it may be.
+        let is_down = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 == 0);
+        if !is_down || files::list(host, &dir)?.iter().any(|name| name.starts_with("upper_")) {
+            all.extend(way_to(host, &dir)?.into_iter().map(|address| (address, format!("the network link {link}"))));
+        }
+    }
+    Ok(without_bridges(all, functions))
+}
+
+/// Disks, each with the functions on the way to it; none where nothing of the bus is.
+fn blocks(host: &Host) -> Result<Vec<(String, Vec<String>)>> {
+    let way = |block: String| Ok((way_to(host, &Path::new(BLOCKS).join(&block))?, block));
+    let all: Result<Vec<_>> = files::list(host, BLOCKS)?.into_iter().map(way).collect();
+    Ok(all?.into_iter().filter(|(ways, _)| !ways.is_empty()).map(|(ways, block)| (block, ways)).collect())
+}
+
+fn without_bridges(all: BTreeSet<(String, String)>, functions: &[pci::Function]) -> Vec<Needed> {
     let is_bridge = |address: &str| functions.iter().any(|one| one.address == address && one.is_bridge());
-    let needed = all.into_iter().filter(|(address, _)| !is_bridge(address));
-    Ok(needed.map(|(address, for_what)| Needed { address, for_what }).collect())
+    let kept = all.into_iter().filter(|(address, _)| !is_bridge(address));
+    kept.map(|(address, for_what)| Needed { address, for_what }).collect()
 }
 
 /// The functions on the way to a device. It is not the last one alone: a disk behind Intel's VMD needs that too, which has a
@@ -73,8 +105,8 @@ fn disks(host: &Host) -> Result<Vec<(String, String)>> {
             point => point.to_owned(),
         };
         let disks = match mount.number.starts_with("0:") {
-            // btrfs has a number of its own, and several disks.
-            true => of_btrfs(host, &mount.source)?,
+            // Some have a number of their own, and several disks.
+            true => of_many(host, &mount)?,
             false => numbered(host, &mount.number)?.into_iter().collect(),
         };
         found.extend(disks.into_iter().map(|disk| (what.clone(), disk)));
@@ -142,16 +174,22 @@ fn named(host: &Host, device: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// All disks of the btrfs that has this one.
-fn of_btrfs(host: &Host, source: &str) -> Result<Vec<String>> {
-    let Some(disk) = named(host, source)? else { return Ok(Vec::new()) };
+/// All disks of a file system with several: of the btrfs that has this one, of every btrfs where the source is no disk's name
+/// ("/dev/root"); bcachefs names its own.
+fn of_many(host: &Host, mount: &Mount) -> Result<Vec<String>> {
+    if mount.kind != "btrfs" {
+        let named = mount.source.split(':').map(|source| named(host, source));
+        return Ok(named.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect());
+    }
+    let disk = named(host, &mount.source)?;
+    let mut all: Vec<String> = disk.iter().cloned().collect();
     for id in files::list(host, BTRFS)? {
         let disks = files::list(host, Path::new(BTRFS).join(id).join("devices"))?;
-        if disks.contains(&disk) {
-            return Ok(disks);
+        if disk.as_ref().is_none_or(|disk| disks.contains(disk)) {
+            all.extend(disks);
         }
     }
-    Ok(vec![disk])
+    Ok(all)
 }
 
 /// The functions behind a block device: its own, or those of what it is made of.

@@ -91,6 +91,12 @@ pub struct Details {
     /// Whether it does not answer when it is asked what it is ([`answers`]).
     #[serde(skip)]
     pub silent: bool,
+    /// How many slices of it (vGPU) are made: each is a device of its own for somebody's guest.
+    #[serde(skip)]
+    pub slices: usize,
+    /// Whether the kernel knows no way to reset it.
+    #[serde(skip)]
+    pub unresettable: bool,
     /// Whether the kernel found no place for a part of its memory.
     #[serde(skip)]
     pub unplaced: bool,
@@ -207,6 +213,8 @@ pub fn details(host: &Host, function: &Function) -> Result<Details> {
         is_virtual: physical.is_some(),
         physical,
         silent: is_silent(&first),
+        slices: files::list(host, &dir)?.iter().filter(|name| is_uuid(name)).count(),
+        unresettable: files::read_text(host, dir.join("reset_method"))?.is_some_and(|all| all.trim().is_empty()),
         unplaced: is_unplaced(&resource, &first),
         resets: field("reset_method")?.split_whitespace().map(str::to_owned).collect(),
     })
@@ -250,6 +258,12 @@ fn is_unplaced(text: &str, header: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// The name of a mediated device (kernel: driver-api/vfio-mediated-device.rst).
+fn is_uuid(name: &str) -> bool {
+    let parts: Vec<usize> = name.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && name.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// Where a link leads to, as it is written.

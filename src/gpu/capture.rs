@@ -30,7 +30,7 @@ const OF_A_CARD: [&str; 11] = [
     "reset_method",
 ];
 /// Words in arguments of the kernel that say something of cards; others may name the machine.
-const TELLING: [&str; 8] = ["iommu", "vfio", "pci", "video", "efifb", "sysfb", "nomodeset", "nouveau"];
+const TELLING: [&str; 9] = ["iommu", "intremap", "vfio", "pci", "video", "efifb", "sysfb", "nomodeset", "nouveau"];
 /// Mount points that every machine has; others become "/data".
 const KNOWN_POINTS: [&str; 8] = ["/", "/boot", "/boot/efi", "/usr", "/var", "/opt", "/home", "/srv"];
 /// Fields of /proc/cpuinfo that are read.
@@ -105,6 +105,10 @@ impl Tree {
             for name in OF_A_CARD.iter().filter(|_| is_asked) {
                 self.copy(host, &dir.join(name), &real.join(name))?;
             }
+            let slices = inventory.cards.iter().find(|(card, _)| card.function.address == function.address);
+            for number in 0..slices.map_or(0, |(card, _)| card.details.slices) {
+                self.put(&real.join(format!("00000000-0000-0000-0000-{number:012}/uevent")), "");
+            }
             // Further on there is a serial number.
             if let Some(first) = files::read_at_most(host, &dir.join("config"), pci::HEADER)?.filter(|_| is_asked) {
                 self.put(&real.join("config"), first);
@@ -162,8 +166,12 @@ impl Tree {
             let dir = class.join(&name);
             let Some(real) = self.link(host, &dir)? else { continue };
             self.put(&real.join("uevent"), "");
-            for below in files::list(host, &dir)?.iter().filter(|name| name.starts_with("lower_")) {
-                self.0.insert(real.join(below), Entry::Link(class.join(below.trim_start_matches("lower_"))));
+            self.copy(host, &dir.join("flags"), &real.join("flags"))?;
+            let stacked = ["lower_", "upper_"];
+            for name in files::list(host, &dir)? {
+                if let Some(other) = stacked.iter().find_map(|kind| name.strip_prefix(kind)) {
+                    self.0.insert(real.join(&name), Entry::Link(class.join(other)));
+                }
             }
         }
         // Without addresses: what reads it asks only for the links.
@@ -207,7 +215,7 @@ impl Tree {
                 self.put(&path, "");
             }
         }
-        for path in ["/sys/class/dmi/id/product_name", iommu::SECURE_BOOT] {
+        for path in ["/sys/class/dmi/id/product_name", "/sys/hypervisor/type", iommu::SECURE_BOOT] {
             self.copy(host, Path::new(path), Path::new(path))?;
         }
         Ok(())

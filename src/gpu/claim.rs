@@ -153,12 +153,18 @@ fn differs(claim: &Claim, functions: &[Function]) -> Option<String> {
             other => return Some(moved(member, other, functions)),
         }
     }
-    let group = functions.iter().find(|function| function.address == claim.card.address)?.group;
+    let card = functions.iter().find(|function| function.address == claim.card.address)?;
+    let group = card.group;
     let known = |address: &str| claim.members().any(|member| member.address == address);
+    // What is made of a card (virtual functions) hangs where it hangs, and goes with the driver that made it.
+    let is_made_of_it = |other: &Function| {
+        let kind = |one: &Function| (one.above.clone(), one.vendor.clone(), one.class);
+        !card.above.is_empty() && kind(other) == kind(card)
+    };
     let stranger = functions
         .iter()
         .filter(|function| group.is_some() && function.group == group && !function.is_bridge())
-        .find(|function| !known(&function.address))?;
+        .find(|function| !known(&function.address) && !is_made_of_it(function))?;
     Some(format!("{} has come into the group of {}", stranger.address, claim.card.address))
 }
 
@@ -211,7 +217,8 @@ pub fn wanted(
         }
         let is_kept = card.claimed && (judgement.verdict == Verdict::InUse || is_bound(card));
         let can_be = !matches!(judgement.verdict, Verdict::Blocked | Verdict::InUse) || is_kept;
-        let by_hand = judgement.verdict == Verdict::Reboot && inventory.scene.iommu.kept_off_by.is_some();
+        let iommu = &inventory.scene.iommu;
+        let by_hand = judgement.verdict == Verdict::Reboot && !iommu.on && iommu.kept_off_by.is_some();
         if can_be && !by_hand {
             claims.claims.push(Claim::of(card, judgement, &inventory.scene));
             claims.arguments.extend(judgement.arguments.iter().cloned());
@@ -276,9 +283,9 @@ fn whole_boards(claims: &mut Claims, inventory: &Inventory) -> Vec<Refused> {
     refused
 }
 
-/// Whether a card is claimed as it is.
-pub fn holds(claims: &Claims, function: &Function) -> bool {
-    claims.claims.iter().any(|claim| claim.card.is(function))
+/// The claim on a card as it is, where there is one.
+pub fn of<'a>(claims: &'a Claims, function: &Function) -> Option<&'a Claim> {
+    claims.claims.iter().find(|claim| claim.card.is(function))
 }
 
 /// The text of the note.

@@ -18,6 +18,12 @@ const CONSOLE_MAKERS: &[(&str, &str)] = &[
     ("80ee", "a virtual machine's display (VirtualBox)"),
     ("1013", "a virtual machine's display (Cirrus)"),
 ];
+/// The same of makers that make cards too: vendor and device (pci.ids, "ES1000", "Rage XL", "RV100").
+const CONSOLES: &[&str] = &["1002:515e", "1002:5969", "1002:4752", "1002:4754", "1002:5159"];
+/// Processors that count as accelerators, and have this machine's own memory: AMD's MI300A.
+const APUS: &[&str] = &["1002:74a0"];
+/// Switches on a card itself, above all of its functions: Intel's Arc has its sound behind one (pci.ids).
+const SWITCHES_OF_CARDS: &[&str] = &["8086:4fa0", "8086:4fa1", "8086:4fa4", "8086:e2ff", "8086:e2f0", "8086:e2f1"];
 const AMD_CARDS: &str = "1002";
 const AMD_PROCESSORS: &str = "1022";
 const INTEL: &str = "8086";
@@ -39,13 +45,22 @@ pub enum Sort {
     Other,
 }
 
-/// Sorts one of `functions`; `also` names ids that count as cards.
-pub fn sort(function: &Function, functions: &[Function], also: &[String]) -> Sort {
+/// Whether a bridge is a part of a card.
+pub fn is_switch_of_a_card(bridge: &Function) -> bool {
+    SWITCHES_OF_CARDS.contains(&bridge.ids().as_str())
+}
+
+/// Sorts one of `functions`; `also` names ids that count as cards, `inside` is whether this machine is virtual itself: what
+/// stands on its first bus was given to it.
+pub fn sort(function: &Function, functions: &[Function], also: &[String], inside: bool) -> Sort {
     if also.contains(&function.ids()) {
         return Sort::Card;
     }
     if function.vendor == NVIDIA && function.class >> 8 == OTHER_BRIDGE {
         return Sort::NvSwitch;
+    }
+    if APUS.contains(&function.ids().as_str()) {
+        return Sort::Apart("the processor's own graphics");
     }
     if function.vendor == AMD_CARDS && function.class >> 16 == ACCELERATOR {
         return Sort::Card;
@@ -53,10 +68,13 @@ pub fn sort(function: &Function, functions: &[Function], also: &[String]) -> Sor
     if !function.is_display() {
         return Sort::Other;
     }
+    if CONSOLES.contains(&function.ids().as_str()) {
+        return Sort::Apart("the management controller's (ATI)");
+    }
     if let Some((_, why)) = CONSOLE_MAKERS.iter().find(|(vendor, _)| *vendor == function.vendor) {
         return Sort::Apart(why);
     }
-    if is_in_the_processor(function, functions) {
+    if !inside && is_in_the_processor(function, functions) {
         return Sort::Apart("the processor's own graphics");
     }
     match function.vendor.as_str() {
@@ -65,12 +83,13 @@ pub fn sort(function: &Function, functions: &[Function], also: &[String]) -> Sor
     }
 }
 
-/// Intel's is on the first bus, where cards are never; AMD's has functions of the processor in its own slot.
+/// On the first bus cards are never; AMD's newer ones are behind a bridge, with functions of the processor in their slot.
 fn is_in_the_processor(function: &Function, functions: &[Function]) -> bool {
     let beside = || functions.iter().filter(|other| other.slot() == function.slot());
+    let on_first_bus = || function.above.is_empty() && function.address.split(':').nth(1) == Some("00");
     match function.vendor.as_str() {
-        INTEL => function.above.is_empty() && function.address.split(':').nth(1) == Some("00"),
-        AMD_CARDS => beside().any(|other| other.vendor == AMD_PROCESSORS),
+        INTEL => on_first_bus(),
+        AMD_CARDS => on_first_bus() || beside().any(|other| other.vendor == AMD_PROCESSORS),
         _ => false,
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! families    which devices are cards at all
 //! verdict     what stands between a card and an instance, and all words about it (pure)
+//! board       what goes for a whole board of cards (pure)
+//! in_use      who uses a card, and how that ends (pure)
 //! claim       which cards are claimed, and whether the machine is still as it was then
 //! steps       how a claim gets onto the machine: kernel arguments, note, boot unit
 //! early       what the initial file system does ahead of it
@@ -19,6 +21,7 @@
 //! ```
 
 pub mod bind;
+mod board;
 pub mod capture;
 pub mod claim;
 pub mod early;
@@ -26,6 +29,7 @@ mod error;
 pub mod families;
 pub mod flavors;
 pub mod health;
+mod in_use;
 pub mod mend;
 pub mod nova;
 pub mod offer;
@@ -64,6 +68,9 @@ pub struct Card {
     pub mig: bool,
     /// Whether it is claimed for instances.
     pub claimed: bool,
+    /// What is not as it was claimed, around it: then it is not bound.
+    #[serde(skip)]
+    pub moved: Option<String>,
 }
 
 impl Card {
@@ -140,9 +147,9 @@ impl CardPlan {
 /// # Errors
 /// A file of sysfs that cannot be read.
 pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
-    let functions = pci::functions(host)?;
-    let sorted: Vec<(&Function, Sort)> =
-        functions.iter().map(|function| (function, families::sort(function, &functions, also))).collect();
+    let (functions, iommu) = (pci::functions(host)?, iommu::read(host)?);
+    let sort = |function| families::sort(function, &functions, also, iommu.inside.is_some());
+    let sorted: Vec<(&Function, Sort)> = functions.iter().map(|function| (function, sort(function))).collect();
     let shown = sorted.iter().filter(|(_, sort)| *sort != Sort::Other);
     let names = pci_names::look_up(host, shown.map(|(one, _)| (one.vendor.as_str(), one.device.as_str())))?;
     let name = |function: &Function| names.of(&function.vendor, &function.device);
@@ -166,15 +173,23 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
                     apart.push(put_apart("a virtual function of another card"));
                     continue;
                 }
-                let (function, name) = (function.clone(), name(function));
+                let (mut function, name) = (function.clone(), name(function));
+                if let Some(group) = function.group.filter(|_| iommu.on) {
+                    function.group = iommu::keeps_apart(host, &group.to_string())?.then_some(group);
+                }
                 let mig = families::has_mig(&function.vendor, &name);
-                cards.push(Card { function, details, name, mig, claimed: false });
+                cards.push(Card { function, details, name, mig, claimed: false, moved: None });
             }
         }
     }
     let claims = claim::noted(host)?;
     for card in &mut cards {
-        card.claimed = claim::holds(&claims, &card.function);
+        let claim = claim::of(&claims, &card.function);
+        card.claimed = claim.is_some();
+        card.moved = claim.and_then(|claim| match claim::state(claim, &functions) {
+            claim::State::Moved(what) => Some(what),
+            _ => None,
+        });
     }
     let users = card_users::read(host, &functions)?;
     let scene = Scene {
@@ -182,9 +197,10 @@ pub fn inventory(host: &Host, also: &[String]) -> Result<Inventory> {
         switches,
         consoles,
         needed: needed::read(host, &functions)?,
+        carried: needed::carried(host, &functions)?,
         virtual_functions,
         users,
-        iommu: iommu::read(host)?,
+        iommu,
         framebuffers: iommu::framebuffers(host)?,
         functions,
     };

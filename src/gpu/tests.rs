@@ -231,6 +231,21 @@ fn what_stands_where_another_card_was_claimed_is_not_claimed_in_its_place() {
     assert!(refused[0].reason.contains("the same is at 0000:01:00.0"), "{refused:?}");
 }
 
+/// They go with the driver at the boot that binds the card.
+#[test]
+fn virtual_functions_of_a_card_do_not_keep_it_from_its_claim() {
+    let machine = described("own-virtual-functions");
+    let found = look(&machine);
+    let (claims, refused) = claim::wanted(&all_ready(), &found, &Claims::default(), &[]);
+    assert_eq!((claims.claims.len(), refused.len()), (1, 0));
+    let held = claim::state(&claims.claims[0], &found.scene.functions);
+    assert_eq!(held, State::Held(vec![("0000:01:00.0".into(), "nvidia".into())]));
+    let mut gone = machine.clone();
+    gone.function.retain(|one| one.of.is_none());
+    gone.function.iter_mut().for_each(|one| one.driver = Some("vfio-pci".into()));
+    assert_eq!(claim::state(&claims.claims[0], &look(&gone).scene.functions), State::Bound);
+}
+
 #[test]
 fn a_board_of_cards_is_claimed_whole_and_kept_when_one_is_lost() {
     let machine = described("h100-8-hgx");

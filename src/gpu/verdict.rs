@@ -2,16 +2,16 @@
 //! in which they hold, and all their words. They read nothing and change nothing. A new reason is a rule beside its kind
 //! in [`Scene::blocked`] and its neighbours; what it needs to know is a field of [`Scene`] or of a card's details
 //! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it. What stands in no way and is only worth saying
-//! is in [`ready`].
+//! is in [`with_remarks`]. What
+//! a whole board of cards needs is in `board.rs`, who uses a card in `in_use.rs`.
 
-use super::Card;
+use super::{Card, families};
 use crate::facts::card_users::User;
 use crate::facts::iommu::{Iommu, Maker};
 use crate::facts::needed::Needed;
-use crate::facts::pci::{Function, NVIDIA};
+use crate::facts::pci::Function;
 use crate::host::pci::VFIO;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// How it is with a card; the first that holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -70,6 +70,8 @@ pub struct Scene {
     pub consoles: Vec<String>,
     /// What the machine needs for itself.
     pub needed: Vec<Needed>,
+    /// What hangs on functions, needed or not.
+    pub carried: Vec<Needed>,
     /// Virtual functions, each with that of which it is one.
     pub virtual_functions: Vec<(String, String)>,
     /// Who uses what.
@@ -84,10 +86,10 @@ pub struct Scene {
 const NO_FRAMEBUFFER: &str = "initcall_blacklist=sysfb_init";
 
 /// What helps against a card that does not answer.
-const COLD_START: &str = "dmesg | grep -i -e nvrm -e pcie: a card that fell off its bus comes back with a cold start; see the board's manual";
+pub(super) const COLD_START: &str = "dmesg | grep -i -e nvrm -e pcie: a card that fell off its bus comes back with a cold start; see the board's manual";
 
 /// What a rule found: the reason, and what to do.
-type Found = (String, String);
+pub(super) type Found = (String, String);
 
 impl Scene {
     /// Judges one card.
@@ -98,17 +100,17 @@ impl Scene {
             (Verdict::Blocked, &|| self.blocked(card)),
             (Verdict::InUse, &|| self.in_use(card, &companions)),
             (Verdict::Reboot, &|| self.reboot(card, &arguments)),
-            (Verdict::Companions, &|| with_companions(card, &companions)),
+            (Verdict::Companions, &|| self.with_companions(card, &companions)),
         ];
         let first = rules.iter().find_map(|(verdict, rule)| Some((*verdict, rule()?)));
-        let (verdict, (reason, next)) = first.unwrap_or_else(|| (Verdict::Ready, ready(card)));
+        let (verdict, (reason, next)) = first.unwrap_or_else(|| (Verdict::Ready, self.ready(card)));
         Judgement { verdict, reason, next, companions, arguments }
     }
 
     fn blocked(&self, card: &Card) -> Option<Found> {
-        self.is_console(card)
-            .or_else(|| self.lacks_iommu())
+        self.lacks_iommu()
             .or_else(|| self.kernel_does_not_use_it())
+            .or_else(|| self.is_spoilt())
             .or_else(|| self.cannot_go(card))
             .or_else(|| self.board_is_not_whole(card))
     }
@@ -121,12 +123,17 @@ impl Scene {
     }
 
     fn lacks_iommu(&self) -> Option<Found> {
+        if self.iommu.xen {
+            let next =
+                "boot a kernel without Xen: what it is told stands in /etc/default/grub, its entry in GRUB's menu";
+            return Some(("Xen runs below this kernel, and has the IOMMU".into(), next.into()));
+        }
         if self.iommu.on || self.iommu.table.is_some() {
             return None;
         }
         if let Some(inside) = &self.iommu.inside {
-            let next = "on the machine below: give this one a virtual IOMMU (libvirt: <iommu model='intel'>), or install \
-                        there";
+            let next = "on the machine below: give this one a virtual IOMMU (libvirt: <iommu model='intel'>; others call it \
+                        vIOMMU), or install there";
             return Some((format!("this machine is virtual itself ({inside}) and was given no IOMMU"), next.into()));
         }
         let (name, next) = match self.iommu.maker {
@@ -155,6 +162,19 @@ impl Scene {
         refused.then(|| (reason.into(), next.into()))
     }
 
+    fn is_spoilt(&self) -> Option<Found> {
+        let argument = self.iommu.spoilt_by.as_ref()?;
+        let why = match argument.split_once('=').map_or(argument.as_str(), |(name, _)| name) {
+            "pcie_acs_override" => "to pretend that devices are apart: whoever has a card could reach its neighbours",
+            "intremap" | "nointremap" => "to let devices interrupt whom they like, with which VFIO refuses",
+            _ => "never to load VFIO",
+        };
+        let next = format!(
+            "take {argument} out of /etc/default/grub (or /etc/kernel/cmdline, /etc/modprobe.d), then: update-grub; reboot"
+        );
+        Some((format!("the kernel was told {why} ({argument})"), next))
+    }
+
     fn has_no_group(&self, card: &Card) -> Option<Found> {
         let reason = "the IOMMU is on, and does not cover it";
         let next = "another slot (the board's manual shows which hang on the processor); journalctl -k -b --grep DMAR";
@@ -170,8 +190,23 @@ impl Scene {
             .filter(|other| other.address != card.function.address)
     }
 
+    /// Whether a function is on a card's own board: in its slot, or behind the same switch on the card.
+    fn is_on_its_board(&self, card: &Card, other: &Function) -> bool {
+        let is_own = |bridge: &String| {
+            let switch = self.functions.iter().find(|one| one.address == *bridge);
+            switch.is_some_and(families::is_switch_of_a_card) && other.above.contains(bridge)
+        };
+        other.slot() == card.function.slot() || card.function.above.iter().any(is_own)
+    }
+
+    /// Whether it is made of the card, and goes with the next boot.
+    fn is_made_of(&self, card: &Card, other: &Function) -> bool {
+        self.virtual_functions.iter().any(|(one, of)| *one == other.address && *of == card.function.address)
+    }
+
     fn shares_its_group(&self, card: &Card) -> Option<Found> {
-        let foreign: Vec<&Function> = self.members(card).filter(|other| other.slot() != card.function.slot()).collect();
+        let is_foreign = |other: &&Function| !self.is_on_its_board(card, other) && !self.is_made_of(card, other);
+        let foreign: Vec<&Function> = self.members(card).filter(is_foreign).collect();
         // What the machine needs says more than what is merely there.
         let needed = foreign.iter().find_map(|other| Some((other, self.needed_for(&other.address)?)));
         let (other, what) = match needed {
@@ -192,8 +227,13 @@ impl Scene {
     }
 
     fn own_board_is_needed(&self, card: &Card) -> Option<Found> {
-        let own = self.functions.iter().filter(|other| other.slot() == card.function.slot());
-        let (other, what) = own.filter_map(|other| Some((other, self.needed_for(&other.address)?))).next()?;
+        let own = || self.functions.iter().filter(|other| self.is_on_its_board(card, other));
+        let carried = |other: &Function| {
+            let found = self.carried.iter().find(|carried| carried.address == other.address)?;
+            (other.address != card.function.address).then(|| found.for_what.clone())
+        };
+        let needed = own().find_map(|other| Some((other, self.needed_for(&other.address)?)));
+        let (other, what) = needed.or_else(|| own().find_map(|other| Some((other, carried(other)?))))?;
         let next = "let the machine do without it, then: gpucloud-install inventory";
         Some((format!("{} on its own board serves this machine: {what}", other.address), next.into()))
     }
@@ -207,62 +247,14 @@ impl Scene {
         root.or(needed.first()).map(|needed| needed.for_what.clone())
     }
 
-    /// The cards that hang on switches: where there are some, NVIDIA's 3D controllers of the kind that is there most
-    /// often. (A card of another kind beside the board is none of its.)
-    pub fn board(&self) -> Vec<&Card> {
-        let fits = |card: &&Card| card.function.class >> 8 == 0x0302 && card.function.vendor == NVIDIA;
-        let cards: Vec<&Card> = self.cards.iter().filter(|_| !self.switches.is_empty()).filter(fits).collect();
-        let count = |card: &Card| cards.iter().filter(|other| other.function.device == card.function.device).count();
-        let most = cards.iter().map(|card| count(card)).max().unwrap_or_default();
-        cards.iter().filter(|card| count(card) == most).copied().collect()
-    }
-
     /// What stands in the way of one card, whatever its board.
-    fn cannot_go(&self, card: &Card) -> Option<Found> {
-        does_not_answer(card)
+    pub(super) fn cannot_go(&self, card: &Card) -> Option<Found> {
+        self.is_console(card)
+            .or_else(|| does_not_answer(card))
             .or_else(|| has_no_place(card))
             .or_else(|| self.has_no_group(card))
             .or_else(|| self.shares_its_group(card))
             .or_else(|| self.own_board_is_needed(card))
-    }
-
-    fn board_is_not_whole(&self, card: &Card) -> Option<Found> {
-        let board = self.board();
-        if !board.iter().any(|one| one.function.address == card.function.address) {
-            return None;
-        }
-        let count = board.len();
-        let missing = !count.is_power_of_two();
-        let held: Vec<String> =
-            board.iter().filter(|one| self.cannot_go(one).is_some()).map(|one| one.function.address.clone()).collect();
-        let (why, next) = match (missing, held.as_slice()) {
-            (true, _) => (format!("{count} cards answer, which is no whole board"), COLD_START),
-            (false, []) => return None,
-            (false, held) => (format!("{} cannot be given away", held.join(", ")), "see there what helps that one"),
-        };
-        Some((format!("its board (HGX) goes whole or not at all: {why}"), next.into()))
-    }
-
-    fn in_use(&self, card: &Card, companions: &[String]) -> Option<Found> {
-        // What is made of it goes with it.
-        let virtual_ones = self.virtual_functions.iter().filter(|(_, of)| *of == card.function.address);
-        let own = std::iter::once(&card.function.address).chain(companions).chain(virtual_ones.map(|(one, _)| one));
-        let addresses: BTreeSet<&String> = own.collect();
-        let users: Vec<&User> = self.users.iter().filter(|user| addresses.contains(&user.address)).collect();
-        let first = users.first()?;
-        let mut names: Vec<String> = users.iter().map(|user| format!("{} ({})", user.name, user.pid)).collect();
-        names.dedup();
-        let next = match first.name.as_str() {
-            name if name.starts_with("instance-") => {
-                "gpucloud-install instance list; delete the one that has it".into()
-            }
-            "nvidia-persistenced" => "systemctl disable --now nvidia-persistenced".into(),
-            "Xorg" | "Xwayland" | "gdm3" | "gnome-shell" | "sddm" | "lightdm" | "kwin_wayland" => {
-                "systemctl set-default multi-user.target; reboot (the desktop holds it)".into()
-            }
-            _ => format!("end it: kill {}", first.pid),
-        };
-        Some((format!("{} has it open", names.join(", ")), next))
     }
 
     /// What the running kernel lacks for this card.
@@ -297,21 +289,19 @@ impl Scene {
             false => "the IOMMU is there, and the running kernel does not use it",
             true => "the firmware's screen lies in its memory",
         };
-        let next = format!(
-            "gpucloud-install gpu claim {}: tells the kernel {}, and reboots when you say so",
-            card.function.address,
-            arguments.join(" ")
-        );
+        let next =
+            format!("{}: tells the kernel {}, and reboots when you say so", self.claim_of(card), arguments.join(" "));
         Some((reason.into(), next))
     }
 
-    /// Other functions in the card's slot that are in its group. As long as the IOMMU is off, all of the slot.
+    /// Other functions of the card's board that are in its group. As long as the IOMMU is off, all of the board.
     fn companions(&self, card: &Card) -> Vec<String> {
         let group = card.function.group;
         self.functions
             .iter()
-            .filter(|other| other.slot() == card.function.slot() && other.address != card.function.address)
-            .filter(|other| other.group == group && !other.is_bridge())
+            .filter(|other| other.address != card.function.address && !other.is_bridge())
+            .filter(|other| self.is_on_its_board(card, other) && !self.is_made_of(card, other))
+            .filter(|other| other.group == group)
             .map(|other| other.address.clone())
             .collect()
     }
@@ -329,32 +319,53 @@ fn has_no_place(card: &Card) -> Option<Found> {
     card.details.unplaced.then(|| (reason.into(), next.into()))
 }
 
-fn with_companions(card: &Card, companions: &[String]) -> Option<Found> {
-    if companions.is_empty() {
-        return None;
-    }
-    let reason =
-        format!("{} of its board share its group: all are bound, the card alone is passed", companions.join(", "));
-    Some((reason, next_for(card)))
-}
-
-fn ready(card: &Card) -> Found {
-    let reason = match (card.claimed, card.function.driver.as_deref()) {
-        (true, Some(VFIO)) => "it is claimed and bound",
-        (true, _) => "it is claimed, and not bound yet",
-        (false, _) => "nothing stands in its way",
-    };
-    (reason.into(), next_for(card))
-}
-
-fn next_for(card: &Card) -> String {
-    let address = &card.function.address;
-    match (card.claimed, card.function.driver.as_deref()) {
-        (true, Some(VFIO)) => "gpucloud-install gpu release gives it back".into(),
-        (true, _) => "systemctl reboot: it is bound at boot (journalctl -u gpucloud-gpu says how that went)".into(),
-        (false, None | Some(VFIO)) => format!("gpucloud-install gpu claim {address}"),
-        (false, Some(driver)) => {
-            format!("gpucloud-install gpu claim {address}: {driver} lets it go at the next boot")
+impl Scene {
+    fn with_companions(&self, card: &Card, companions: &[String]) -> Option<Found> {
+        if companions.is_empty() {
+            return None;
         }
+        let reason =
+            format!("{} of its board share its group: all are bound, the card alone is passed", companions.join(", "));
+        Some((with_remarks(card, reason), self.next_for(card)))
+    }
+
+    fn ready(&self, card: &Card) -> Found {
+        let reason = match (card.claimed, card.function.driver.as_deref()) {
+            (true, Some(VFIO)) => "it is claimed and bound".into(),
+            (true, _) => match &card.moved {
+                Some(what) => format!("it is claimed, and not bound: {what}"),
+                None => "it is claimed, and not bound yet".into(),
+            },
+            (false, _) => "nothing stands in its way".into(),
+        };
+        (with_remarks(card, reason), self.next_for(card))
+    }
+
+    /// Where one of a board is claimed, all are.
+    fn claim_of(&self, card: &Card) -> String {
+        let address = &card.function.address;
+        match self.board().iter().any(|one| one.function.address == *address) {
+            true => "gpucloud-install gpu claim".to_owned(),
+            false => format!("gpucloud-install gpu claim {address}"),
+        }
+    }
+
+    fn next_for(&self, card: &Card) -> String {
+        let claim = self.claim_of(card);
+        match (card.claimed, card.function.driver.as_deref()) {
+            (true, Some(VFIO)) => "gpucloud-install gpu release gives it back".into(),
+            (true, _) if card.moved.is_some() => format!("{claim}: claims what is there now"),
+            (true, _) => "systemctl reboot: it is bound at boot (journalctl -u gpucloud-gpu says how that went)".into(),
+            (false, None | Some(VFIO)) => claim,
+            (false, Some(driver)) => format!("{claim}: {driver} lets it go at the next boot"),
+        }
+    }
+}
+
+/// What stands in no way, and is worth saying.
+fn with_remarks(card: &Card, reason: String) -> String {
+    match card.details.unresettable {
+        true => format!("{reason}; the kernel cannot reset it: what one instance left in it, the next one finds"),
+        false => reason,
     }
 }

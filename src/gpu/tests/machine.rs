@@ -31,6 +31,8 @@ pub struct Machine {
     pub links: BTreeMap<String, Vec<String>>,
     /// Where the firmware's screen lies.
     pub framebuffer: Option<String>,
+    /// Whether Xen runs below.
+    pub xen: bool,
     /// Whether groups keep nothing apart (VFIO's unsafe mode).
     pub unsafe_groups: bool,
     /// Programs that have a card open.
@@ -67,6 +69,8 @@ pub struct Function {
     pub of: Option<String>,
     /// Its memory: first byte, and MiB.
     pub memory: Option<(u64, u64)>,
+    /// How many slices of it are made.
+    pub slices: usize,
     /// Whether it answers nothing.
     pub silent: bool,
     /// Whether the kernel found no place for its memory.
@@ -97,6 +101,9 @@ impl Machine {
         put("proc/cmdline", &format!("{}\n", self.arguments));
         if let Some(table) = &self.table {
             put(&format!("sys/firmware/acpi/tables/{table}"), "");
+        }
+        if self.xen {
+            put("sys/hypervisor/type", "xen\n");
         }
         self.functions(root);
         self.disks(root, &put);
@@ -153,6 +160,9 @@ impl Machine {
             if let Some(of) = &function.of {
                 symlink(format!("../{}", address(of)), real.join("physfn")).unwrap();
             }
+            for n in 0..function.slices {
+                fs::create_dir(real.join(format!("1b0bd9ab-4f0c-4f5e-9f6c-{n:012}"))).unwrap();
+            }
             if function.silent {
                 fs::write(real.join("config"), [0xff; 64]).unwrap();
             }
@@ -189,6 +199,7 @@ impl Machine {
         let mut mounts = String::new();
         let mut names: Vec<&String> = self.mounts.keys().chain(self.stacks.keys()).collect();
         names.extend(self.stacks.values().flatten());
+        names.extend(self.function.iter().filter_map(|one| one.disk.as_ref()));
         names.sort();
         names.dedup();
         for (number, name) in names.iter().enumerate() {
