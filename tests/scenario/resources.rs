@@ -153,8 +153,6 @@ pub fn answers(cloud: &Cloud) -> Verdict {
     let mut greeting = [0; 4];
     stream.read_exact(&mut greeting)?;
     assert_eq!(&greeting, b"SSH-");
-    cloud.answer(&answers);
-    cloud.installer(&["network", "apply", "--yes"]).expect(0);
     // The machine itself answers nobody on a tap, where no security group would be asked.
     let past = format!(
         "ip route add {host}/32 dev eth0; nc -w 5 {host} 8022 </dev/null; ip route del {host}/32 dev eth0; \
@@ -162,6 +160,8 @@ pub fn answers(cloud: &Cloud) -> Verdict {
     );
     let neighbour = cloud.installer(&["instance", "ssh", "demo", "--", &past]).out;
     assert!(!neighbour.contains("SSH-") && !neighbour.contains("lladdr"), "{neighbour}");
+    cloud.answer(&answers);
+    cloud.installer(&["network", "apply", "--yes"]).expect(0);
     // Out to the world goes through the router: its gateway answers.
     cloud.installer(&["instance", "ssh", "demo", "--", "ping", "-c", "1", "-W", "3", "172.24.4.1"]).expect(0);
     Ok(())
