@@ -28,7 +28,7 @@ use crate::finding::Finding;
 use crate::gpu::claim::Capacity;
 use crate::gpu::health::Admin;
 use crate::gpu::{self, CardPlan};
-use crate::host::{Host, files, sql, systemd, users};
+use crate::host::{Host, accounts, files, sql, systemd, users};
 use crate::network::consent::Confirmation;
 use crate::network::live::Ownership;
 use crate::network::{self, state::NetworkState};
@@ -390,7 +390,7 @@ impl Installation {
         let look = |name: &UserName| {
             let name = name.to_string();
             Ok(Administrator {
-                is_known: users::find_user(&name)?.is_some(),
+                is_known: accounts::find_user(&name)?.is_some(),
                 is_member: users::is_member(&name, base::ADMIN_GROUP)?,
                 obstacle: obstacles.next().flatten(),
                 name,
@@ -487,7 +487,7 @@ pub fn packages_of(host: &Host, journal: &Journal) -> Result<Vec<String>, Failur
 
 /// Changing, and most of looking, needs root on a running machine.
 pub fn require_root(host: &Host) -> Result<(), Failure> {
-    if users::is_root() || !host.is_live() {
+    if accounts::is_root() || !host.is_live() {
         return Ok(());
     }
     let again: Vec<String> = std::env::args().skip(1).collect();

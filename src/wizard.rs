@@ -10,7 +10,7 @@ use crate::facts::{Facts, kvm::Kvm};
 use crate::failure::Failure;
 use crate::gpu::Card;
 use crate::gpu::verdict::{Judgement, Verdict};
-use crate::host::users;
+use crate::host::accounts;
 use crate::ui::Ui;
 use crate::ui::prompt::{Answer, Prompter};
 use ipnet::Ipv4Net;
@@ -265,7 +265,7 @@ fn ask_administrators(i: &mut Interview) -> Result<Answer<()>, Failure> {
 
 /// Between commas; where that is no account, between blanks: names of directories may have some.
 fn parse_accounts(text: &str) -> Result<Vec<UserName>, String> {
-    let is_account = |name: &str| matches!(users::find_user(name), Ok(Some(_)));
+    let is_account = |name: &str| matches!(accounts::find_user(name), Ok(Some(_)));
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let names = parts.flat_map(|part| if is_account(part) { vec![part] } else { part.split_whitespace().collect() });
     names

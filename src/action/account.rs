@@ -3,7 +3,7 @@
 
 use super::{Action, ActionId, Applied, Checked, History, Originals, Undo};
 use crate::finding::Finding;
-use crate::host::{Host, Result, users};
+use crate::host::{Host, Result, accounts, users};
 
 /// The shell of an account that nobody logs in to.
 pub const NO_LOGIN: &str = "/usr/sbin/nologin";
@@ -29,7 +29,7 @@ impl Action for SystemUser {
     }
 
     fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
-        let Some(user) = users::find_user(&self.name)? else {
+        let Some(user) = accounts::find_user(&self.name)? else {
             return Ok(Checked::needed(format!("make, shell {}", self.shell)));
         };
         if user.dir == std::path::Path::new(&self.home) {
@@ -44,7 +44,7 @@ impl Action for SystemUser {
     }
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(match users::find_user(&self.name)? {
+        Ok(match accounts::find_user(&self.name)? {
             Some(_) => Undo::Nothing,
             None => Undo::User { name: self.name.clone() },
         })
@@ -73,7 +73,7 @@ impl Action for SystemGroup {
     }
 
     fn check(&self, _host: &Host, _history: &History) -> Result<Checked> {
-        Ok(Checked::done_if(users::find_group(&self.name)?.is_some(), "make"))
+        Ok(Checked::done_if(accounts::find_group(&self.name)?.is_some(), "make"))
     }
 
     fn asks_the_running_system(&self) -> bool {
@@ -81,7 +81,7 @@ impl Action for SystemGroup {
     }
 
     fn prepare(&self, _host: &Host, _originals: &Originals) -> Result<Undo> {
-        Ok(match users::find_group(&self.name)? {
+        Ok(match accounts::find_group(&self.name)? {
             Some(_) => Undo::Nothing,
             None => Undo::Group { name: self.name.clone() },
         })
@@ -124,7 +124,7 @@ impl Action for Member {
         if users::is_member(&self.user, &self.group)? {
             return Ok(Checked::Done);
         }
-        Ok(match users::find_user(&self.user)? {
+        Ok(match accounts::find_user(&self.user)? {
             Some(_) => Checked::needed("add"),
             None => Checked::Blocked(no_account(&self.user)),
         })

@@ -5,8 +5,8 @@ use super::kept::{KEPT_SUFFIX, is_edited, keep_if_edited};
 use super::{Action, ActionId, Applied, Change, Checked, History, Lifetime, Originals, Undo};
 use crate::config::secrets::MASK;
 use crate::content::Content;
+use crate::host::accounts::{self, Owner};
 use crate::host::command::Command;
-use crate::host::users::{self, Owner};
 use crate::host::{Host, Result, files};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl Access {
 
     /// Whether a path has them; the owner counts on the running system only.
     pub(super) fn is_right(&self, host: &Host, status: &files::Status) -> bool {
-        let owner = || users::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner);
+        let owner = || accounts::owner(&self.user, &self.group).is_ok_and(|owner| owner == status.owner);
         status.mode == self.mode && (!host.is_live() || owner())
     }
 

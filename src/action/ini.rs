@@ -1,7 +1,7 @@
 //! Single keys in a configuration file that another program made and goes on to own.
 
 use super::{Action, ActionId, Applied, Change, Checked, History, Originals, Undo};
-use crate::host::users::Owner;
+use crate::host::accounts::Owner;
 use crate::host::{Host, Result, files};
 use crate::ini::{self, Key};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What was at a path before us, and the store of contents that were replaced.
 
-use crate::host::users::Owner;
+use crate::host::accounts::Owner;
 use crate::host::{Host, Result, files};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::undo::{Leaves, Permissions};
 use super::{Action, ActionId, Applied, Checked, History, Originals, Undo, WhenOrphaned};
-use crate::host::{Host, Result, files, links, packages, systemd, users};
+use crate::host::{Host, Result, accounts, files, links, packages, systemd};
 use std::path::{Path, PathBuf};
 
 /// Where archives lie until the installation is complete; apt's own cache stays as it was.
@@ -82,7 +82,7 @@ impl Packages {
 pub fn not_there_yet(host: &Host, leaves: &Leaves) -> Result<Leaves> {
     let names: Vec<String> = links::links()?.into_iter().map(|link| link.name).collect();
     let known = |name: &String| {
-        users::find_user(name).is_ok_and(|u| u.is_some()) || users::find_group(name).is_ok_and(|g| g.is_some())
+        accounts::find_user(name).is_ok_and(|u| u.is_some()) || accounts::find_group(name).is_ok_and(|g| g.is_some())
     };
     let units: Vec<&str> = leaves.units.iter().map(String::as_str).collect();
     let unknown = systemd::status(host, &units)?.into_iter().map(|status| status.load == "not-found");

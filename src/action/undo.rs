@@ -4,7 +4,7 @@
 //! (`plan/journal/record.rs`) and its line in the frozen samples of `tests/fixtures/journal/`.
 
 use super::originals::Original;
-use crate::host::users::Owner;
+use crate::host::accounts::Owner;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

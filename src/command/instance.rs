@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host;
+use crate::host::accounts;
 use crate::host::command::Command;
-use crate::host::users;
 use crate::resources::error::ResourceError;
 use crate::resources::ssh::{self, Reachability};
 use crate::resources::{keys, known_images, launch};
@@ -165,7 +165,7 @@ fn log_in(invocation: &Invocation, options: &Ssh) -> Result<Ending, Failure> {
 const SSH_FAILED: i32 = 255;
 
 fn private_key(host: &host::Host, name: &str) -> Option<keys::Private> {
-    let applied = if users::is_root() { Config::load_applied(host).ok().flatten() } else { None };
+    let applied = if accounts::is_root() { Config::load_applied(host).ok().flatten() } else { None };
     keys::private(host, name, &applied.map(|config| config.host.administrators).unwrap_or_default())
 }
 
@@ -176,7 +176,7 @@ fn without_key(found: &ListedServer, user: &str, address: std::net::Ipv4Addr) ->
         None => format!("{name} was made without a key pair"),
     };
     let with_own = format!("with a key of your own: ssh -i FILE {user}@{address}");
-    let next = match users::is_root() {
+    let next = match accounts::is_root() {
         true => format!("{with_own}; in a browser: gpucloud-install instance console {name}"),
         false => format!("sudo gpucloud-install instance ssh {name}; {with_own}"),
     };

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::finding::bytes;
 use crate::gpu::verdict::Judgement;
 use crate::gpu::{self, Card, Inventory};
-use crate::host::{Host, files, users};
+use crate::host::{Host, accounts, files};
 use crate::ui::text;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(super) fn run(invocation: &Invocation, options: &Options) -> Result<Ending, 
         invocation.ui.say("");
     }
     show_cards(invocation, &inventory);
-    if invocation.host.is_live() && !users::is_root() && !inventory.cards.is_empty() {
+    if invocation.host.is_live() && !accounts::is_root() && !inventory.cards.is_empty() {
         invocation.ui.say("");
         invocation
             .ui

@@ -31,7 +31,7 @@ use crate::config::EngineName;
 use crate::ending::Ending;
 use crate::engine::{Entrance, engine};
 use crate::failure::Failure;
-use crate::host::{Host, users};
+use crate::host::{Host, accounts};
 use crate::installation::Installation;
 use crate::plan::Plan;
 use crate::plan::journal::Journal;
@@ -74,7 +74,7 @@ pub fn run(cli: Cli) -> u8 {
 /// Where an API did not answer, what is wrong below it: a queue that takes no message, a database that lets nobody in.
 /// Only root can ask.
 fn with_cause(invocation: &Invocation, failure: Failure) -> Failure {
-    if !failure.unanswered || !invocation.host.is_live() || !users::is_root() {
+    if !failure.unanswered || !invocation.host.is_live() || !accounts::is_root() {
         return failure;
     }
     let Ok(Some(installation)) = Installation::load_applied(&invocation.host) else { return failure };

@@ -7,7 +7,7 @@ use super::values::{HostName, InterfaceName, UserName, names_a_host};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::finding::Finding;
-use crate::host::users;
+use crate::host::accounts;
 use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -53,7 +53,7 @@ impl Detected {
             address,
             interface,
             name: noted(&mut notes, name(&facts.os.short_host_name())),
-            administrators: noted(&mut notes, administrators(users::invoking_user())),
+            administrators: noted(&mut notes, administrators(accounts::invoking_user())),
             range: ranges[0],
             tenant_range: ranges[1],
             dns: noted(&mut notes, name_servers(facts)),

@@ -15,7 +15,7 @@ mod tests;
 pub use lock::{Lock, lock, lock_within, try_lock, try_lock_shared};
 pub use removal::{remove, remove_empty_dir, remove_empty_tree, remove_tree};
 
-use super::users::{self, Owner};
+use super::accounts::{self, Owner};
 use super::{Error, Host, Result};
 use nix::fcntl::OFlag;
 use place::Place;
@@ -362,5 +362,5 @@ pub fn copy(host: &Host, from: &Path, path: &Path, mode: u32) -> Result<()> {
 
 /// The owner called `user:group` on this host; `None` in a directory that only stands for a host.
 pub fn owner(host: &Host, user: &str, group: &str) -> Result<Option<Owner>> {
-    if host.is_live() { users::owner(user, group).map(Some) } else { Ok(None) }
+    if host.is_live() { accounts::owner(user, group).map(Some) } else { Ok(None) }
 }

@@ -249,7 +249,7 @@ mod tests {
 
     /// A clone whose origin has one commit; `None` where this user may not become another account.
     fn clone() -> Option<(tempfile::TempDir, WorkTree)> {
-        if !crate::host::users::is_root() {
+        if !crate::host::accounts::is_root() {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! Files below the home of a user, by that user's own hands. Root does not work there: it would follow the links that
 //! the user made, and write where only root may. What the user may not write stays unwritten.
 
+use super::accounts::{self, Owner};
 use super::command::Command;
 use super::files;
-use super::users::{self, Owner};
 use super::{Error, Host, Result};
 use nix::unistd::{Uid, User};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Home {
 
     /// That of the account called `name`, if there is one.
     pub fn of_account(name: &str) -> Option<Self> {
-        users::find_user(name).ok().flatten().map(|user| Self::of(&user))
+        accounts::find_user(name).ok().flatten().map(|user| Self::of(&user))
     }
 
     /// A user's. The first group need not be called like the user.
@@ -54,7 +54,7 @@ impl Home {
         let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
         let home = match name {
             "" => self.clone(),
-            name => Self::of(&users::known_user(name)?),
+            name => Self::of(&accounts::known_user(name)?),
         };
         Ok((home.dir.join(below), home))
     }
@@ -75,7 +75,7 @@ impl Home {
 
     /// The name of its owner.
     pub fn user(&self) -> String {
-        super::users::name_of(self.owner.map_or_else(|| Uid::effective().as_raw(), |owner| owner.uid))
+        super::accounts::name_of(self.owner.map_or_else(|| Uid::effective().as_raw(), |owner| owner.uid))
     }
 
     /// Whether its owner may make files in `folder` below it, or make that; as far as permissions tell: a quota does not
@@ -176,7 +176,7 @@ impl Home {
     /// What failed, in words that name who may not do it.
     pub fn explain(&self, doing: &str, path: &Path, error: Error) -> Error {
         let (Some(owner), Error::Failed { tail, .. }) = (self.owner, &error) else { return error };
-        let (doing, path, user) = (doing.to_owned(), path.to_owned(), users::name_of(owner.uid));
+        let (doing, path, user) = (doing.to_owned(), path.to_owned(), accounts::name_of(owner.uid));
         Error::Forbidden { doing, path, user, said: tail.clone() }
     }
 }

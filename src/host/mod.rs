@@ -7,6 +7,7 @@
 //! in a test and on a captured tree. It also carries what a change needs while it runs: where its output lines go
 //! ([`Observer`]), which values must be masked in them, and whether the administrator asked to stop.
 
+pub mod accounts;
 pub mod amqp;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the one place that starts programs"))]
 pub mod command;

@@ -8,7 +8,7 @@ use crate::action::{ActionId, Checked, Undo};
 use crate::config::resources::{KeyPairAnswer, KeyType};
 use crate::config::values::UserName;
 use crate::host::home::Home;
-use crate::host::{Error, Host, Result, files, users};
+use crate::host::{Error, Host, Result, accounts, files};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -37,9 +37,10 @@ impl Private {
 /// The private part of the pair called `name`: of the one who is logged in, of root, or of an administrator, in whose
 /// home pairs are made; whoever calls finds what may be read.
 pub fn private(host: &Host, name: &str, administrators: &[UserName]) -> Option<Private> {
-    let sudo = users::invoking_user().and_then(|user| Home::of_account(&user));
+    let sudo = accounts::invoking_user().and_then(|user| Home::of_account(&user));
     let own = std::env::var_os("HOME").map(Home::own);
-    let others = administrators.iter().filter(|_| users::is_root()).filter_map(|user| Home::of_account(user.as_str()));
+    let others =
+        administrators.iter().filter(|_| accounts::is_root()).filter_map(|user| Home::of_account(user.as_str()));
     let homes = [sudo, own, Some(Home::root())].into_iter().flatten().chain(others);
     let mut all = homes.map(|home| Private { path: private_path(&home, name), home });
     all.find(|found| found.home.has(host, &found.path).unwrap_or(false))
@@ -84,7 +85,7 @@ pub fn obstacle(host: &Host, keys: &[KeyPairAnswer], home: &Home) -> Option<Stri
 
 /// The home of the one who typed a command: by sudo, or logged in.
 pub fn own_home() -> Home {
-    let sudo = users::invoking_user().and_then(|user| Home::of_account(&user));
+    let sudo = accounts::invoking_user().and_then(|user| Home::of_account(&user));
     sudo.or_else(|| std::env::var_os("HOME").map(Home::own)).unwrap_or_else(Home::root)
 }
 
@@ -243,7 +244,7 @@ fn derive(host: &Host, home: &Home, private: &Path, public: &Path) -> Result<()>
 mod tests {
     use super::*;
     use crate::action::{Action, History};
-    use crate::host::users::Owner;
+    use crate::host::accounts::Owner;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
     use std::{fs, io};
 
@@ -258,7 +259,7 @@ mod tests {
 
     /// A home where nobody but root can put a link above it; `None` where only root could make it.
     fn trial() -> Option<Trial> {
-        if !users::is_root() {
+        if !accounts::is_root() {
             eprintln!("not tried: only root can work as another user");
             return None;
         }

@@ -15,7 +15,7 @@ use crate::gpu::bind::{self, When};
 use crate::gpu::health::CardHealth;
 use crate::gpu::{self, claim};
 use crate::host::command::Command;
-use crate::host::{files, users};
+use crate::host::{accounts, files};
 use crate::installation::{Installation, require_root};
 use crate::plan::journal::{DIRECTORY, Journal};
 use crate::plan::runner::Outcome;
@@ -93,7 +93,7 @@ fn health(invocation: &Invocation) -> Result<Vec<CardHealth>, Failure> {
         return Ok(Vec::new());
     }
     // Others than root may not see the password: they see the machine alone.
-    let installation = if users::is_root() { Installation::load_applied(&invocation.host)? } else { None };
+    let installation = if accounts::is_root() { Installation::load_applied(&invocation.host)? } else { None };
     let admin = installation.as_ref().and_then(Installation::cloud_admin);
     Ok(gpu::health::cards(&invocation.host, admin)?)
 }

@@ -12,7 +12,7 @@
 //! openat2 came with Linux 5.6; each system that is supported has a newer one. Where there is none (an old kernel, a
 //! container whose filter of system calls does not know it), every look at a file fails and says so.
 
-use super::super::{Error, Host, users};
+use super::super::{Error, Host, accounts};
 use nix::errno::Errno;
 use nix::fcntl::{self, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
@@ -279,7 +279,7 @@ impl LinkInTheWay {
     /// Where it leads, and whose it is.
     pub fn evidence(&self) -> String {
         let (link, target) = (self.link.display(), self.target.display());
-        format!("{link} -> {target} (made by {})", users::name_of(self.owner))
+        format!("{link} -> {target} (made by {})", accounts::name_of(self.owner))
     }
 
     /// What to do about it.

@@ -135,7 +135,7 @@ fn links_that_only_root_can_have_made_are_followed() {
 /// A directory of root's with one that belongs to somebody else (65534, "nobody"), in which a link leads to a
 /// directory of root's; `None` where only root could make that.
 fn foreign_directory() -> Option<tempfile::TempDir> {
-    if !users::is_root() {
+    if !accounts::is_root() {
         eprintln!("not tried: only root can give a directory away");
         return None;
     }
