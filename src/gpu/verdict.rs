@@ -190,13 +190,15 @@ impl Scene {
             .filter(|other| other.address != card.function.address)
     }
 
-    /// Whether a function is on a card's own board: in its slot, or behind the same switch on the card.
-    fn is_on_its_board(&self, card: &Card, other: &Function) -> bool {
-        let is_own = |bridge: &String| {
-            let switch = self.functions.iter().find(|one| one.address == *bridge);
-            switch.is_some_and(families::is_switch_of_a_card) && other.above.contains(bridge)
+    /// What is on a card's own board: in its slot, or behind the same switch on the card.
+    fn board_of(&self, card: &Card) -> impl Fn(&Function) -> bool {
+        let is_own = |bridge: &&String| {
+            let switch = self.functions.iter().find(|one| one.address == **bridge);
+            switch.is_some_and(families::is_switch_of_a_card)
         };
-        other.slot() == card.function.slot() || card.function.above.iter().any(is_own)
+        let switches: Vec<String> = card.function.above.iter().filter(is_own).cloned().collect();
+        let slot = card.function.slot().to_owned();
+        move |other| other.slot() == slot || switches.iter().any(|switch| other.above.contains(switch))
     }
 
     /// Whether it is made of the card, and goes with the next boot.
@@ -205,7 +207,8 @@ impl Scene {
     }
 
     fn shares_its_group(&self, card: &Card) -> Option<Found> {
-        let is_foreign = |other: &&Function| !self.is_on_its_board(card, other) && !self.is_made_of(card, other);
+        let is_its_own = self.board_of(card);
+        let is_foreign = |other: &&Function| !is_its_own(other) && !self.is_made_of(card, other);
         let foreign: Vec<&Function> = self.members(card).filter(is_foreign).collect();
         // What the machine needs says more than what is merely there.
         let needed = foreign.iter().find_map(|other| Some((other, self.needed_for(&other.address)?)));
@@ -227,7 +230,8 @@ impl Scene {
     }
 
     fn own_board_is_needed(&self, card: &Card) -> Option<Found> {
-        let own = || self.functions.iter().filter(|other| self.is_on_its_board(card, other));
+        let is_its_own = self.board_of(card);
+        let own = || self.functions.iter().filter(|other| is_its_own(other));
         let carried = |other: &Function| {
             let found = self.carried.iter().find(|carried| carried.address == other.address)?;
             (other.address != card.function.address).then(|| found.for_what.clone())
@@ -296,12 +300,11 @@ impl Scene {
 
     /// Other functions of the card's board that are in its group. As long as the IOMMU is off, all of the board.
     fn companions(&self, card: &Card) -> Vec<String> {
-        let group = card.function.group;
+        let (group, is_its_own) = (card.function.group, self.board_of(card));
         self.functions
             .iter()
             .filter(|other| other.address != card.function.address && !other.is_bridge())
-            .filter(|other| self.is_on_its_board(card, other) && !self.is_made_of(card, other))
-            .filter(|other| other.group == group)
+            .filter(|other| other.group == group && is_its_own(other) && !self.is_made_of(card, other))
             .map(|other| other.address.clone())
             .collect()
     }
