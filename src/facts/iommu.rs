@@ -108,10 +108,16 @@ fn kept_off_by(arguments: &str, maker: Maker) -> Option<&str> {
 /// anybody, with which VFIO refuses (kernel: vfio_iommu_type1.c, "No interrupt remapping support"); a driver that may not be
 /// loaded.
 fn spoils(argument: &str) -> bool {
-    let forbids = |name: &str| argument.strip_prefix(name).is_some_and(|rest| rest.contains("vfio"));
-    argument.starts_with("pcie_acs_override=")
+    const DRIVERS: [&str; 4] = ["vfio", "vfio_pci", "vfio_pci_core", "vfio_iommu_type1"];
+    let forbidden = argument.strip_prefix("module_blacklist=").unwrap_or_default().replace('-', "_");
+    pretends(argument)
         || ["intremap=off", "nointremap"].contains(&argument)
-        || ["module_blacklist=", "modprobe.blacklist="].into_iter().any(forbids)
+        || forbidden.split(',').any(|module| DRIVERS.contains(&module))
+}
+
+/// Whether an argument makes groups that keep nothing apart.
+pub fn pretends(argument: &str) -> bool {
+    argument.starts_with("pcie_acs_override=")
 }
 
 /// Whether devices are in groups that keep them apart. With VFIO's unsafe mode each has one that keeps nothing apart
@@ -131,16 +137,22 @@ pub fn keeps_apart(host: &Host, group: &str) -> Result<bool> {
     Ok(name.trim() != "vfio-noiommu")
 }
 
+/// Whether a region of /proc/iomem is the firmware's screen, by its name.
+pub fn is_screen(name: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["BOOTFB", "efifb", "vesafb", "efidrm", "vesadrm", "simpledrm", "simplefb", "simple-framebuffer"];
+    NAMES.contains(&name.split('.').next().unwrap_or_default().trim())
+}
+
 /// Regions of memory in which the firmware's screen lies, by their first and last byte (/proc/iomem; root alone reads
 /// addresses there).
 pub fn framebuffers(host: &Host) -> Result<Vec<(u64, u64)>> {
-    const NAMES: [&str; 7] = ["BOOTFB", "efifb", "vesafb", "efidrm", "vesadrm", "simplefb", "simple-framebuffer"];
     let text = files::read_text(host, "/proc/iomem")?.unwrap_or_default();
     let region = |line: &str| -> Option<(u64, u64)> {
         let (range, name) = line.split_once(" : ")?;
         let (first, last) = range.trim().split_once('-')?;
         let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-        NAMES.contains(&name.split('.').next()?.trim()).then_some((hex(first)?, hex(last)?))
+        is_screen(name).then_some((hex(first)?, hex(last)?))
     };
     Ok(text.lines().filter_map(region).filter(|(_, last)| *last > 0).collect())
 }

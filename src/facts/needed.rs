@@ -159,7 +159,7 @@ fn numbered(host: &Host, number: &str) -> Result<Option<String>> {
 }
 
 /// The block device that a file below /dev is: by its name, or by the name that device-mapper has for it.
-fn named(host: &Host, device: &str) -> Result<Option<String>> {
+pub fn named(host: &Host, device: &str) -> Result<Option<String>> {
     let Some(name) = device.strip_prefix("/dev/") else { return Ok(None) };
     if files::exists(host, Path::new(BLOCKS).join(name)) {
         return Ok(Some(name.to_owned()));

@@ -94,9 +94,6 @@ pub struct Details {
     /// How many slices of it (vGPU) are made: each is a device of its own for somebody's guest.
     #[serde(skip)]
     pub slices: usize,
-    /// Whether the kernel knows no way to reset it.
-    #[serde(skip)]
-    pub unresettable: bool,
     /// Whether the kernel found no place for a part of its memory.
     #[serde(skip)]
     pub unplaced: bool,
@@ -214,7 +211,6 @@ pub fn details(host: &Host, function: &Function) -> Result<Details> {
         physical,
         silent: is_silent(&first),
         slices: files::list(host, &dir)?.iter().filter(|name| is_uuid(name)).count(),
-        unresettable: files::read_text(host, dir.join("reset_method"))?.is_some_and(|all| all.trim().is_empty()),
         unplaced: is_unplaced(&resource, &first),
         resets: field("reset_method")?.split_whitespace().map(str::to_owned).collect(),
     })

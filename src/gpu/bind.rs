@@ -2,11 +2,12 @@
 //! moved, or whose group has another member, stays with the machine, and that is said. What kind of device it is does not
 //! matter here any more: that was decided when it was claimed.
 
-use super::claim::{self, Claim, Claims, State};
+use super::claim::{self, Claim, Claims, Member, State};
 use crate::facts::card_users::{self, User};
+use crate::facts::iommu;
 use crate::facts::needed::{self, Needed};
 use crate::facts::pci::{self, Function};
-use crate::host::pci::{give_back, give_to_vfio, load_vfio};
+use crate::host::pci::{VFIO, give_back, give_to_vfio, is_marked, load_vfio};
 use crate::host::{Error, Host, Result};
 
 /// What was done.
@@ -40,11 +41,16 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
     }
     let functions = pci::functions(host)?;
     let mut failed = load_vfio(host).err();
-    if failed.is_none() {
-        let needed = needed::read(host, &functions)?;
+    let pretended = iommu::read(host)?.spoilt_by.filter(|argument| iommu::pretends(argument));
+    if let Some(argument) = pretended {
+        let why = format!("the kernel was told to pretend that devices are apart ({argument})");
+        let all = claims.claims.iter().map(|claim| (claim.card.address.clone(), why.clone()));
+        outcome.left.extend(all);
+    } else if failed.is_none() {
+        let (needed, carried) = (needed::read(host, &functions)?, needed::carried(host, &functions)?);
         for claim in &claims.claims {
             let address = &claim.card.address;
-            let done = match serves_this_machine(host, claim, &needed, &functions)? {
+            let done = match serves_this_machine(host, claim, (&needed, &carried), &functions)? {
                 Some(why) => {
                     outcome.left.push((address.clone(), why));
                     Ok(())
@@ -68,10 +74,11 @@ pub fn bind(host: &Host, claims: &Claims, when: When) -> Result<Outcome> {
 
 /// What was marked for VFIO early, and is not bound, gets a driver as ever: that may have looked for it already.
 fn unmark(host: &Host, claim: &Claim, functions: &[Function]) -> Result<()> {
-    let here = functions.iter().find(|one| one.address == claim.card.address);
-    match here.filter(|one| one.driver.is_none()) {
-        Some(one) => give_back(host, &one.address),
-        None => Ok(()),
+    let Some(here) = functions.iter().find(|one| one.address == claim.card.address) else { return Ok(()) };
+    match here.driver.as_deref() {
+        None => give_back(host, &here.address),
+        Some(VFIO) if is_marked(host, &here.address)? => give_back(host, &here.address),
+        Some(_) => Ok(()),
     }
 }
 
@@ -79,11 +86,13 @@ fn unmark(host: &Host, claim: &Claim, functions: &[Function]) -> Result<()> {
 fn serves_this_machine(
     host: &Host,
     claim: &Claim,
-    needed: &[Needed],
+    (needed, carried): (&[Needed], &[Needed]),
     functions: &[Function],
 ) -> Result<Option<String>> {
     for member in claim.members() {
-        if let Some(needed) = needed.iter().find(|needed| needed.address == member.address) {
+        // Ahead of udev little is mounted: what hangs on a companion counts.
+        let carried = carried.iter().filter(|_| *member != claim.card);
+        if let Some(needed) = needed.iter().chain(carried).find(|needed| needed.address == member.address) {
             return Ok(Some(format!("{} serves this machine: {}", member.address, needed.for_what)));
         }
         let function = functions.iter().find(|function| function.address == member.address);
@@ -123,9 +132,11 @@ pub fn unbind(host: &Host, claims: &Claims) -> Result<()> {
     if let Some(user) = users_of(host, &functions, claims)?.first() {
         return Err(Error::protocol(format!("give {} back", user.address), format!("{} has it open", user.name)));
     }
-    let here = claims.claims.iter().filter(|claim| !matches!(claim::state(claim, &functions), State::Moved(_)));
-    let given = here.flat_map(Claim::members).map(|member| give_back(host, &member.address));
-    given.collect::<Vec<_>>().into_iter().collect()
+    // Each that is still what was claimed, whatever came beside it.
+    let is_here = |member: &&Member| functions.iter().any(|one| member.same(&Member::of(one)));
+    let here = claims.claims.iter().flat_map(Claim::members).filter(is_here);
+    let given: Vec<Result<()>> = here.map(|member| give_back(host, &member.address)).collect();
+    given.into_iter().collect()
 }
 
 /// Who has one of these cards, or a companion, open.

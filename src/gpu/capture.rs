@@ -5,8 +5,8 @@
 //! Unpacked, it is a tree for `--sysroot`. A file that a verdict comes to need (`facts/`) is a line here too; a test holds
 //! each machine of `tests/fixtures/machines` against its own capture.
 
-use super::Inventory;
-use crate::facts::card_users::CAPTURED;
+use super::{Inventory, in_use};
+use crate::facts::card_users::{CAPTURED, User};
 use crate::facts::pci::{self, DEVICES};
 use crate::facts::{iommu, needed};
 use crate::host::{Error, Host, Result, files};
@@ -56,8 +56,8 @@ pub fn archive(host: &Host, inventory: &Inventory) -> Result<Vec<u8>> {
     tree.disks(host)?;
     tree.links(host)?;
     tree.machine(host)?;
-    let users =
-        serde_json::to_vec(&inventory.scene.users).map_err(|e| Error::protocol("write who has a card open", e))?;
+    let users: Vec<User> = inventory.scene.users.iter().map(nameless_user).collect();
+    let users = serde_json::to_vec(&users).map_err(|e| Error::protocol("write who has a card open", e))?;
     tree.put(Path::new(CAPTURED), users);
     tree.pack().map_err(|error| Error::protocol("pack what was read", error))
 }
@@ -148,36 +148,44 @@ impl Tree {
             }
         }
         let mounts = files::read_text(host, "/proc/self/mountinfo")?.unwrap_or_default();
-        let mounts: Vec<String> = mounts.lines().filter_map(nameless_mount).collect();
+        let mounts: Result<Vec<Option<String>>> = mounts.lines().map(|line| nameless_mount(host, line)).collect();
+        let mounts: Vec<String> = mounts?.into_iter().flatten().collect();
         self.put(Path::new("/proc/self/mountinfo"), lines(&mounts));
         let swaps = files::read_text(host, "/proc/swaps")?.unwrap_or_default();
-        let swaps: Vec<String> = swaps
-            .lines()
-            .filter(|line| !line.starts_with('/') || line.starts_with("/dev/"))
-            .map(str::to_owned)
-            .collect();
-        self.put(Path::new("/proc/swaps"), lines(&swaps));
+        let mut kept: Vec<String> = swaps.lines().take(1).map(str::to_owned).collect();
+        for device in swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()) {
+            kept.extend(needed::named(host, device)?.map(|name| format!("/dev/{name}\tpartition\t0\t0\t-2")));
+        }
+        self.put(Path::new("/proc/swaps"), lines(&kept));
         Ok(())
     }
 
     fn links(&mut self, host: &Host) -> Result<()> {
         let class = Path::new("/sys/class/net");
-        for name in files::list(host, class)? {
-            let dir = class.join(&name);
-            let Some(real) = self.link(host, &dir)? else { continue };
+        let names = files::list(host, class)?;
+        let nameless = |name: &str| nameless_link(&names, name);
+        for name in &names {
+            let dir = class.join(name);
+            let Some(target) = pci::target(host, &dir)? else { continue };
+            let target = target.with_file_name(nameless(name));
+            let link = class.join(nameless(name));
+            let real = resolved(&link, &target);
+            self.0.insert(link, Entry::Link(target));
             self.put(&real.join("uevent"), "");
             self.copy(host, &dir.join("flags"), &real.join("flags"))?;
             let stacked = ["lower_", "upper_"];
             for name in files::list(host, &dir)? {
-                if let Some(other) = stacked.iter().find_map(|kind| name.strip_prefix(kind)) {
-                    self.0.insert(real.join(&name), Entry::Link(class.join(other)));
+                let found = stacked.iter().find_map(|kind| Some((kind, nameless(name.strip_prefix(kind)?))));
+                if let Some((kind, other)) = found {
+                    self.0.insert(real.join(format!("{kind}{other}")), Entry::Link(class.join(other)));
                 }
             }
         }
         // Without addresses: what reads it asks only for the links.
         let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT".to_owned();
         let route = |link: String| format!("{link}\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0");
-        let routes: Vec<String> = std::iter::once(head).chain(needed::ways(host)?.into_iter().map(route)).collect();
+        let ways = needed::ways(host)?.into_iter().map(|link| route(nameless(&link)));
+        let routes: Vec<String> = std::iter::once(head).chain(ways).collect();
         self.put(Path::new("/proc/net/route"), lines(&routes));
         Ok(())
     }
@@ -195,7 +203,9 @@ impl Tree {
         }
         let text = |path: &str| files::read_text(host, path).map(Option::unwrap_or_default);
         let arguments = text("/proc/cmdline")?;
-        let telling = |one: &&str| TELLING.iter().any(|word| one.contains(word)) || *one == "quiet";
+        // What stands behind a name may be anybody's.
+        let name = |one: &&str| one.split_once('=').map_or(*one, |(name, _)| name).to_owned();
+        let telling = |one: &&str| TELLING.iter().any(|word| name(one).contains(word)) || *one == "quiet";
         let arguments: Vec<&str> = arguments.split_whitespace().filter(telling).collect();
         self.put(Path::new("/proc/cmdline"), format!("{}\n", arguments.join(" ")));
         let processor = text("/proc/cpuinfo")?;
@@ -205,7 +215,7 @@ impl Tree {
         let memory = text("/proc/iomem")?;
         let screen: Vec<String> = memory
             .lines()
-            .filter(|line| ["BOOTFB", "efifb", "simple"].iter().any(|name| line.contains(name)))
+            .filter(|line| line.split_once(" : ").is_some_and(|(_, name)| iommu::is_screen(name)))
             .map(str::to_owned)
             .collect();
         self.put(Path::new("/proc/iomem"), lines(&screen));
@@ -243,6 +253,22 @@ impl Tree {
     }
 }
 
+/// The name of a link. One that is named by its hardware address ("enx001122334455") gets a number in its stead.
+fn nameless_link(all: &[String], name: &str) -> String {
+    let kind = ["enx", "wlx"].into_iter().find(|kind| name.strip_prefix(kind).is_some_and(|rest| rest.len() == 12));
+    let number = all.iter().position(|one| one == name);
+    kind.map_or_else(|| name.to_owned(), |kind| format!("{kind}{}", number.unwrap_or_default()))
+}
+
+/// A user of a card by its kind: guests and programs of their own are called as people like.
+fn nameless_user(user: &User) -> User {
+    if in_use::is_known(user) {
+        return user.clone();
+    }
+    let name = if user.is_guest { "a guest" } else { "a program" };
+    User { name: name.into(), service: user.service.as_ref().map(|_| "a.service".into()), ..user.clone() }
+}
+
 /// Where a link at `path` leads to, without looking at the machine.
 fn resolved(path: &Path, target: &Path) -> PathBuf {
     let mut real = PathBuf::new();
@@ -258,18 +284,24 @@ fn resolved(path: &Path, target: &Path) -> PathBuf {
 
 /// A line of mountinfo without names: its number, a mount point that every machine has or "/data", its kind, its block
 /// device.
-fn nameless_mount(line: &str) -> Option<String> {
-    let (first, last) = line.split_once(" - ")?;
+fn nameless_mount(host: &Host, line: &str) -> Result<Option<String>> {
+    let Some((first, last)) = line.split_once(" - ") else { return Ok(None) };
     let first: Vec<&str> = first.split(' ').collect();
-    let mut last = last.split(' ');
-    let (number, point) = (first.get(2)?, first.get(4)?);
-    let (kind, source) = (last.next()?, last.next()?);
-    if !source.starts_with("/dev/") && kind != "zfs" && number.starts_with("0:") {
-        return None;
+    let last: Vec<&str> = last.split(' ').collect();
+    let ([_, _, number, _, point, ..], [kind, source, ..]) = (first.as_slice(), last.as_slice()) else {
+        return Ok(None);
+    };
+    if !source.starts_with("/dev/") && *kind != "zfs" && number.starts_with("0:") {
+        return Ok(None);
     }
-    let point = if KNOWN_POINTS.contains(point) { point } else { &"/data" };
-    let source = if kind == "zfs" { "pool" } else { source };
-    Some(format!("1 0 {number} / {point} rw - {kind} {source} rw"))
+    let point = if KNOWN_POINTS.contains(point) { point } else { "/data" };
+    // A name of LVM or RAID is often the machine's: the kernel's own says the same.
+    let mut sources = Vec::new();
+    for source in source.split(':') {
+        sources.push(needed::named(host, source)?.map_or("/dev/root".to_owned(), |name| format!("/dev/{name}")));
+    }
+    let source = if *kind == "zfs" { "pool".to_owned() } else { sources.join(":") };
+    Ok(Some(format!("1 0 {number} / {point} rw - {kind} {source} rw")))
 }
 
 fn lines(all: &[String]) -> String {

@@ -1,7 +1,7 @@
 //! Claims: which cards instances get. A claim names a card by where it is, what it is, and who shares its group; at boot
 //! it holds only if all of that is still so, since one more card renumbers the bus. The boot unit reads claims alone.
 
-use super::verdict::{Judgement, Scene, Verdict};
+use super::verdict::{COLD_START, Judgement, Scene, Verdict};
 use super::{Card, Inventory};
 use crate::config::gpu::CardChoice;
 use crate::facts::pci::Function;
@@ -60,21 +60,50 @@ pub struct Member {
     /// The port of the machine's own board that it hangs on: cards that are equal, and one further each, are told apart.
     #[serde(default)]
     pub port: Option<String>,
+    /// The way to it from there, by slots alone: buses are renumbered, slots are not. Claims of earlier releases have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
 }
 
 impl Member {
-    fn of(function: &Function) -> Self {
+    /// As it is now.
+    pub fn of(function: &Function) -> Self {
         Self {
             address: function.address.clone(),
             ids: function.ids(),
             subsystem: function.subsystem.clone(),
             port: function.above.first().cloned(),
+            way: Some(way(function)),
         }
     }
 
-    fn is(&self, function: &Function) -> bool {
-        *self == Self::of(function)
+    /// Whether both are the same function in the same place, as far as both say.
+    pub fn same(&self, other: &Self) -> bool {
+        let place = |one: &Self| (one.address.clone(), one.ids.clone(), one.subsystem.clone(), one.port.clone());
+        let ways = self.way.as_ref().zip(other.way.as_ref());
+        place(self) == place(other) && ways.is_none_or(|(one, other)| one == other)
     }
+
+    fn is(&self, function: &Function) -> bool {
+        self.same(&Self::of(function))
+    }
+
+    /// Whether a function is one of its model, by the same maker, wherever it is.
+    pub fn is_like(&self, function: &Function) -> bool {
+        function.ids() == self.ids && function.subsystem == self.subsystem
+    }
+}
+
+/// "03.0/10.0/00.0": device and function of each bridge, and its own.
+fn way(function: &Function) -> String {
+    let all = function.above.iter().chain([&function.address]);
+    let slots: Vec<&str> = all.filter_map(|address| Some(address.rsplit_once(':')?.1)).collect();
+    slots.join("/")
+}
+
+/// Whether both have the same cards.
+pub fn same_cards(one: &[Claim], other: &[Claim]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.card.same(&other.card))
 }
 
 impl Claim {
@@ -92,8 +121,7 @@ impl Claim {
 impl Claims {
     /// The same with what the machine has: as it was noted while these very cards were claimed, else as it is `now`.
     pub fn measured(mut self, noted: &Claims, now: Capacity) -> Self {
-        let cards = |claims: &Claims| claims.claims.iter().map(|claim| claim.card.clone()).collect::<Vec<_>>();
-        let kept = noted.capacity.filter(|_| cards(&self) == cards(noted));
+        let kept = noted.capacity.filter(|_| same_cards(&self.claims, &noted.claims));
         self.capacity = (!self.claims.is_empty()).then(|| kept.unwrap_or(now));
         self
     }
@@ -150,6 +178,8 @@ fn differs(claim: &Claim, functions: &[Function]) -> Option<String> {
     for member in claim.members() {
         match functions.iter().find(|function| function.address == member.address) {
             Some(function) if member.is(function) => {}
+            // A companion that was switched off is no loss.
+            None if *member != claim.card => {}
             other => return Some(moved(member, other, functions)),
         }
     }
@@ -171,13 +201,16 @@ fn differs(claim: &Claim, functions: &[Function]) -> Option<String> {
 fn moved(member: &Member, there: Option<&Function>, functions: &[Function]) -> String {
     let Member { address, ids, subsystem, .. } = member;
     let now = match there {
-        Some(function) if function.ids() == *ids => format!("{address} is another {ids} now, in another slot"),
-        Some(function) => format!("{address} is {} now, and was {ids}", function.ids()),
+        Some(function) if function.ids() != *ids => format!("{address} is {} now, and was {ids}", function.ids()),
+        Some(function) if function.subsystem != *subsystem => {
+            format!("{address} is a {ids} of another maker now ({}, and was {subsystem})", function.subsystem)
+        }
+        Some(_) => format!("{address} is another {ids} now, in another slot"),
         None => format!("nothing is at {address} any more, where {ids} was"),
     };
     let same: Vec<&str> = functions
         .iter()
-        .filter(|function| function.ids() == *ids && function.subsystem == *subsystem)
+        .filter(|function| member.is_like(function) && function.address != *address)
         .map(|function| function.address.as_str())
         .collect();
     if same.is_empty() { now } else { format!("{now}; the same is at {}", same.join(", ")) }
@@ -211,11 +244,14 @@ pub fn wanted(
             CardChoice::These(these) if these.iter().any(|one| one.as_str() == address) => true,
             CardChoice::These(_) => continue,
         };
-        if let Some(what) = moved_from(address, noted, inventory).filter(|_| named && !renewed.contains(address)) {
+        // What changed around a card is claimed anew by a person alone, however the cards were chosen.
+        let what = moved_from(address, noted, inventory).filter(|_| named).or_else(|| card.moved.clone());
+        if let Some(what) = what.filter(|_| !renewed.contains(address)) {
             refused.push(Refused { address: address.clone(), reason: what, next: renew(address) });
             continue;
         }
-        let is_kept = card.claimed && (judgement.verdict == Verdict::InUse || is_bound(card));
+        let is_spoilt = inventory.scene.iommu.spoilt_by.is_some();
+        let is_kept = card.claimed && !is_spoilt && (judgement.verdict == Verdict::InUse || is_bound(card));
         let can_be = !matches!(judgement.verdict, Verdict::Blocked | Verdict::InUse) || is_kept;
         let iommu = &inventory.scene.iommu;
         let by_hand = judgement.verdict == Verdict::Reboot && !iommu.on && iommu.kept_off_by.is_some();
@@ -237,12 +273,28 @@ pub fn wanted(
             next: "gpucloud-install gpu list shows where they are; gpucloud-install gpu claim names them anew".into(),
         }));
     }
+    if matches!(choice, CardChoice::Word(_)) {
+        refused.extend(noted.claims.iter().filter_map(|claim| gone(claim, inventory)));
+    }
     refused.extend(whole_boards(&mut claims, inventory));
     if !claims.claims.is_empty() {
         // The kernel has what it was told: the reason for it cannot be seen any more.
         claims.arguments.extend(noted.arguments.iter().cloned());
     }
     (claims, refused)
+}
+
+/// A claimed card that is nowhere any more.
+fn gone(claim: &Claim, inventory: &Inventory) -> Option<Refused> {
+    let address = &claim.card.address;
+    if inventory.scene.functions.iter().any(|one| one.address == *address || claim.card.is_like(one)) {
+        return None;
+    }
+    Some(Refused {
+        address: address.clone(),
+        reason: format!("nothing is at {address} any more, where {} was", claim.card.ids),
+        next: format!("{COLD_START}; or: gpucloud-install gpu release {address}"),
+    })
 }
 
 fn is_bound(card: &Card) -> bool {

@@ -3,7 +3,7 @@
 //! `templates/etc/initramfs-tools/`, what it compares are fields of a claim's [`Member`]) marks the card for VFIO first; the
 //! boot unit then looks at all that a claim says, and takes the mark away from what is not as it was claimed.
 
-use super::claim::{Claims, Member};
+use super::claim::{self, CLAIMS, Claims, Member};
 use crate::action::file::File;
 use crate::action::on_undo::RunOnUndo;
 use crate::action::originals::Original;
@@ -32,11 +32,15 @@ pub fn is_wanted(host: &Host, claims: &Claims, noted: &Claims, functions: &[Func
     if claims.claims.is_empty() || !host.is_live() {
         return Ok(None);
     }
-    if let Some(known) = noted.early.filter(|_| claims.claims == noted.claims) {
-        return Ok(Some(known));
-    }
     let release = files::read_text(host, "/proc/sys/kernel/osrelease")?.unwrap_or_default();
     let image = format!("/boot/initrd.img-{}", release.trim());
+    // A driver that came into it later is looked for.
+    let is_newer = files::modified(host, &image) > files::modified(host, CLAIMS);
+    if let Some(known) = noted.early.filter(|known| *known || !is_newer)
+        && claim::same_cards(&claims.claims, &noted.claims)
+    {
+        return Ok(Some(known));
+    }
     if !files::exists(host, UPDATE[0]) || !files::exists(host, &image) {
         return Ok(Some(false));
     }
@@ -124,6 +128,7 @@ mod tests {
                 ids: "10de:2204".into(),
                 subsystem: "10de:147d".into(),
                 port: None,
+                way: None,
             },
             companions: Vec::new(),
         };

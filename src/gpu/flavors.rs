@@ -130,6 +130,7 @@ mod tests {
                 ids: (*ids).to_owned(),
                 subsystem: String::new(),
                 port: None,
+                way: None,
             },
             companions: Vec::new(),
         };

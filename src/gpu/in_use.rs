@@ -12,6 +12,12 @@ const DESKTOP: &[&str] =
 /// drivers let go at the boot that binds them, and nobody misses.
 const SOUND: &[&str] = &["pipewire", "pipewire-pulse", "wireplumber", "pulseaudio", "pipewire-media-session"];
 
+/// Whether a user is known here by its name, which then says nothing of anybody.
+pub fn is_known(user: &User) -> bool {
+    let name = user.name.as_str();
+    name.starts_with("instance-") || name.starts_with("nvidia-") || DESKTOP.contains(&name) || SOUND.contains(&name)
+}
+
 impl Scene {
     pub(super) fn in_use(&self, card: &Card, companions: &[String]) -> Option<Found> {
         if card.details.slices > 0 {

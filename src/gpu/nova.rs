@@ -84,7 +84,10 @@ pub fn settings(claims: &Claims, cards: &ForNova, had_cards: bool) -> Vec<Settin
     for card in &cards.claimed {
         models.entry((&card.vendor, &card.device)).or_default().push(card);
     }
-    let by_address = |card: &Offered| json!({"address": card.address}).to_string();
+    // What else may come to stand there is not given away.
+    let by_address = |card: &Offered| {
+        json!({"address": card.address, "vendor_id": card.vendor, "product_id": card.device}).to_string()
+    };
     keys.push(key("pci", "device_spec", cards.offered.iter().map(by_address).collect()));
     let aliases = models.iter().map(|((vendor, device), cards)| alias(vendor, device, cards));
     keys.push(key("pci", "alias", aliases.collect()));

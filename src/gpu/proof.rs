@@ -239,8 +239,13 @@ mod tests {
             std::fs::create_dir_all(root.path().join("proc/sys/kernel")).unwrap();
             std::fs::write(root.path().join("proc/sys/kernel/osrelease"), format!("{release}\n")).unwrap();
         };
-        let card =
-            Member { address: "0000:41:00.0".into(), ids: "10de:2335".into(), subsystem: String::new(), port: None };
+        let card = Member {
+            address: "0000:41:00.0".into(),
+            ids: "10de:2335".into(),
+            subsystem: String::new(),
+            port: None,
+            way: None,
+        };
         runs("6.1.0-25-amd64");
         note(&host, &card, true).unwrap();
         assert!(is_proven(&host, &card).unwrap());

@@ -39,7 +39,7 @@ impl Quarantine {
 
     /// Why it is held, where it is.
     pub fn reason(&self, card: &Member) -> Option<&str> {
-        self.cards.iter().find(|held| held.card == *card).map(|held| held.reason.as_str())
+        self.cards.iter().find(|held| held.card.same(card)).map(|held| held.reason.as_str())
     }
 
     /// Holds one more.
@@ -51,7 +51,7 @@ impl Quarantine {
     /// Lets one go; whether it was held.
     pub fn free(&mut self, card: &Member) -> bool {
         let before = self.cards.len();
-        self.cards.retain(|held| held.card != *card);
+        self.cards.retain(|held| !held.card.same(card));
         self.cards.len() < before
     }
 
@@ -79,6 +79,7 @@ mod tests {
             ids: ids.into(),
             subsystem: "10de:18be".into(),
             port: None,
+            way: None,
         };
         let mut quarantine = Quarantine::read(&host).unwrap();
         quarantine.hold(card("10de:2335"), "it did not come back from a reset");

@@ -244,7 +244,7 @@ fn look(host: &Host, claims: &Claims) -> Result<Checked> {
             }
             State::NoGroup => wait.push(format!("at the next boot, bind {address}")),
             State::Moved(what) => {
-                let next = "gpucloud-install gpu claim names it anew";
+                let next = "gpucloud-install inventory says how it stands; gpucloud-install gpu claim names it anew";
                 return Ok(Checked::LeftAlone(Finding::warn("gpu", format!("{address} is not bound: {what}"), next)));
             }
         }

@@ -231,6 +231,71 @@ fn what_stands_where_another_card_was_claimed_is_not_claimed_in_its_place() {
     assert!(refused[0].reason.contains("the same is at 0000:01:00.0"), "{refused:?}");
 }
 
+/// Buses are renumbered, slots are not: the other one of two equal cards behind one switch is not what was claimed.
+#[test]
+fn an_equal_card_at_the_claimed_address_is_told_by_its_way() {
+    let before = described("two-behind-one-switch");
+    let (claims, _) = claim::wanted(&these(&["04:00.0"]), &look(&before), &Claims::default(), &[]);
+    let mut after = before.clone();
+    let one = |at: &str, under: &str, ids: &str, class: &str, group| machine::Function {
+        at: at.into(),
+        under: Some(under.into()),
+        ids: ids.into(),
+        class: class.into(),
+        group: Some(group),
+        ..Default::default()
+    };
+    after.function.retain(|one| one.class != "0302");
+    after.function.push(one("02:04.0", "01:00.0", "10b5:8747", "0604", 60));
+    after.function.push(one("03:00.0", "02:04.0", "144d:a80a", "0108", 61));
+    after.function.push(one("04:00.0", "02:08.0", "10de:2230", "0302", 41));
+    after.function.push(one("05:00.0", "02:10.0", "10de:2230", "0302", 51));
+    let found = look(&after);
+    let State::Moved(what) = claim::state(&claims.claims[0], &found.scene.functions) else { panic!() };
+    assert!(what.contains("another 10de:2230 now, in another slot") && what.contains("at 0000:05:00.0"), "{what}");
+    let older = Claims { claims: claims.claims.iter().map(|claim| without_way(claim)).collect(), ..claims.clone() };
+    assert!(!matches!(claim::state(&older.claims[0], &look(&before).scene.functions), State::Moved(_)));
+}
+
+fn without_way(claim: &claim::Claim) -> claim::Claim {
+    let mut claim = claim.clone();
+    claim.card.way = None;
+    claim
+}
+
+/// What changed around a claimed card is claimed anew by a person alone; a sound device that was switched off is no change.
+#[test]
+fn new_companions_wait_for_a_person_and_lost_ones_are_not_missed() {
+    let machine = described("sound-server");
+    let (claims, _) = claim::wanted(&all_ready(), &look(&machine), &Claims::default(), &[]);
+    let claimed = |machine: &Machine, renewed: &[String]| {
+        let mut found = look(machine);
+        for (card, _) in &mut found.cards {
+            card.claimed = true;
+            card.moved = match claim::state(&claims.claims[0], &found.scene.functions) {
+                State::Moved(what) => Some(what),
+                _ => None,
+            };
+        }
+        let (after, refused) = claim::wanted(&all_ready(), &found, &claims, renewed);
+        (after.claims.len(), refused.into_iter().map(|one| one.reason).collect::<Vec<_>>())
+    };
+    let mut silent = machine.clone();
+    silent.function.retain(|one| one.at != "01:00.1");
+    assert_eq!(claimed(&silent, &[]), (1, Vec::new()));
+    let mut more = machine.clone();
+    let usb = machine.function.iter().find(|one| one.at == "01:00.1").unwrap().clone();
+    let usb = machine::Function { at: "01:00.2".into(), ids: "10de:1aec".into(), class: "0c03".into(), ..usb };
+    more.function.push(usb);
+    let (count, refused) = claimed(&more, &[]);
+    assert!(count == 0 && refused[0].contains("has come into the group"), "{refused:?}");
+    assert_eq!(claimed(&more, &["0000:01:00.0".into()]).0, 1);
+    let mut gone = machine.clone();
+    gone.function.retain(|one| !one.at.starts_with("01:"));
+    let (_, refused) = claimed(&gone, &[]);
+    assert!(refused[0].contains("nothing is at 0000:01:00.0 any more"), "{refused:?}");
+}
+
 /// They go with the driver at the boot that binds the card.
 #[test]
 fn virtual_functions_of_a_card_do_not_keep_it_from_its_claim() {
@@ -274,6 +339,15 @@ fn a_capture_tells_the_same_and_names_nobody() {
         let plain = flate2::read::GzDecoder::new(archive.as_slice());
         tar::Archive::new(plain).unpack(unpacked.path()).unwrap();
         let again = inventory(&Host::at(unpacked.path()), &machine.also).unwrap();
+        let nameless = |cards: &[(Card, verdict::Judgement)]| {
+            let verdict = |(card, judgement): &(Card, verdict::Judgement)| (card.clone(), judgement.verdict);
+            cards.iter().map(verdict).collect::<Vec<_>>()
+        };
+        if !found.scene.users.iter().all(in_use::is_known) {
+            // Programs of people's own lose their names.
+            assert_eq!(nameless(&again.cards), nameless(&found.cards), "{}", path.display());
+            continue;
+        }
         assert_eq!(again.cards, found.cards, "{}", path.display());
         assert_eq!((again.apart, again.scene.needed), (found.apart, found.scene.needed), "{}", path.display());
     }
@@ -284,7 +358,10 @@ fn what_a_capture_writes_anew_has_no_names() {
     let (root, unpacked) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let host = described("workstation-1-geforce").write(root.path());
     let put = |path: &str, text: &str| std::fs::write(root.path().join(path), text).unwrap();
-    put("proc/cmdline", "root=UUID=5eed-secret ip=192.0.2.7::192.0.2.1 intel_iommu=on luks.name=secret\n");
+    put(
+        "proc/cmdline",
+        "root=UUID=5eed-secret ip=192.0.2.7::192.0.2.1 intel_iommu=on luks.name=secret rd.lvm.lv=secret-vg/pci\n",
+    );
     put(
         "proc/self/mountinfo",
         "1 0 8:1 / /home/secret rw - ext4 /dev/sda1 rw\n2 0 0:44 / /mnt rw - nfs secret:/home rw\n",
@@ -295,7 +372,7 @@ fn what_a_capture_writes_anew_has_no_names() {
     tar::Archive::new(flate2::read::GzDecoder::new(archive.as_slice())).unpack(unpacked.path()).unwrap();
     let text = |path: &str| std::fs::read_to_string(unpacked.path().join(path)).unwrap();
     assert_eq!(text("proc/cmdline"), "intel_iommu=on\n");
-    assert_eq!(text("proc/self/mountinfo"), "1 0 8:1 / /data rw - ext4 /dev/sda1 rw\n");
+    assert_eq!(text("proc/self/mountinfo"), "1 0 8:1 / /data rw - ext4 /dev/root rw\n");
     for file in ["proc/cmdline", "proc/self/mountinfo", "proc/net/route", "proc/cpuinfo"] {
         assert!(!text(file).contains("secret") && !text(file).contains("0102A8C0"), "{file}: {}", text(file));
     }

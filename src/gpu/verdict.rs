@@ -1,8 +1,7 @@
 //! Whether a card can be given to an instance, what stands in its way, and what to do: rules over facts, in the order
 //! in which they hold, and all their words. They read nothing and change nothing. A new reason is a rule beside its kind
 //! in [`Scene::blocked`] and its neighbours; what it needs to know is a field of [`Scene`] or of a card's details
-//! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it. What stands in no way and is only worth saying
-//! is in [`with_remarks`]. What
+//! (`facts/pci.rs`), and a machine in `tests/fixtures/machines` shows it. What
 //! a whole board of cards needs is in `board.rs`, who uses a card in `in_use.rs`.
 
 use super::{Card, families};
@@ -327,21 +326,13 @@ impl Scene {
         if companions.is_empty() {
             return None;
         }
-        let reason =
-            format!("{} of its board share its group: all are bound, the card alone is passed", companions.join(", "));
-        Some((with_remarks(card, reason), self.next_for(card)))
+        let shared = "of its board share its group: all are bound, the card alone is passed";
+        let state = claim_state(card).map(|state| format!("{state}; ")).unwrap_or_default();
+        Some((format!("{state}{} {shared}", companions.join(", ")), self.next_for(card)))
     }
 
     fn ready(&self, card: &Card) -> Found {
-        let reason = match (card.claimed, card.function.driver.as_deref()) {
-            (true, Some(VFIO)) => "it is claimed and bound".into(),
-            (true, _) => match &card.moved {
-                Some(what) => format!("it is claimed, and not bound: {what}"),
-                None => "it is claimed, and not bound yet".into(),
-            },
-            (false, _) => "nothing stands in its way".into(),
-        };
-        (with_remarks(card, reason), self.next_for(card))
+        (claim_state(card).unwrap_or_else(|| "nothing stands in its way".into()), self.next_for(card))
     }
 
     /// Where one of a board is claimed, all are.
@@ -365,10 +356,11 @@ impl Scene {
     }
 }
 
-/// What stands in no way, and is worth saying.
-fn with_remarks(card: &Card, reason: String) -> String {
-    match card.details.unresettable {
-        true => format!("{reason}; the kernel cannot reset it: what one instance left in it, the next one finds"),
-        false => reason,
-    }
+/// How it is with its claim, where it has one.
+fn claim_state(card: &Card) -> Option<String> {
+    card.claimed.then(|| match (card.function.driver.as_deref(), &card.moved) {
+        (_, Some(what)) => format!("it is claimed, and not bound: {what}"),
+        (Some(VFIO), None) => "it is claimed and bound".into(),
+        (_, None) => "it is claimed, and not bound yet".into(),
+    })
 }

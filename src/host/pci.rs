@@ -35,6 +35,12 @@ pub fn give_to_vfio(host: &Host, address: &str) -> Result<()> {
     probe(host, address)
 }
 
+/// Whether a function is marked for VFIO by its address: what other programs bind by ids is not.
+pub fn is_marked(host: &Host, address: &str) -> Result<bool> {
+    let mark = files::read_text(host, device(address).join("driver_override"))?;
+    Ok(mark.is_some_and(|mark| mark.trim() == VFIO))
+}
+
 /// Gives a function back to whichever driver is made for it. One that has none gets one, if that is loaded.
 pub fn give_back(host: &Host, address: &str) -> Result<()> {
     // An empty line ends it.

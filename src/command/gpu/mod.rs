@@ -9,9 +9,11 @@ use crate::cli::{Gpu, GpuClaim, GpuRelease};
 use crate::config::Config;
 use crate::config::gpu::{AllReady, CardAddress, CardChoice};
 use crate::ending::Ending;
+use crate::facts::pci;
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::gpu::bind::{self, When};
+use crate::gpu::claim::State;
 use crate::gpu::health::CardHealth;
 use crate::gpu::{self, claim};
 use crate::host::command::Command;
@@ -101,7 +103,7 @@ fn health(invocation: &Invocation) -> Result<Vec<CardHealth>, Failure> {
 fn claim_cards(invocation: &Invocation, options: &GpuClaim) -> Result<Ending, Failure> {
     let choice = match options.cards.as_slice() {
         [] => CardChoice::Word(AllReady::AllReady),
-        more => with(&answers(invocation)?.gpu.cards, more),
+        more => with(&without_moved(invocation, answers(invocation)?.gpu.cards, more)?, more),
     };
     let ending = change(invocation, choice, Some(&options.cards))?;
     if ending != Ending::RebootNeeded {
@@ -125,6 +127,21 @@ fn asks_to_reboot(invocation: &Invocation) -> Result<bool, Failure> {
         Err(failure) if failure.ending == Ending::Interrupted => Ok(false),
         Err(failure) => Err(failure),
     }
+}
+
+/// Those that were named, without the old place of a card whose new one is named now.
+fn without_moved(invocation: &Invocation, choice: CardChoice, named: &[CardAddress]) -> Result<CardChoice, Failure> {
+    let CardChoice::These(these) = choice else { return Ok(choice) };
+    let (noted, functions) = (claim::noted(&invocation.host)?, pci::functions(&invocation.host)?);
+    let is_named = |address: &str| named.iter().any(|one| one.as_str() == address);
+    let has_moved = |old: &CardAddress| {
+        let claim = noted.claims.iter().find(|claim| claim.card.address == old.as_str());
+        claim.is_some_and(|claim| {
+            let is_new_place = |one: &pci::Function| is_named(&one.address) && claim.card.is_like(one);
+            matches!(claim::state(claim, &functions), State::Moved(_)) && functions.iter().any(is_new_place)
+        })
+    };
+    Ok(CardChoice::These(these.into_iter().filter(|old| is_named(old.as_str()) || !has_moved(old)).collect()))
 }
 
 /// Those that were named, and more.
@@ -169,7 +186,9 @@ fn change(invocation: &Invocation, choice: CardChoice, claimed: Option<&[CardAdd
     let goes_on = stands && config.render() == answers.render();
     let mut installation = Installation::new(&invocation.host, config)?;
     installation.renewed_claims = claimed.unwrap_or_default().iter().map(ToString::to_string).collect();
-    apply::refuse_stops(invocation, &installation.card_findings()?)?;
+    // Whoever gives a card back is not kept from it by what another one lacks.
+    let findings = if claimed.is_some() { installation.card_findings()? } else { installation.release_findings()? };
+    apply::refuse_stops(invocation, &findings)?;
     if let Some(named) = claimed {
         refuse_unclaimable(&installation, named)?;
     }

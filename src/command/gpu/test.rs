@@ -120,6 +120,7 @@ mod tests {
             ids: "10de:2335".into(),
             subsystem: String::new(),
             port: None,
+            way: None,
         };
         let claim = |address: &str| Claim { card: member(address), companions: Vec::new() };
         let claims = Claims { claims: cards.iter().map(|card| claim(card.0)).collect(), ..Claims::default() };
