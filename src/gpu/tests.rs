@@ -253,7 +253,7 @@ fn an_equal_card_at_the_claimed_address_is_told_by_its_way() {
     let found = look(&after);
     let State::Moved(what) = claim::state(&claims.claims[0], &found.scene.functions) else { panic!() };
     assert!(what.contains("another 10de:2230 now, in another slot") && what.contains("at 0000:05:00.0"), "{what}");
-    let older = Claims { claims: claims.claims.iter().map(|claim| without_way(claim)).collect(), ..claims.clone() };
+    let older = Claims { claims: claims.claims.iter().map(without_way).collect(), ..claims.clone() };
     assert!(!matches!(claim::state(&older.claims[0], &look(&before).scene.functions), State::Moved(_)));
 }
 
