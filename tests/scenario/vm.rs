@@ -257,7 +257,7 @@ pub fn with_volumes() -> Verdict {
     shell(CLOUD, edit).expect(0);
     inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
     volume(&["create", "data", "--size-gib", "1"]);
-    let launch = ["gpucloud-install", "instance", "launch", "one", "--wait", "1800"];
+    let launch = ["gpucloud-install", "instance", "launch", "one", "--network", "private", "--wait", "1800"];
     inside(CLOUD, &launch).expect(0);
     assert_eq!(volume(&["attach", "data", "one"])["state"], "in-use");
     assert_eq!(volume(&["extend", "data", "--size-gib", "2"])["size_gib"], 2);
@@ -266,7 +266,18 @@ pub fn with_volumes() -> Verdict {
     ours(&["lab", "up", "--name", CLOUD, "--yes"]).expect(0);
     let read = || in_guest("one", "dd if=/dev/vdb bs=12 count=1 2>/dev/null").out.contains("kept-content");
     assert!(within(Duration::from_secs(1800), read), "the volume is not what it was");
-    let boot = ["gpucloud-install", "instance", "launch", "two", "--boot-volume", "1", "--wait", "1800"];
+    let boot = [
+        "gpucloud-install",
+        "instance",
+        "launch",
+        "two",
+        "--network",
+        "private",
+        "--boot-volume",
+        "1",
+        "--wait",
+        "1800",
+    ];
     inside(CLOUD, &boot).expect(0);
     inside(CLOUD, &["gpucloud-install", "instance", "delete", "two", "--yes"]).expect(0);
     volume(&["detach", "data"]);
@@ -314,8 +325,8 @@ pub fn with_cards() -> Verdict {
     assert_eq!((&tested["passed"], &tested["tests"][0]["rounds"]), (&true.into(), &3.into()));
     assert_eq!(card(CARD)["tested"], true);
     let launch = |name: &str| {
-        let words = ["gpucloud-install", "instance", "launch", name, "--flavor", "gpu1.small", "--wait", "2400"];
-        inside(CLOUD, &words)
+        let launch = ["gpucloud-install", "instance", "launch", name, "--network", "private"];
+        inside(CLOUD, &[&launch[..], &["--flavor", "gpu1.small", "--wait", "2400"]].concat())
     };
     launch("student").expect(0);
     assert_eq!(card(CARD)["instances"], serde_json::json!(["student"]));
