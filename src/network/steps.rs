@@ -96,7 +96,9 @@ pub fn of_state(
     owned: Ownership,
     confirmation: Confirmation,
 ) -> Result<Vec<Step>, Failure> {
-    let values = Values::from([("sysctls".into(), json!(sysctls(order.config)))]);
+    // A list: templates go through a map in any order.
+    let lines: Vec<String> = sysctls(order.config).iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let values = Values::from([("sysctls".into(), json!(lines))]);
     let parameters = Templates::new(order.secrets)?.render(SYSCTLS.trim_start_matches('/'), &values)?;
     let state = DeclaredNetwork {
         desired: desired(order.config, services, order.facts.os.datapath()),
