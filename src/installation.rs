@@ -219,7 +219,8 @@ impl Installation {
     pub fn gpu_plan(&self, journal: &Journal) -> Result<Plan, Failure> {
         let mut steps = gpu::steps::steps(&self.host, &self.cards()?.claims, &[base::PROGRAM_STEP], None)?;
         if !steps.is_empty() {
-            steps.insert(0, base::program_step()?.with(Directory::new("/etc/gpucloud").shared()));
+            let first = base::program_step()?.with(Directory::new("/etc/gpucloud").shared());
+            steps.insert(0, first.with(Directory::new(paths::STAMPS)));
         }
         let mut plan = Plan::make(steps, &self.host, journal)?;
         // What belongs to the rest of the cloud is wanted, although it is not in this plan.

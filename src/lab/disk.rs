@@ -34,6 +34,8 @@ const MODULES: [&str; 12] = [
     "configfile",
     "test",
 ];
+/// Drivers of the disk that the host boots from, and of one that stands in for a card.
+const INITRAMFS: [&str; 4] = ["virtio_pci", "virtio_blk", "ext4", "nvme"];
 /// GRUB's files for this firmware, in the root.
 const PLATFORM: &str = "usr/lib/grub/i386-pc";
 
@@ -59,6 +61,9 @@ pub fn write_boot_files(host: &Host, root: &Path, kernel: &str) -> Result<()> {
     let write = |path: &str, text: String| files::write(host, &root.join(path), text.as_bytes(), 0o644, None);
     write("etc/fstab", format!("LABEL={LABEL} / ext4 errors=remount-ro 0 1\n"))?;
     write("etc/default/grub.d/50-lab.cfg", grub_defaults(kernel))?;
+    // Where it is built anew inside, what this board needs is a minute's work less than all that a machine may need.
+    write("etc/initramfs-tools/conf.d/lab", "MODULES=list\n".into())?;
+    write("etc/initramfs-tools/modules", INITRAMFS.join("\n") + "\n")?;
     write("boot/grub/grub.cfg", grub_configuration(kernel))
 }
 
