@@ -133,20 +133,21 @@ impl Installation {
     }
 
     fn gpu_part(&self) -> Result<Vec<Step>, Failure> {
-        let cards = self.cards()?;
-        if cards.gives_back {
-            return Ok(Vec::new());
-        }
-        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::STEP], self.standing_admin())?)
+        self.gpu_steps(false, base::STEP)
     }
 
     /// The same behind all of the cloud, where a card goes back to its driver: Nova has forgotten it by then.
     fn gpu_part_behind(&self) -> Result<Vec<Step>, Failure> {
+        self.gpu_steps(true, base::LAST)
+    }
+
+    /// The claims' steps behind the step `after`, if whether one goes back is `gives_back`.
+    fn gpu_steps(&self, gives_back: bool, after: &str) -> Result<Vec<Step>, Failure> {
         let cards = self.cards()?;
-        if !cards.gives_back {
+        if cards.gives_back != gives_back {
             return Ok(Vec::new());
         }
-        Ok(gpu::steps::steps(&self.host, &cards.claims, &[base::LAST], self.standing_admin())?)
+        Ok(gpu::steps::steps(&self.host, &cards.claims, &[after], self.standing_admin())?)
     }
 
     /// Flavors with cards, and whether the cloud counts the cards.

@@ -38,6 +38,11 @@ fn text(host: &Host, path: &str) -> Option<String> {
     files::read_text(host, path).unwrap()
 }
 
+/// Runs steps in the order of their plan.
+fn one_by_one(host: &Host, journal: Journal) -> Runner<'_> {
+    Runner { host, journal, take_back: gpucloud::undo::run, sink: Arc::new(Silent), jobs: 1, what: "apply".into() }
+}
+
 #[test]
 fn after_a_and_then_b_uninstall_restores_what_was_before_a() {
     let (_dir, host) = host();
@@ -81,15 +86,7 @@ fn what_others_hold_is_taken_back_behind_the_steps() {
         let journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
         let mut plan = Plan::make(steps, &host, &journal).unwrap();
         plan.let_go_first(|id| id.to_string() == "file:/etc/card");
-        let runner = Runner {
-            host: &host,
-            journal,
-            take_back: gpucloud::undo::run,
-            sink: Arc::new(Silent),
-            jobs: 1,
-            what: "apply".into(),
-        };
-        runner.run(plan).0
+        one_by_one(&host, journal).run(plan).0
     };
     apply(&host, vec![Step::new("s", "s").with(file("/etc/card", "1")).with(file("/etc/other", "2"))]).unwrap();
     assert_eq!(again(vec![Step::new("t", "t").with(fails())]).ending, Ending::Midway);
@@ -312,15 +309,7 @@ fn independent_steps_run_side_by_side_and_one_job_keeps_plan_order() {
     };
     let journal = Journal::open(&host, DIRECTORY, "apply").unwrap();
     let plan = Plan::make(steps(&order), &host, &journal).unwrap();
-    let runner = gpucloud::plan::runner::Runner {
-        host: &host,
-        journal,
-        take_back: gpucloud::undo::run,
-        sink: Arc::new(Silent),
-        jobs: 1,
-        what: "apply".into(),
-    };
-    runner.run(plan);
+    one_by_one(&host, journal).run(plan);
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
 }
 

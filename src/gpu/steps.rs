@@ -124,7 +124,7 @@ fn given_back(claims: &Claims, admin: Option<Admin>) -> Task {
             return Ok(Checked::Blocked(finding));
         }
         let cards: Vec<&str> = gone.claims.iter().map(|claim| claim.card.address.as_str()).collect();
-        Ok(Checked::done_if(cards.is_empty(), format!("give {} back", cards.join(", "))))
+        Ok(Checked::needed(format!("give {} back", cards.join(", "))))
     };
     let work = move |host: &Host| bind::unbind(host, &gone(host, &again)?);
     let id = ActionId::new("gpu", "given-back");
@@ -132,7 +132,7 @@ fn given_back(claims: &Claims, admin: Option<Admin>) -> Task {
 }
 
 /// Who has one of these cards open.
-pub fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
+fn in_use(host: &Host, claims: &Claims) -> Result<Option<Finding>> {
     let users = bind::users_of(host, &pci::functions(host)?, claims)?;
     Ok(users.first().map(|user| {
         let what = format!("{} has {} open, which would be given back", user.name, user.address);
