@@ -5,12 +5,14 @@ mod gpu;
 mod lab;
 mod mirror;
 mod network;
+pub mod notebook;
 
 pub use cloud::*;
 pub use gpu::*;
 pub use lab::*;
 pub use mirror::*;
 pub use network::*;
+pub use notebook::Notebook;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -158,6 +160,9 @@ pub enum Command {
     /// What a project may use, and uses
     #[command(subcommand, after_help = "Example:\n  gpucloud-install quota show")]
     Quota(Quota),
+    /// Notebooks: a JupyterLab for each student, in an instance of its own
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install notebook create ada")]
+    Notebook(Notebook),
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),

@@ -7,11 +7,13 @@
 use crate::action::directory::Directory;
 use crate::action::{ActionId, Undo};
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
+use crate::classroom::steps::ClassroomInput;
+use crate::classroom::{self, Classroom};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
 use crate::config::network::Access;
-use crate::config::secrets::Secrets;
+use crate::config::secrets::{Secret, Secrets};
 use crate::config::values::UserName;
 use crate::ending::Ending;
 use crate::engine::ask::{self, CACHE_PORT};
@@ -75,7 +77,7 @@ type Part = fn(&Installation) -> Result<Vec<Step>, Failure>;
 /// The parts, in their order. One that the cloud is not complete without stands before the last step, and its last
 /// step among those that the last one waits for. Resources stand behind all else: an image that cannot be downloaded
 /// leaves a complete cloud.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Installation::cloud_steps,
     Installation::gpu_part,
     Installation::network_part,
@@ -83,6 +85,7 @@ const PARTS: [Part; 7] = [
     Installation::gpu_part_behind,
     Installation::gpu_offer,
     Installation::resource_steps,
+    Installation::classroom_steps,
 ];
 
 impl Installation {
@@ -256,6 +259,33 @@ impl Installation {
             volumes: self.engine.has_volumes(&self.config),
             after: engine::base::LAST,
         })
+    }
+
+    /// Notebooks.
+    fn classroom_steps(&self) -> Result<Vec<Step>, Failure> {
+        let Some((admin, password)) = self.classroom_login() else { return Ok(Vec::new()) };
+        let external = resources::steps::EXTERNAL_STEP;
+        let steps = classroom::steps::steps(&ClassroomInput {
+            config: &self.config,
+            distribution: &self.facts.os.id,
+            admin: admin.clone(),
+            password,
+            entrance: self.engine.entrance(),
+            begin: base::STEP,
+            after: base::LAST,
+            external,
+        });
+        Ok(steps)
+    }
+
+    /// Who asks the cloud about notebooks; none where it has none.
+    pub fn classroom(&self) -> Option<Classroom> {
+        let (admin, password) = self.classroom_login().filter(|_| self.config.classroom.enabled)?;
+        Some(classroom::steps::classroom(&self.config, &self.facts.os.id, admin, &password))
+    }
+
+    fn classroom_login(&self) -> Option<(&SharedSession, Secret)> {
+        Some((self.admin.as_ref()?, self.secrets.get(classroom::CLASSROOM)?.clone()))
     }
 
     /// The network's part of the plan; its state waits for the steps `after`.

@@ -28,6 +28,7 @@
 
 pub mod action;
 pub mod checks;
+pub mod classroom;
 pub mod cli;
 pub mod cloud;
 pub mod command;

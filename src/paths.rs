@@ -32,5 +32,11 @@ pub const LOGS: &str = "/var/log/gpucloud";
 pub const BRIDGE: &str = "br-ex";
 /// Our nftables table, of the family inet.
 pub const TABLE: &str = "gpucloud";
+/// Keys and tokens of notebooks, and what is noted of the classroom, 0700.
+pub const CLASSROOM: &str = "/var/lib/gpucloud/classroom";
+/// What students had in notebooks that were deleted, 0700.
+pub const HOMES: &str = "/var/lib/gpucloud/homes";
+/// This machine's link in the network of the notebooks.
+pub const CLASS_LINK: &str = "gcportal0";
 /// The volume group that volumes are cut from.
 pub const VOLUME_GROUP: &str = "gpucloud-volumes";

@@ -18,8 +18,8 @@ use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cards, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last,
-    long, moved, named_files, network, package, removal, silent, standing, strangers, terminal, together, ubuntu_like,
-    upgrade, vm,
+    long, moved, named_files, network, notebooks, package, removal, silent, standing, strangers, terminal, together,
+    ubuntu_like, upgrade, vm,
 };
 
 /// Which groups are wanted, if not all.
@@ -101,6 +101,18 @@ fn around_the_cloud() -> Vec<Group> {
             begins: WithTheCloud,
             labs: &[LAB],
             trials: vec![trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed)],
+        },
+        Group {
+            name: "notebooks",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            trials: vec![
+                trial("a_notebook_is_built_and_made", notebooks::made),
+                trial("cells_run_in_a_notebook_from_this_machine", notebooks::worked_in),
+                trial("a_notebook_reaches_nothing_of_this_machine_and_nobody_else_reaches_it", notebooks::closed),
+                trial("a_home_outlives_its_notebook_and_an_old_token_does_not", notebooks::kept),
+                trial("a_notebook_is_there_again_after_a_boot", notebooks::back_after_a_boot),
+            ],
         },
         Group {
             name: "damage",

@@ -98,7 +98,7 @@ pub fn alias_of(vendor: &str, device: &str) -> String {
 }
 
 /// What one of our flavors asks for ("gpu-10de-2335:2"): how many of which class.
-fn asked_for(alias: &str) -> Option<(usize, String)> {
+pub(super) fn asked_for(alias: &str) -> Option<(usize, String)> {
     let (name, count) = alias.split_once(':')?;
     let (vendor, device) = name.strip_prefix("gpu-")?.split_once('-')?;
     Some((count.parse().ok()?, class_of(vendor, device)))

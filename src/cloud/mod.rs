@@ -21,6 +21,7 @@ pub mod public_key;
 pub mod refusal;
 pub mod resource;
 pub mod resource_action;
+pub mod room;
 pub mod session;
 mod transport;
 

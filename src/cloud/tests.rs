@@ -223,6 +223,7 @@ fn an_instance_whose_order_is_not_answered_is_found() {
         security_groups: Vec::new(),
         key_pair: None,
         boot_volume_gib: None,
+        user_data: None,
         marked: false,
     };
     assert_eq!(session.ask(|session| server.order(session)).unwrap().as_str(), "id-0");
@@ -318,7 +319,7 @@ fn a_foreign_flavor_that_differs_is_told_and_one_that_does_not_is_used() {
 #[test]
 fn a_foreign_group_is_told_by_the_rules_that_it_has_not_or_has_besides() {
     let rule = |direction: &str, ethertype: &str, protocol: Value, port: Value, remote: Value| {
-        json!({"direction": direction, "ethertype": ethertype, "protocol": protocol, "port_range_min": port,
+        json!({"id": "r", "direction": direction, "ethertype": ethertype, "protocol": protocol, "port_range_min": port,
             "port_range_max": port, "remote_ip_prefix": remote, "remote_group_id": null})
     };
     let none = Value::Null;
@@ -333,7 +334,7 @@ fn a_foreign_group_is_told_by_the_rules_that_it_has_not_or_has_besides() {
         )
     };
     let rules = ["in tcp 80", "in tcp 22 from 203.0.113.5", "in icmpv6"].map(|rule| rule.parse().unwrap()).into();
-    let wanted = SecurityGroup { name: "web".into(), rules };
+    let wanted = SecurityGroup { name: "web".into(), rules, alone: false };
     let have = [
         rule("ingress", "IPv4", json!("tcp"), json!(80), json!("0.0.0.0/0")),
         rule("ingress", "IPv4", json!("6"), json!(22), json!("203.0.113.5/32")),
@@ -380,6 +381,7 @@ fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
         security_groups: Vec::new(),
         key_pair: Some("demo".into()),
         boot_volume_gib: None,
+        user_data: None,
         marked: true,
     };
     assert_eq!(told(&server), "it has flavor tiny instead of ds2G, it was not made of image mine");

@@ -17,6 +17,7 @@ mod inventory;
 mod lab;
 mod mirror;
 mod network;
+mod notebook;
 mod plan;
 mod quota;
 mod recover;
@@ -104,6 +105,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Volume(options)) => ("volume", volume::run(invocation, &options)),
         Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
+        Some(Command::Notebook(options)) => ("notebook", notebook::run(invocation, &options)),
         Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),
         Some(Command::RunAsHost(options)) => ("run-as-host", run_as_host::run(&options)),
         Some(Command::Man(options)) => ("man", completions::man(invocation, &options)),

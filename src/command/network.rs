@@ -229,11 +229,11 @@ fn write_report(invocation: &Invocation) -> Result<Ending, Failure> {
 fn keep(invocation: &Invocation) -> Result<Ending, Failure> {
     let host: &Host = &invocation.host;
     let Some(config) = Config::load_applied(host)? else { return Ok(Ending::Done) };
-    let keep::KeepReport { changes, failed } = keep::bring_back(host, &config)?;
-    for change in &changes {
+    let keep::KeepReport { changes, also, failed } = keep::bring_back(host, &config)?;
+    for change in changes.iter().map(ToString::to_string).chain(also.iter().cloned()) {
         invocation.ui.say(format!("brought back: {change}"));
     }
-    invocation.ui.document("network keep", json!({"changed": changes.len(), "failed": failed}));
+    invocation.ui.document("network keep", json!({"changed": changes.len() + also.len(), "failed": failed}));
     match failed.is_empty() {
         true => Ok(Ending::Done),
         false => Err(Failure::new("the network is not in its state", failed.join("\n"), "gpucloud-install doctor")),

@@ -4,6 +4,7 @@
 
 use super::Invocation;
 use crate::action::Undo;
+use crate::classroom::home;
 use crate::cli::Uninstall;
 use crate::config::{Config, EngineName, secrets};
 use crate::ending::Ending;
@@ -56,6 +57,7 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
     let failure = match engines_here(host, journal)
         .iter()
         .map(|engine| engine.holdings(host, &packages))
+        .chain([homes(host)])
         .reduce(Holdings::with)
     {
         None | Some(Holdings::Nothing) => return Ok(()),
@@ -67,12 +69,23 @@ fn refuse_holdings(host: &Host, journal: &Journal, options: &Uninstall) -> Resul
     Err(failure.with(Ending::Refused))
 }
 
+/// What students had in notebooks that are gone.
+fn homes(host: &Host) -> Holdings {
+    match home::saved(host) {
+        Ok(names) if names.is_empty() => Holdings::Nothing,
+        Ok(names) if names.len() == 1 => Holdings::Some(vec!["the saved home of 1 notebook".into()]),
+        Ok(names) => Holdings::Some(vec![format!("the saved homes of {} notebooks", names.len())]),
+        Err(error) => Holdings::Unknown(error.to_string()),
+    }
+}
+
 /// Whether something that users may have filled is still to be taken back: databases, the server that they lie on, what
 /// stack.sh made, its clones. An uninstall that went on behind them must not wait for what could have told.
 fn carries_data(journal: &Journal) -> bool {
     undo_records(journal).any(|undo| match undo {
         Undo::Database { .. } => true,
         Undo::Packages { added, .. } => added.iter().any(|name| name == "mariadb-server"),
+        Undo::Directory { path, .. } if path == Path::new(paths::HOMES) => true,
         undo => is_devstacks(undo),
     })
 }

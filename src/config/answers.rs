@@ -1,6 +1,6 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
 //! network: `network.rs`; of DevStack: `devstack.rs`; of volumes: `volumes.rs`; of cards: `gpu.rs`; of what users work with:
-//! `resources.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
+//! `resources.rs`; of notebooks: `classroom.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
 //! follow. Who reads it: templates, by values that an engine's `Recipe` gives them, and what a room gives both
 //! engines: `engine/settings.rs`.
 
@@ -222,6 +222,26 @@ pub const ANSWERS: &[Answer] = &[
     Answer {
         key: "resources.instances",
         meaning: "Instances: image, flavor, network, key_pair, security_groups, floating_ip, boot_volume_gib",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "classroom.enabled",
+        meaning: "true: notebooks, each a JupyterLab in an instance of its own (docs/classroom.md)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "classroom.image",
+        meaning: "An image of your own that notebooks are made of, by its name in the cloud; \"\": one is built here",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "classroom.packages",
+        meaning: "Python packages beside NumPy, pandas and Matplotlib: [\"scikit-learn\", \"torch==2.9.1\"]; new notebooks have them",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "classroom.notebooks",
+        meaning: "Notebooks that are there from the beginning: name, flavor, gpu; others: gpucloud-install notebook create",
         on_change: OnChange::Live,
     },
 ];

@@ -2,6 +2,7 @@
 //! reads nothing but its own file, so that a new release changes no old cloud. How to add an answer: [`answers`].
 
 pub mod answers;
+pub mod classroom;
 mod detected;
 pub mod devstack;
 pub mod gpu;
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::paths::APPLIED;
 use answers::ANSWERS;
+use classroom::ClassroomAnswers;
 use devstack::{DevstackAnswers, GitBase};
 use gpu::GpuAnswers;
 use network::NetworkAnswers;
@@ -82,6 +84,9 @@ pub struct Config {
     /// What the cloud has for its users from the beginning.
     #[serde(default)]
     pub resources: ResourceAnswers,
+    /// Notebooks for students.
+    #[serde(default)]
+    pub classroom: ClassroomAnswers,
 }
 
 /// This machine.
@@ -182,7 +187,8 @@ impl Config {
         if self.engine == EngineName::Devstack && self.resources.project.as_str() != "demo" {
             return Err("resources.project: stack.sh makes the project demo, and no other".into());
         }
-        self.resources.check(&self.network.tenant_range)
+        self.resources.check(&self.network.tenant_range)?;
+        self.classroom.check(self.engine, &self.resources, &self.network.tenant_range)
     }
 
     /// The answers as a commented file.
@@ -256,6 +262,7 @@ pub(crate) mod tests {
             gpu: GpuAnswers::default(),
             network: network::tests::sample(),
             resources: resources::tests::sample(),
+            classroom: ClassroomAnswers::default(),
         }
     }
 

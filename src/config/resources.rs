@@ -23,8 +23,8 @@ checked_name! {
 pub const EXTERNAL: &str = "public";
 
 /// What can be limited; which service counts it: `cloud/resource/quota.rs`.
-pub const QUOTAS: [&str; 7] =
-    ["instances", "vcpus", "memory_mib", "networks", "floating_ips", "volumes", "storage_gib"];
+pub const QUOTAS: [&str; 8] =
+    ["instances", "vcpus", "memory_mib", "networks", "floating_ips", "security_group_rules", "volumes", "storage_gib"];
 
 /// Names of users and projects that services have.
 const RESERVED_PROJECTS: [&str; 10] =

@@ -22,6 +22,25 @@ pub fn urls(host: &Host) -> Result<Vec<String>> {
     Ok(all.into_iter().collect())
 }
 
+/// Lines of a sources.list for another root of `family` ("debian", "ubuntu") with this code name, by the mirrors that this
+/// machine uses itself; none where it uses no mirror of that family.
+///
+/// # Errors
+/// As [`urls`].
+pub fn sources(host: &Host, family: &str, code: &str) -> Result<Vec<String>> {
+    let all = urls(host)?;
+    let ending = |end: &str| all.iter().find(|url| url.trim_end_matches('/').ends_with(end));
+    let Some(main) = ending(&format!("/{family}")) else { return Ok(Vec::new()) };
+    if family == "ubuntu" {
+        let parts = ["", "-updates", "-security"];
+        return Ok(parts.map(|part| format!("deb {main} {code}{part} main universe")).into());
+    }
+    let security = ending("/debian-security").map(|url| format!("deb {url} {code}-security main"));
+    let mut lines = vec![format!("deb {main} {code} main"), format!("deb {main} {code}-updates main")];
+    lines.extend(security);
+    Ok(lines)
+}
+
 /// Of a line "'http://mirror.example/debian/dists/trixie/InRelease' FILE SIZE".
 fn repository(line: &str) -> Option<String> {
     let url = line.strip_prefix('\'')?.split('\'').next().filter(|url| is_http(url))?;

@@ -126,6 +126,26 @@ impl Command {
         if status.success() { Ok(()) } else { Err(self.failed(host, status, &tail)) }
     }
 
+    /// Runs it with its standard output in a new file: one that is too large for memory.
+    ///
+    /// # Errors
+    /// As [`Command::run`].
+    pub fn write_to(&self, host: &Host, path: &std::path::Path, mode: u32) -> Result<()> {
+        host.require_live(&self.shown())?;
+        host.go_on()?;
+        host.write_point()?;
+        let file = files::open_to_append(host, path, mode)?;
+        let (reader, writer) = os_pipe::pipe().map_err(|e| self.not_started(e))?;
+        let handle = {
+            let expression = self.expression()?.stdout_file(file).stderr_file(writer);
+            expression.start().map_err(|e| self.not_started(e))?
+        };
+        let follower = Follower::start(host, reader, self.quiet);
+        let status = self.wait(host, &handle)?;
+        let tail = follower.finish();
+        if status.success() { Ok(()) } else { Err(self.failed(host, status, &tail)) }
+    }
+
     /// Runs it and returns its exit status, 128 + n for signal n; its output lines are passed on.
     pub fn exit_code(&self, host: &Host) -> Result<i32> {
         let (status, _) = self.spawn_and_follow(host)?;

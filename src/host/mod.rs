@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod amqp;
 #[cfg_attr(not(test), expect(clippy::disallowed_methods, reason = "the one place that starts programs"))]
 pub mod command;
+pub mod cpio;
 pub mod dns;
 pub mod dump;
 mod error;

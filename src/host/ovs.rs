@@ -111,6 +111,16 @@ pub fn add_internal_port(host: &Host, bridge: &str, link: &str) -> Result<()> {
     change(&["--may-exist", "add-port", bridge, link, "--", "set", "Interface", link, "type=internal"]).run(host)
 }
 
+/// Makes a new link that is a port of a bridge and has a hardware address, and ids by which OVN knows whose it is
+/// (ovn-controller(8), "external_ids:iface-id"). The address is Open vSwitch's own matter, so that it outlives a restart.
+pub fn add_bound_port(host: &Host, bridge: &str, link: &str, mac: &str, mtu: u32, ids: &[(&str, &str)]) -> Result<()> {
+    // A colon means something to ovs-vsctl, unless it is quoted.
+    let mut settings = vec!["type=internal".to_owned(), format!("mac=\"{mac}\""), format!("mtu_request={mtu}")];
+    settings.extend(ids.iter().map(|(key, value)| format!("external_ids:{key}=\"{value}\"")));
+    let make = ["--may-exist", "add-port", bridge, link, "--", "set", "Interface", link];
+    change(&make).args(settings).run(host)
+}
+
 /// Takes a port out of a bridge; a missing one is fine.
 pub fn delete_port(host: &Host, bridge: &str, port: &str) -> Result<()> {
     change(&["--if-exists", "del-port", bridge, port]).run(host)

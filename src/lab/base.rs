@@ -94,27 +94,9 @@ fn make(host: &Host, base: Base) -> Result<()> {
         ])
         .arg(base.system.codename())
         .arg(target.display().to_string());
-    for source in sources(host, base.system)? {
+    for source in apt::sources(host, "debian", base.system.codename())? {
         command = command.arg(source);
     }
     command.run(host)?;
     files::write(host, &base.mark(), base.packages().as_bytes(), 0o644, None)
-}
-
-/// The machine's own mirror where it is a Debian's, else what mmdebstrap knows.
-fn sources(host: &Host, system: System) -> Result<Vec<String>> {
-    let code = system.codename();
-    let (mut main, mut security) = (None, None);
-    for url in apt::urls(host)? {
-        let path = url.trim_end_matches('/');
-        if path.ends_with("/debian") {
-            main.get_or_insert(url);
-        } else if path.ends_with("/debian-security") {
-            security.get_or_insert(url);
-        }
-    }
-    let Some(main) = main else { return Ok(Vec::new()) };
-    let mut lines = vec![format!("deb {main} {code} main"), format!("deb {main} {code}-updates main")];
-    lines.extend(security.map(|security| format!("deb {security} {code}-security main")));
-    Ok(lines)
 }

@@ -84,7 +84,7 @@ pub fn make(host: &Host, root: &Path, image: &Path, gib: u64) -> Result<()> {
         format!("label: gpt\nstart={}, size={}, type={}\nstart={ROOT}, type={}\n", GRUB.0, GRUB.1, TYPES[0], TYPES[1]);
     Command::new("sfdisk").args(["--quiet", &text(image)]).stdin(table).run(host)?;
     prepare_grub(host, root)?;
-    let offset = format!("offset={},lazy_itable_init=1", ROOT as usize * SECTOR);
+    let offset = format!("offset={},lazy_itable_init=1,lazy_journal_init=1", ROOT as usize * SECTOR);
     Command::new("mke2fs")
         .args(["-q", "-t", "ext4", "-L", LABEL, "-E", &offset, "-d", &text(root), &text(image), &format!("{kib}k")])
         .run(host)?;

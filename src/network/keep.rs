@@ -5,11 +5,11 @@
 //! Open vSwitch keeps ports on the disk, so those of a change that nobody confirmed survive a boot. The first look of
 //! each boot therefore asks the journal, too, which ports were ever made by us, and takes out what is not wanted.
 
-use super::desired;
 use super::guard::Guard;
 use super::live::{self, Ownership};
 use super::pending::Records;
 use super::state::{Change, NetworkState, changes};
+use super::{class_port, desired};
 use crate::config::Config;
 use crate::engine;
 use crate::facts::os;
@@ -26,6 +26,8 @@ const SETTLED: &str = "/run/gpucloud/network/ports-settled";
 pub struct KeepReport {
     /// What was missing.
     pub changes: Vec<Change>,
+    /// What was missing of the link to the notebooks, in words.
+    pub also: Vec<String>,
     /// What of it could not be done, in words.
     pub failed: Vec<String>,
 }
@@ -60,10 +62,26 @@ pub fn bring_back(host: &Host, config: &Config) -> Result<KeepReport> {
     }
     guard.records().forget_ended(&lock)?;
     let (wanted, owned) = wanted(host, guard.records(), config)?;
-    if files::exists(host, SETTLED) {
-        return bring_back_owned(host, &wanted, &owned);
+    let mut kept = match files::exists(host, SETTLED) {
+        true => bring_back_owned(host, &wanted, &owned)?,
+        false => settle_ports(host, &wanted, owned)?,
+    };
+    match bring_back_class_port(host, config) {
+        Ok(missing) => kept.also = missing,
+        Err(error) => kept.failed.push(format!("bring back the way to the notebooks: {error}")),
     }
-    settle_ports(host, &wanted, owned)
+    Ok(kept)
+}
+
+/// The link to the notebooks, where there are some; what was missing of it.
+fn bring_back_class_port(host: &Host, config: &Config) -> Result<Vec<String>> {
+    let noted = if config.classroom.enabled { class_port::noted(host)? } else { None };
+    let Some(port) = noted else { return Ok(Vec::new()) };
+    let missing = class_port::missing(&port)?;
+    if !missing.is_empty() {
+        class_port::bring_back(host, &port)?;
+    }
+    Ok(missing)
 }
 
 fn bring_back_owned(host: &Host, wanted: &NetworkState, owned: &Ownership) -> Result<KeepReport> {
@@ -72,7 +90,7 @@ fn bring_back_owned(host: &Host, wanted: &NetworkState, owned: &Ownership) -> Re
     if failed.is_empty() && !changes.is_empty() {
         live::verify(host, wanted, owned)?;
     }
-    Ok(KeepReport { changes, failed })
+    Ok(KeepReport { changes, also: Vec::new(), failed })
 }
 
 /// The first look of a boot. A journal that cannot be read keeps nothing else from its work.

@@ -11,6 +11,7 @@
 //! witness     who can tell whether this machine is still reachable
 //! pending     what is written down of a change that waits for a yes, and the lock
 //! timer       what takes such a change back whatever becomes of this program
+//! class_port  this machine's link in the network of the notebooks
 //! probe_port  a port of the bridge in a namespace, as instances have one
 //! probe       hop by hop, whether instances reach the world and the world them
 //! error       what a change fails with
@@ -28,6 +29,7 @@
 
 pub mod action;
 pub mod adopted;
+pub mod class_port;
 pub mod consent;
 mod error;
 pub mod guard;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::config::network::{Access, NetworkAnswers, PortMap};
 use crate::engine::service::{Scope, Service};
 use crate::host::nft::{Base, Chain, ChainKind, Family, Hook, Match, Policy, Rule, Ruleset, Transport, Verdict};
-use crate::paths::{BRIDGE, TABLE};
+use crate::paths::{BRIDGE, CLASS_LINK, TABLE};
 use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -32,6 +32,9 @@ const OWN: &str = "own";
 pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
     let network = &config.network;
     let mut chains = vec![input(services), admitted(config), forward(network)];
+    if config.classroom.enabled {
+        close_class_link(&mut chains);
+    }
     if !ports(services, Scope::Machine).is_empty() {
         chains.insert(1, own(config));
     }
@@ -40,6 +43,26 @@ pub fn ruleset(config: &Config, services: &[Service]) -> Ruleset {
     }
     chains.extend(postrouting(config));
     Ruleset { family: Family::Inet, table: TABLE.into(), chains }
+}
+
+/// Nothing begins at the notebooks' end of this machine's link to them, and nothing is forwarded there: so much does not
+/// hang on OVN alone.
+fn close_class_link(chains: &mut [Chain]) {
+    let (comes, goes) = (Match::InInterface(CLASS_LINK.into()), Match::OutInterface(CLASS_LINK.into()));
+    for chain in chains {
+        let closed: &[&Match] = match chain.base.map(|base| base.hook) {
+            Some(Hook::Input) => &[&comes],
+            Some(Hook::Forward) => &[&comes, &goes],
+            _ => continue,
+        };
+        // Behind the answers to what this machine began.
+        let place = chain.rules.iter().position(|rule| rule.matches == [Match::Established]).map_or(0, |at| at + 1);
+        let place = if chain.base.is_some_and(|base| base.hook == Hook::Forward) { 0 } else { place };
+        for one in closed.iter().rev() {
+            let purpose = "only this machine itself reaches notebooks, and they nobody here";
+            chain.rules.insert(place, counted(purpose, vec![(*one).clone()], Verdict::Drop));
+        }
+    }
 }
 
 /// The ports that other machines could reach, with whose they are and what for.
@@ -53,7 +76,7 @@ pub fn concerns_only_ports(table: &Ruleset) -> bool {
     let own = |chain: &&Chain| chain.base.is_some_and(|base| base.hook != Hook::Forward);
     table.chains.iter().filter(own).all(|chain| {
         let open = chain.base.is_some_and(|base| base.policy == Policy::Accept);
-        open && chain.rules.iter().all(|rule| is_let_through(rule) || names_a_port(rule))
+        open && chain.rules.iter().all(|rule| is_let_through(rule) || names_a_port(rule) || is_of_notebooks(rule))
     })
 }
 
@@ -68,6 +91,11 @@ fn is_let_through(rule: &Rule) -> bool {
 
 fn names_a_port(rule: &Rule) -> bool {
     rule.matches.iter().any(|found| matches!(found, Match::DestinationPort(_, port) if *port != SSH))
+}
+
+/// Nobody administers this machine from a notebook.
+fn is_of_notebooks(rule: &Rule) -> bool {
+    rule.matches.contains(&Match::InInterface(CLASS_LINK.into()))
 }
 
 fn ports(services: &[Service], scope: Scope) -> BTreeMap<u16, (&'static str, &'static str)> {
@@ -208,6 +236,23 @@ mod tests {
             }
             insta::assert_snapshot!(access.name(), ruleset(&config, &Native.services(&config)).to_string());
         }
+    }
+
+    #[test]
+    fn the_link_to_the_notebooks_is_closed_to_all_but_answers() {
+        let mut config = sample();
+        let before = ruleset(&config, &Native.services(&config));
+        config.classroom.enabled = true;
+        let table = ruleset(&config, &Native.services(&config));
+        assert!(concerns_only_ports(&table));
+        let text = |table: &Ruleset| table.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
+        let (before, after) = (text(&before), text(&table));
+        let new: Vec<&str> = after.iter().filter(|line| !before.contains(line)).map(|line| line.trim()).collect();
+        assert_eq!(new.len(), 3, "{new:?}");
+        assert!(new.iter().all(|line| line.contains("gcportal0") && line.contains("drop")), "{new:?}");
+        let input = table.chains.iter().find(|chain| chain.name == "input").unwrap();
+        assert_eq!(input.rules[1].matches, [Match::Established]);
+        assert_eq!(input.rules[2].matches, [Match::InInterface(CLASS_LINK.into())]);
     }
 
     #[test]

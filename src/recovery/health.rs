@@ -1,5 +1,6 @@
 //! The state of each layer: a unit that runs proves nothing, an answer does.
 
+use crate::classroom::health as notebooks;
 use crate::complaint::Complaint;
 use crate::engine::probe::{self, Prober, ROUND_LIMIT};
 use crate::engine::service::{Answer, Layer, Probe, Service};
@@ -45,7 +46,11 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let of_services = Layer::ALL
         .iter()
         .filter_map(|layer| of_layer(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer)));
-    of_services.chain([of_network(installation)]).chain(of_cards(installation)).collect()
+    of_services
+        .chain([of_network(installation)])
+        .chain(of_cards(installation))
+        .chain(of_notebooks(installation))
+        .collect()
 }
 
 /// The first complaint of database, queue or cache; else of the hypervisor: why calls of the cloud are not answered.
@@ -104,6 +109,17 @@ fn of_cards(installation: &Installation) -> Option<LayerHealth> {
             Some(LayerHealth::new("gpu", String::new(), vec![("gpu", Complaint::lasting(error.to_string()))]))
         }
     }
+}
+
+/// The notebooks, where the cloud has some.
+fn of_notebooks(installation: &Installation) -> Option<LayerHealth> {
+    let room = installation.classroom()?;
+    let (content, complaints) = match notebooks::look(&installation.host, &room) {
+        Ok(health) => (health.in_words(), health.complaints),
+        Err(error) => (String::new(), vec![Complaint::passing(error.to_string())]),
+    };
+    let complaints = complaints.into_iter().map(|complaint| ("notebooks", complaint)).collect();
+    Some(LayerHealth::new("notebooks", content, complaints))
 }
 
 fn of_layer<'a>(

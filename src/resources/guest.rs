@@ -6,9 +6,7 @@ use super::file;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::host::command::Command;
-use crate::host::{Error, Host, Result, files, packages};
-use std::io::Write;
-use std::os::unix::ffi::OsStringExt;
+use crate::host::{Error, Host, Result, cpio, files, packages};
 use std::path::{Path, PathBuf};
 
 /// Its kernel, its initial file system, and an empty disk, which Nova wants.
@@ -73,7 +71,7 @@ fn make(host: &Host, kernel: &str) -> Result<()> {
     add_programs(host, &tree, &root)?;
     let modules = add_kernel(host, &tree)?;
     add_modules(host, &tree, &modules, &root)?;
-    pack(host, &root)?;
+    cpio::pack(host, &root, &file(PARTS[1]))?;
     files::write(host, &file(PARTS[2]), &[0; DISK_BYTES], 0o644, None)?;
     files::remove_tree(host, &work)
 }
@@ -155,7 +153,7 @@ fn add_kernel(host: &Host, tree: &Path) -> Result<PathBuf> {
 }
 
 fn add_modules(host: &Host, tree: &Path, modules: &Path, root: &Path) -> Result<()> {
-    let found = walk(host, modules)?;
+    let found = cpio::below(host, modules)?;
     for module in MODULES {
         let is_it = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -180,49 +178,6 @@ fn add_modules(host: &Host, tree: &Path, modules: &Path, root: &Path) -> Result<
         }
     }
     files::write(host, &root.join("modules/order"), format!("{}\n", MODULES.join("\n")).as_bytes(), 0o644, None)
-}
-
-/// An archive as the kernel reads it (docs.kernel.org, "initramfs buffer format").
-fn pack(host: &Host, root: &Path) -> Result<()> {
-    let failed = |source| Error::Io { doing: "pack", path: root.to_owned(), source };
-    let mut archive = Vec::new();
-    for (number, path) in walk(host, root)?.into_iter().enumerate() {
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        let (mode, content) = entry(host, &path)?;
-        let entry = cpio::newc::Builder::new(&name).ino(number as u32 + 1).mode(mode);
-        let size = u32::try_from(content.len()).map_err(|e| Error::protocol("pack the guest", e))?;
-        let mut writer = entry.write(&mut archive, size);
-        writer.write_all(&content).and_then(|()| writer.finish().map(drop)).map_err(failed)?;
-    }
-    cpio::newc::trailer(&mut archive).map_err(failed)?;
-    files::write(host, &file(PARTS[1]), &archive, 0o644, None)
-}
-
-/// Kind and permissions of what is at a path, as inode(7) has them, and its content: of a link, where it points to.
-fn entry(host: &Host, path: &Path) -> Result<(u32, Vec<u8>)> {
-    use nix::libc::{S_IFDIR, S_IFLNK, S_IFREG};
-    let Some(status) = files::status(host, path)? else {
-        return Err(Error::protocol("pack the guest", "a file is gone"));
-    };
-    let (kind, content) = match status.link {
-        Some(target) => (S_IFLNK, target.into_os_string().into_vec()),
-        None if status.is_dir => (S_IFDIR, Vec::new()),
-        None => (S_IFREG, files::read(host, path)?.unwrap_or_default()),
-    };
-    Ok((kind | status.mode, content))
-}
-
-/// Everything below a directory, parents first.
-fn walk(host: &Host, directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for path in files::list(host, directory)?.into_iter().map(|name| directory.join(name)) {
-        let is_directory = files::status(host, &path)?.is_some_and(|status| status.is_dir);
-        all.push(path.clone());
-        if is_directory {
-            all.extend(walk(host, &path)?);
-        }
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ struct Maker<'a> {
 /// An image's source that means nothing; `~NAME` of nobody.
 pub fn steps(order: &ResourceInput) -> Result<Vec<Step>, Failure> {
     let answers = &order.config.resources;
-    if answers.is_empty() {
+    if answers.is_empty() && !order.config.classroom.enabled {
         return Ok(Vec::new());
     }
     let name = answers.project.to_string();
@@ -217,7 +217,7 @@ impl Maker<'_> {
     fn access(&self) -> Result<Vec<Step>, Failure> {
         let after = [PROJECT.to_owned()];
         let groups = self.answers.security_groups.iter().map(|answer| {
-            let group = SecurityGroup { name: answer.name.to_string(), rules: answer.rules.clone() };
+            let group = SecurityGroup { name: answer.name.to_string(), rules: answer.rules.clone(), alone: false };
             self.step(self.by_user(group), &after)
         });
         let keys = self.answers.key_pairs.iter().map(|answer| {
@@ -248,6 +248,7 @@ impl Maker<'_> {
             name: name.clone(),
             network: answer.network.to_string(),
             security_groups: answer.security_groups.iter().map(ToString::to_string).collect(),
+            address: None,
         };
         let mut after = vec![format!("network-{}", answer.network)];
         after.extend(answer.security_groups.iter().map(group));
@@ -260,6 +261,7 @@ impl Maker<'_> {
             security_groups: Vec::new(),
             key_pair: Some(answer.key_pair.to_string()),
             boot_volume_gib: answer.boot_volume_gib,
+            user_data: None,
             marked: true,
         };
         let after = [
@@ -322,6 +324,8 @@ impl Maker<'_> {
     }
 }
 
+/// The step that makes the external network.
+pub const EXTERNAL_STEP: &str = "network-public";
 /// The step that makes the project.
 const PROJECT: &str = "project";
 

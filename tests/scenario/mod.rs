@@ -29,6 +29,7 @@ pub mod long;
 pub mod moved;
 pub mod named_files;
 pub mod network;
+pub mod notebooks;
 pub mod package;
 pub mod removal;
 pub mod resources;

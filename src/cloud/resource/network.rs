@@ -49,6 +49,19 @@ pub fn get(session: &Session, text: &str) -> Result<Entry, ApiError> {
     })
 }
 
+/// The largest packet of a network, in bytes.
+pub fn mtu(session: &Session, id: &Id) -> Result<u32, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        network: Size,
+    }
+    #[derive(Deserialize)]
+    struct Size {
+        mtu: u32,
+    }
+    Ok(session.get::<Answer>("network", &format!("/networks/{id}"))?.network.mtu)
+}
+
 /// The external network called `name`.
 pub fn find_external(session: &Session, name: &str) -> Result<Option<Entry>, ApiError> {
     called(list(session, "network", "/networks?router:external=true", "networks")?, Kind::Network, name)

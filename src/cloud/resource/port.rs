@@ -18,6 +18,8 @@ pub struct Port {
     pub network: String,
     /// Names of its security groups; none: the project's default.
     pub security_groups: Vec<String>,
+    /// Its address; without, Neutron gives one.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// A port that is there.
@@ -57,6 +59,33 @@ impl ListedPort {
             std::net::IpAddr::V6(_) => None,
         })
     }
+}
+
+/// A port that this machine itself is to have, with what its link needs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OwnPort {
+    /// Its hardware address.
+    pub mac_address: String,
+    /// "ACTIVE" once OVN has it on this machine.
+    pub status: String,
+    /// The machine that it is bound to; only an administrator is told.
+    #[serde(default, rename = "binding:host_id")]
+    pub host: String,
+}
+
+/// What Neutron says of the port with this id.
+pub fn own(session: &Session, id: &Id) -> Result<OwnPort, ApiError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        port: OwnPort,
+    }
+    Ok(session.get::<Answer>("network", &format!("/ports/{id}"))?.port)
+}
+
+/// Binds a port to the machine that Neutron knows by the name `host`; only an administrator may.
+pub fn bind(session: &Session, id: &Id, host: &str) -> Result<(), ApiError> {
+    let body = json!({"port": {"binding:host_id": host, "device_owner": "gpucloud:portal"}});
+    session.put("network", &format!("/ports/{id}"), Some(&body))
 }
 
 impl AsRef<Entry> for ListedPort {
@@ -117,6 +146,9 @@ impl Resource for Port {
             let groups: Result<Vec<Id>, ApiError> =
                 self.security_groups.iter().map(|name| security_group::id_of(session, name)).collect();
             body["security_groups"] = json!(groups?);
+        }
+        if let Some(address) = self.address {
+            body["fixed_ips"] = json!([{"ip_address": address}]);
         }
         create(session, "network", "/ports", "port", body, || find(session, &self.name)).map(drop)
     }

@@ -14,6 +14,7 @@ const COUNTED: &[(&str, &str, &str)] = &[
     ("memory_mib", "compute", "ram"),
     ("networks", "network", "network"),
     ("floating_ips", "network", "floatingip"),
+    ("security_group_rules", "network", "security_group_rule"),
     ("volumes", "block-storage", "volumes"),
     ("storage_gib", "block-storage", "gigabytes"),
 ];

@@ -16,6 +16,8 @@ pub struct SecurityGroup {
     pub name: String,
     /// What it lets through.
     pub rules: Vec<Rule>,
+    /// Whether it has these alone: Neutron gives each new group everything out, and users may add what they like.
+    pub alone: bool,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,7 @@ struct ListedSecurityGroup {
 
 #[derive(Deserialize)]
 struct FoundRule {
+    id: Id,
     direction: String,
     ethertype: String,
     protocol: Option<String>,
@@ -172,6 +175,12 @@ impl SecurityGroup {
         missing
     }
 
+    /// Rules that it must not have.
+    fn surplus<'a>(&self, found: &'a ListedSecurityGroup) -> Vec<&'a FoundRule> {
+        let is_wanted = |have: &FoundRule| have.as_rule().is_some_and(|rule| self.rules.contains(&rule));
+        found.security_group_rules.iter().filter(|have| self.alone && !is_wanted(have)).collect()
+    }
+
     /// In what somebody else's is another one: rules that it has beyond these let in whom nobody declared.
     fn difference(&self, found: &ListedSecurityGroup) -> Option<String> {
         let misses = self.missing(found).into_iter().map(|rule| format!("it misses the rule \"{rule}\""));
@@ -198,7 +207,8 @@ impl Resource for SecurityGroup {
             return Ok(Comparison::of(false, self.difference(&found)));
         }
         let misses = self.missing(&found).first().map(|rule| format!("it misses the rule \"{rule}\""));
-        Ok(Comparison::of(true, misses))
+        let more = self.surplus(&found).first().map(|rule| format!("it has the rule \"{}\"", rule.in_words()));
+        Ok(Comparison::of(true, misses.or(more)))
     }
 
     fn ensure(&self, session: &Session, _host: &Host) -> Result<(), ApiError> {
@@ -215,7 +225,8 @@ impl Resource for SecurityGroup {
             let all = json!({"security_group_rules": bodies});
             session.post::<Value>("network", "/security-group-rules", &all)?;
         }
-        Ok(())
+        let remove = |rule: &&FoundRule| session.delete("network", &format!("/security-group-rules/{}", rule.id));
+        self.surplus(&found).iter().try_for_each(remove)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::cloud::explain;
 use crate::cloud::id::encode;
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,8 +37,20 @@ pub struct Server {
     /// Size in GiB of the volume that it boots from, which is made of its image; without, it boots from a disk of the
     /// hypervisor's.
     pub boot_volume_gib: Option<u32>,
+    /// What it is told on a drive of its own, at most 48 KiB.
+    pub user_data: Option<UserData>,
     /// Whether it carries our mark.
     pub marked: bool,
+}
+
+/// What an instance is told when it boots; it may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserData(pub Vec<u8>);
+
+impl std::fmt::Debug for UserData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// Where an instance is connected.
@@ -264,6 +278,10 @@ impl Server {
         }
         if !self.security_groups.is_empty() {
             body["security_groups"] = self.security_groups.iter().map(|name| json!({"name": name})).collect();
+        }
+        if let Some(UserData(bytes)) = &self.user_data {
+            body["config_drive"] = json!(true);
+            body["user_data"] = json!(BASE64.encode(bytes));
         }
         if self.marked {
             body["metadata"] = json!({MARK_KEY: MARK});

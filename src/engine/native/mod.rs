@@ -68,6 +68,7 @@ const SECRETS: &[&str] = &[
     "admin",
     "cinder_db",
     "cinder_service",
+    "classroom",
     "demo",
     "glance_db",
     "glance_service",

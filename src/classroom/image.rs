@@ -1,0 +1,371 @@
+//! The image that notebooks are made of, built on this machine: a small system of the distribution's packages, JupyterLab
+//! in an environment that belongs to root, another one for the student's cells, and what starts them. What of it is text
+//! lies in `profiles/notebook/`, as do the locks of both environments.
+//!
+//! It is one ext4 file system without partitions, beside a kernel and a small initial file system: it boots with BIOS and
+//! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in
+//! it.
+
+use crate::action::task::Task;
+use crate::action::{ActionId, Checked, Undo};
+use crate::config::classroom::PythonPackage;
+use crate::facts::{apt, reach};
+use crate::host::command::Command;
+use crate::host::{Error, Host, Result, cpio, files};
+use crate::resources::file;
+use include_dir::{Dir, DirEntry, include_dir};
+use std::path::{Path, PathBuf};
+
+/// Its kernel, its initial file system, its disk: names of files, and what their names in the cloud begin with.
+pub const PARTS: [&str; 3] = ["notebook-kernel", "notebook-initramfs", "notebook"];
+
+/// Files that are laid over the root.
+static FILES: Dir = include_dir!("$CARGO_MANIFEST_DIR/profiles/notebook/root");
+/// The first program of the initial file system.
+const INIT: &str = include_str!("../../profiles/notebook/init");
+/// The environments: where they lie below `/opt/notebook`, and what is in them.
+const SERVER: (&str, &str) = ("server", include_str!("../../profiles/notebook/server.lock"));
+const KERNEL: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/kernel.lock"));
+
+/// Packages of the distribution, beside its essential ones and a kernel.
+const PACKAGES: [&str; 17] = [
+    "systemd-sysv",
+    "systemd-resolved",
+    "systemd-timesyncd",
+    "dbus",
+    "udev",
+    "kmod",
+    "iproute2",
+    "netbase",
+    "procps",
+    "ca-certificates",
+    "python3",
+    "openssh-server",
+    "busybox-static",
+    "e2fsprogs",
+    "less",
+    "tar",
+    "zstd",
+];
+/// What is needed to see the disk and its file system, in the order in which it can be loaded; what a kernel has built
+/// in is not there.
+const MODULES: [&str; 12] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "crc32c-cryptoapi",
+    "crc16",
+    "mbcache",
+    "jbd2",
+    "ext4",
+];
+const UNITS: [&str; 6] = [
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "systemd-timesyncd.service",
+    "ssh.service",
+    "notebook-setup.service",
+    "notebook.service",
+];
+/// What only takes time at a boot, or does work that nobody asks of a notebook.
+const MASKED: [&str; 17] = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@tty1.service",
+    "ldconfig.service",
+    "systemd-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-pcrmachine.service",
+    "systemd-tpm2-setup.service",
+    "systemd-tpm2-setup-early.service",
+    "systemd-update-done.service",
+    "motd-news.timer",
+];
+/// Where the environments are made, in the root; gone afterwards.
+const BUILD: &str = "/tmp/build";
+const UV: &str = "/opt/gpucloud/tools/bin/uv";
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Variables by which programs find a proxy.
+const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+/// The student's number in the image.
+const STUDENT: &str = "1000:1000";
+/// MiB of the file system that are free at least; it grows with its disk.
+const FREE_MIB: u64 = 512;
+
+/// What the image is made of.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// `ID` of this machine's os-release: the image is of the same family, and comes from the same mirror.
+    pub distribution: String,
+    /// Python packages beside those of the lock.
+    pub packages: Vec<PythonPackage>,
+}
+
+impl Recipe {
+    fn is_ubuntu(&self) -> bool {
+        self.distribution == "ubuntu"
+    }
+
+    /// A release whose Python the locks are made for.
+    fn codename(&self) -> &'static str {
+        if self.is_ubuntu() { "noble" } else { "trixie" }
+    }
+
+    fn kernel_package(&self) -> &'static str {
+        if self.is_ubuntu() { "linux-image-virtual" } else { "linux-image-cloud-amd64" }
+    }
+
+    /// Another one for everything that makes another image; the day's packages of the distribution are not among it.
+    pub fn version(&self) -> String {
+        let mut all = [&PACKAGES[..], &MODULES, &UNITS, &MASKED, &[INIT, SERVER.1, KERNEL.1, self.codename()]]
+            .concat()
+            .join("\n");
+        all.extend(self.packages.iter().map(|package| format!("\n{package}")));
+        for file in texts(&FILES) {
+            all.push_str(&format!("\n{}\n{}", file.path().display(), file.contents_utf8().unwrap_or_default()));
+        }
+        files::hash(all.as_bytes()).chars().take(8).collect()
+    }
+
+    /// What one of [`PARTS`] is called in the cloud: notebooks of an older one go on with that.
+    pub fn name(&self, part: &str) -> String {
+        format!("{part}-{}", self.version())
+    }
+}
+
+fn texts(dir: &'static Dir) -> Vec<&'static include_dir::File<'static>> {
+    let below = |entry: &'static DirEntry| match entry {
+        DirEntry::Dir(dir) => texts(dir),
+        DirEntry::File(file) => vec![file],
+    };
+    dir.entries().iter().flat_map(below).collect()
+}
+
+/// Builds it, once for each recipe.
+pub fn build(recipe: &Recipe) -> Task {
+    let recipe = recipe.clone();
+    let there = |host: &Host| {
+        let missing = PARTS.iter().find(|part| !files::exists(host, file(part)));
+        Ok(missing.map_or(Checked::Done, |part| Checked::needed(format!("build {}", file(part).display()))))
+    };
+    let version = recipe.version();
+    let id = ActionId::new("notebook", "image");
+    Task::once(id, "Build the image of notebooks", &version, there, move |host| make(host, &recipe))
+        .undone_by(Undo::Nothing)
+}
+
+/// All of it; what an earlier try left is not used.
+pub fn make(host: &Host, recipe: &Recipe) -> Result<()> {
+    let work = file("notebook-build");
+    let root = work.join("root");
+    files::remove_tree(host, &work)?;
+    files::make_parents(host, &root)?;
+    files::set_permissions(host, &work, 0o700, None)?;
+    bootstrap(host, recipe, &root)?;
+    environments(host, recipe, &root)?;
+    furnish(host, &root)?;
+    initial_file_system(host, &root, &work.join("initramfs"))?;
+    disk(host, &root, &work.join("disk.raw"))?;
+    files::remove_tree(host, &work)
+}
+
+/// The distribution's part.
+fn bootstrap(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
+    let packages = [&PACKAGES[..], &[recipe.kernel_package()]].concat().join(",");
+    let mut command = Command::new("mmdebstrap")
+        // Its kernel would make an initial file system, which is not used.
+        .env("INITRD", "No")
+        .args(["--variant=minbase", "--format=directory", "--skip=check/empty", &format!("--include={packages}")])
+        .args(["man", "doc", "locale"].map(|what| format!("--dpkgopt=path-exclude=/usr/share/{what}/*")))
+        .args(["--dpkgopt=force-unsafe-io", "--aptopt=APT::Install-Recommends \"false\""])
+        .args([recipe.codename(), &host.real(root).to_string_lossy()]);
+    for source in apt::sources(host, &recipe.distribution, recipe.codename())? {
+        command = command.arg(source);
+    }
+    command.run(host)
+}
+
+/// A program in the root, with a /proc of its own that is gone with it.
+fn within(host: &Host, root: &Path, program: &[&str]) -> Command {
+    Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc=/proc"])
+        .args([&format!("--root={}", host.real(root).display()), "--"])
+        .args(program.iter().copied())
+        .env("HOME", "/root")
+}
+
+/// Both environments, installed and compiled by the image's own Python.
+fn environments(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
+    let build = root.join(BUILD.trim_start_matches('/'));
+    files::make_dir(host, &build, 0o700, None)?;
+    files::copy(host, Path::new(UV), &build.join("uv"), 0o755)?;
+    files::copy(host, Path::new(CERTIFICATES), &build.join("certificates"), 0o644)?;
+    let resolv = root.join("etc/resolv.conf");
+    let servers = files::read(host, Path::new("/etc/resolv.conf"))?.unwrap_or_default();
+    files::remove(host, &resolv)?;
+    files::write(host, &resolv, &servers, 0o644, None)?;
+    for (name, lock) in [SERVER, KERNEL] {
+        files::write(host, &build.join(name), lock.as_bytes(), 0o644, None)?;
+        let (place, lock) = (format!("/opt/notebook/{name}"), format!("{BUILD}/{name}"));
+        uv(host, root, &["venv", "--python", "/usr/bin/python3", &place])?.run(host)?;
+        let sync = ["pip", "sync", "--python", &place, "--require-hashes", "--only-binary", ":all:", &lock];
+        uv(host, root, &sync)?.run(host)?;
+        if name == KERNEL.0 && !recipe.packages.is_empty() {
+            let install = ["pip", "install", "--python", &place, "--constraints", &lock];
+            uv(host, root, &install)?.args(recipe.packages.iter().map(ToString::to_string)).run(host)?;
+        }
+        // By its own hash: nobody could write it anew for files that time stamps call younger.
+        let (python, lib) = (format!("{place}/bin/python"), format!("{place}/lib"));
+        let compile = ["-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash"];
+        within(host, root, &[&[python.as_str()], &compile[..], &[lib.as_str()]].concat()).run(host)?;
+    }
+    within(host, root, &["chown", "-R", STUDENT, "/opt/notebook/kernel"]).run(host)?;
+    files::remove_tree(host, &build)
+}
+
+/// uv in the root: with this machine's certificates, index and proxy.
+fn uv(host: &Host, root: &Path, arguments: &[&str]) -> Result<Command> {
+    let program = format!("{BUILD}/uv");
+    let mut command = within(host, root, &[&[program.as_str(), "--quiet"], arguments].concat())
+        .env("UV_NO_PYTHON_DOWNLOADS", "1")
+        .env("UV_CACHE_DIR", format!("{BUILD}/cache"))
+        .env("SSL_CERT_FILE", format!("{BUILD}/certificates"));
+    for (name, value) in PROXIES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))) {
+        command = command.env(name, value);
+    }
+    Ok(match reach::pip_index(host)? {
+        Some(index) => command.env("UV_DEFAULT_INDEX", index),
+        None => command,
+    })
+}
+
+/// Accounts, files, units; and nothing that two notebooks may not share.
+fn furnish(host: &Host, root: &Path) -> Result<()> {
+    let student = ["useradd", "--create-home", "--user-group", "--uid", "1000", "--shell", "/bin/bash", "student"];
+    within(host, root, &student).run(host)?;
+    // The server's environment has a kernel of its own, which belongs to root: nobody is to run cells in it.
+    files::remove_tree(host, &root.join("opt/notebook/server/share/jupyter/kernels/python3"))?;
+    for file in texts(&FILES) {
+        let mode = if file.path().starts_with("usr/local/sbin") { 0o755 } else { 0o644 };
+        let path = root.join(file.path());
+        files::make_parents(host, &path)?;
+        files::write(host, &path, file.contents(), mode, None)?;
+    }
+    files::write(host, &root.join("etc/machine-id"), b"", 0o444, None)?;
+    for one in files::list(host, root.join("etc/ssh"))?.iter().filter(|name| name.starts_with("ssh_host_")) {
+        files::remove(host, &root.join("etc/ssh").join(one))?;
+    }
+    for one in ["var/lib/dbus/machine-id", "etc/resolv.conf", "var/lib/systemd/random-seed"] {
+        files::remove(host, &root.join(one))?;
+    }
+    files::make_link(host, &root.join("etc/resolv.conf"), Path::new("/run/systemd/resolve/stub-resolv.conf"))?;
+    // What this machine trusts, and where its packages come from: an organisation's proxy may sign with its own key.
+    files::copy(host, Path::new(CERTIFICATES), &root.join(CERTIFICATES.trim_start_matches('/')), 0o644)?;
+    if let Some(index) = reach::pip_index(host)?.filter(|index| !index.contains('@')) {
+        let text = format!("[global]\nindex-url = {index}\n");
+        files::write(host, &root.join("etc/pip.conf"), text.as_bytes(), 0o644, None)?;
+    }
+    let systemctl = |verb: &str, units: &[&str]| {
+        let root = format!("--root={}", host.real(root).display());
+        Command::new("systemctl").args(["--quiet", &root, verb]).args(units.iter().copied()).run(host)
+    };
+    systemctl("enable", &UNITS)?;
+    systemctl("mask", &MASKED)
+}
+
+/// The kernel beside the disk, and what finds the disk.
+fn initial_file_system(host: &Host, root: &Path, tree: &Path) -> Result<()> {
+    let boot = root.join("boot");
+    let mut kernels = files::list(host, &boot)?;
+    kernels.retain(|name| name.starts_with("vmlinuz-"));
+    let kernel = kernels.pop().ok_or_else(|| Error::protocol("build the image of notebooks", "it has no kernel"))?;
+    files::copy(host, &boot.join(&kernel), &file(PARTS[0]), 0o644)?;
+    for name in files::list(host, &boot)? {
+        files::remove_tree(host, &boot.join(name))?;
+    }
+    for directory in ["", "bin", "dev", "root", "modules"] {
+        files::make_dir(host, &tree.join(directory), 0o755, None)?;
+    }
+    files::write(host, &tree.join("init"), INIT.as_bytes(), 0o755, None)?;
+    files::copy(host, &root.join("usr/bin/busybox"), &tree.join("bin/busybox"), 0o755)?;
+    let modules = root.join("usr/lib/modules").join(kernel.trim_start_matches("vmlinuz-"));
+    let all = cpio::below(host, &modules)?;
+    for (number, name) in MODULES.iter().enumerate() {
+        let is_it = |path: &&PathBuf| {
+            let found = path.file_name().unwrap_or_default().to_string_lossy();
+            found.split_once(".ko").is_some_and(|(stem, _)| stem == *name)
+        };
+        if let Some(path) = all.iter().find(is_it) {
+            let content = unpacked(host, root, path)?;
+            files::write(host, &tree.join(format!("modules/{number:02}-{name}.ko")), &content, 0o644, None)?;
+        }
+    }
+    cpio::pack(host, tree, &file(PARTS[1]))
+}
+
+/// A module as busybox loads it: by the image's own programs, which are there for how its modules are packed.
+fn unpacked(host: &Host, root: &Path, path: &Path) -> Result<Vec<u8>> {
+    let inside = Path::new("/").join(path.strip_prefix(root).unwrap_or(path));
+    let inside = inside.to_string_lossy();
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("xz") => within(host, root, &["busybox", "xzcat", &inside]).quiet().read_bytes(host),
+        Some("zst") => within(host, root, &["zstd", "--decompress", "--stdout", &inside]).quiet().read_bytes(host),
+        _ => Ok(files::read(host, path)?.unwrap_or_default()),
+    }
+}
+
+/// The root as a disk.
+fn disk(host: &Host, root: &Path, raw: &Path) -> Result<()> {
+    let (real, raw_path) = (host.real(root).display().to_string(), host.real(raw).display().to_string());
+    let used = Command::new("du").args(["--summarize", "--block-size=1M", &real]).quiet().read(host)?;
+    let used: u64 = used.split_whitespace().next().and_then(|mib| mib.parse().ok()).unwrap_or(1 << 10);
+    let size = format!("{}M", used + used / 4 + FREE_MIB);
+    Command::new("mke2fs")
+        .args(["-q", "-t", "ext4", "-L", "notebook", "-m", "1"])
+        .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-d", &real, &raw_path, &size])
+        .run(host)?;
+    let target = host.real(file(PARTS[2])).display().to_string();
+    Command::new("qemu-img")
+        .args(["convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd", &raw_path, &format!("{target}.new")])
+        .run(host)?;
+    files::rename(host, &file(&format!("{}.new", PARTS[2])), &file(PARTS[2]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(distribution: &str, packages: &[&str]) -> Recipe {
+        let packages = packages.iter().map(|name| name.parse().unwrap()).collect();
+        Recipe { distribution: distribution.into(), packages }
+    }
+
+    #[test]
+    fn another_recipe_is_another_image() {
+        let plain = recipe("debian", &[]);
+        assert_eq!(plain.version(), recipe("debian", &[]).version());
+        assert_ne!(plain.version(), recipe("debian", &["torch"]).version());
+        assert_ne!(plain.version(), recipe("ubuntu", &[]).version());
+        assert_eq!(plain.name(PARTS[2]), format!("notebook-{}", plain.version()));
+    }
+
+    #[test]
+    fn no_package_that_slows_the_start_is_in_a_lock_and_nobodys_key_in_the_files() {
+        for (name, lock) in [SERVER, KERNEL] {
+            assert!(!lock.contains("rfc3987-syntax==") && !lock.contains("lark=="), "{name}");
+        }
+        let paths: Vec<String> = texts(&FILES).iter().map(|file| file.path().display().to_string()).collect();
+        assert!(paths.iter().any(|path| path == "usr/local/sbin/notebook-setup"), "{paths:?}");
+        assert!(!paths.iter().any(|path| path.contains("ssh_host") || path.contains("authorized")), "{paths:?}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Notebooks: for each student a JupyterLab in an instance of its own, which only this machine reaches.
+//!
+//! ```text
+//! image      the image that they are made of, built here
+//! steps      project, network, port of this machine, image, declared notebooks as steps of a plan
+//! reach      what a notebook may reach, and who reaches it (pure)
+//! port       this machine's place in their network, as an action
+//! identity   what a notebook is told at its first boot: name, token, keys; and who may read it here
+//! notebook   made, listed, stopped, started, taken away
+//! jupyter    what its JupyterLab answers
+//! remote     programs in a notebook, over SSH
+//! home       what a student has in it, brought here before it goes and laid back into the next
+//! health     the layer `notebooks` of `status`
+//! error      what goes wrong
+//! ```
+//!
+//! Answers are in `config/classroom.rs`, verbs in `command/notebook.rs`; what is in the image as text, `profiles/notebook/`.
+//! The link to their network is kept by `network/class_port.rs`.
+
+pub mod error;
+pub mod health;
+pub mod home;
+pub mod identity;
+pub mod image;
+pub mod jupyter;
+pub mod notebook;
+pub mod port;
+pub mod reach;
+pub mod remote;
+pub mod steps;
+
+pub use error::ClassroomError;
+
+use crate::cloud::SharedSession;
+
+/// The project, its user, its network and its router.
+pub use crate::config::classroom::CLASSROOM;
+/// The port of this machine, and its security group.
+pub const PORTAL: &str = "classroom-portal";
+/// The security group of notebooks.
+pub const NOTEBOOKS: &str = "classroom-notebooks";
+
+/// Who asks the cloud about notebooks.
+#[derive(Clone)]
+pub struct Classroom {
+    /// The user of the classroom's project.
+    pub user: SharedSession,
+    /// The administrator.
+    pub admin: SharedSession,
+    /// Name of the image that new notebooks are made of.
+    pub image: String,
+}

@@ -1,0 +1,402 @@
+//! Notebooks: made, listed, stopped, started, taken away. It blocks until the end and tells how far it is to the
+//! [`Host`]'s observer.
+
+use super::home;
+use super::identity::Identity;
+use super::jupyter::{self, Answered, Jupyter};
+use super::remote::Remote;
+use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS};
+use crate::classroom::steps::SIZES;
+use crate::cloud::resource::flavor::{self, ListedFlavor};
+use crate::cloud::resource::server::{self, ListedServer, Place, Server};
+use crate::cloud::{ApiError, Session, refusal, room};
+use crate::failure::Failure;
+use crate::host::{Host, Result};
+use serde::Serialize;
+use serde_json::Value;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long Nova may take to build it; a first copy of its image takes longest.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+/// How long it may take from there until its JupyterLab answers. Emulated and beside others: two minutes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(600);
+/// How long Nova may take to stop or start it.
+const ACT_LIMIT: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(500);
+/// How long an API may be away meanwhile.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long it may take to accept a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// A notebook that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name.
+    pub name: String,
+    /// Name of its flavor; without, the smallest.
+    pub flavor: Option<String>,
+    /// Whether it has a card.
+    pub gpu: bool,
+}
+
+/// A notebook as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Notebook {
+    /// Its name.
+    pub name: String,
+    /// "ACTIVE", "SHUTOFF", "ERROR".
+    pub state: String,
+    /// Its flavor.
+    pub flavor: String,
+    /// Whether it has a card.
+    pub gpu: bool,
+    /// Its address in the classroom's network.
+    pub address: Option<Ipv4Addr>,
+    /// Where its JupyterLab answers, for this machine.
+    pub url: Option<String>,
+    /// When it was made.
+    pub created: String,
+}
+
+/// How long each part took, in seconds from the order on.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Times {
+    /// Until Nova had built it.
+    pub built: f64,
+    /// Until it answered SSH: it has booted.
+    pub booted: f64,
+    /// Until its JupyterLab took its token.
+    pub answered: f64,
+    /// Until its first kernel had come and gone: it is ready.
+    pub ready: f64,
+}
+
+impl Notebook {
+    fn of(found: &ListedServer) -> Self {
+        let address = found.address("fixed");
+        let identity = Identity::of(&found.name);
+        Self {
+            name: found.name.clone(),
+            state: found.status.clone(),
+            flavor: found.flavor_name().to_owned(),
+            gpu: found.flavor["extra_specs"].get("pci_passthrough:alias").is_some(),
+            address,
+            url: address.map(|address| jupyter::url(&identity, address)),
+            created: found.created.clone(),
+        }
+    }
+}
+
+/// All notebooks, by name.
+///
+/// # Errors
+/// The cloud's own.
+pub fn all(room: &Classroom) -> std::result::Result<Vec<Notebook>, ApiError> {
+    let mut found: Vec<Notebook> = room.user.ask(server::all)?.iter().map(Notebook::of).collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+/// The notebook called `name`.
+///
+/// # Errors
+/// [`ClassroomError::Missing`]: there is none; the cloud's own.
+pub fn get(room: &Classroom, name: &str) -> Result<Notebook> {
+    Ok(Notebook::of(&found(room, name)?))
+}
+
+fn found(room: &Classroom, name: &str) -> Result<ListedServer> {
+    let found = room.user.ask(|session| server::find(session, name))?;
+    Ok(found.ok_or_else(|| ClassroomError::Missing { name: name.to_owned() })?)
+}
+
+/// Makes one, and waits until it can be worked in. What was saved of an earlier one of its name is laid into it.
+///
+/// # Errors
+/// There is one already, or no room; Nova's own fault; it does not answer in its time.
+pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Notebook, Times)> {
+    let begin = Instant::now();
+    let name = request.name.as_str();
+    let sizes = room.user.ask(flavor::all)?;
+    let size = chosen_size(request, &sizes)?;
+    if let Some(short) = room.admin.ask(|session| room::shortage(session, size))? {
+        return Err(ClassroomError::NoRoom { flavor: size.name.clone(), short }.into());
+    }
+    let identity = Identity::of(name);
+    identity.make(host).map_err(as_error)?;
+    let order = Server {
+        name: name.to_owned(),
+        image: room.image.clone(),
+        flavor: size.name.clone(),
+        place: Place::Network(CLASSROOM.into()),
+        security_groups: vec![NOTEBOOKS.into()],
+        key_pair: None,
+        boot_volume_gib: None,
+        user_data: Some(identity.told(host)?),
+        // What is in it is somebody's: no plan takes it away.
+        marked: false,
+    };
+    room.user.ask(|session| match server::find(session, name)? {
+        Some(_) => Err(ApiError::Exists { kind: "a notebook", name: name.to_owned() }),
+        None => order.order(session).map(drop),
+    })?;
+    wait_built(host, room, name)?;
+    let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
+    wait_ready(host, room, name, begin, &mut times, true)?;
+    Ok((get(room, name)?, times))
+}
+
+fn as_error(failure: Failure) -> crate::host::Error {
+    crate::host::Error::protocol(failure.what, failure.evidence)
+}
+
+/// The flavor that was said; else the smallest that has a card, or is a notebook's.
+fn chosen_size<'a>(request: &Request, all: &'a [ListedFlavor]) -> Result<&'a ListedFlavor> {
+    if let Some(name) = &request.flavor {
+        let said = all.iter().find(|flavor| flavor.name == *name || flavor.id.as_str() == name);
+        return said.ok_or_else(|| {
+            let near = crate::cloud::resource::nearest(name, all.iter().map(|flavor| flavor.name.as_str()));
+            ApiError::Missing { kind: crate::cloud::resource::Kind::Flavor, name: name.clone(), near }.into()
+        });
+    }
+    let has_card = |flavor: &&ListedFlavor| flavor.specs.contains_key("pci_passthrough:alias");
+    if request.gpu {
+        let smallest = all.iter().filter(has_card).min_by_key(|flavor| (flavor.memory_mib, flavor.name.clone()));
+        return Ok(smallest.ok_or(ClassroomError::NoCards)?);
+    }
+    let own = all.iter().find(|flavor| flavor.name == SIZES[0].0);
+    own.ok_or_else(|| {
+        ApiError::Missing { kind: crate::cloud::resource::Kind::Flavor, name: SIZES[0].0.to_owned(), near: None }.into()
+    })
+}
+
+fn wait_built(host: &Host, room: &Classroom, name: &str) -> Result<()> {
+    host.wait_while(&format!("notebook {name}"), BUILD_LIMIT, POLL, || {
+        let go_on = || host.go_on().is_ok();
+        let building = room.user.ask_patiently(PATIENCE, go_on, |session| server::building(session, name));
+        Ok(building.map_err(|error| refusal::explained(host, error))?)
+    })
+}
+
+/// Waits until it has booted, answers and has started a kernel.
+fn wait_ready(
+    host: &Host,
+    room: &Classroom,
+    name: &str,
+    begin: Instant,
+    times: &mut Times,
+    is_new: bool,
+) -> Result<()> {
+    let identity = Identity::of(name);
+    let server = found(room, name)?;
+    let silent = |how: String| ClassroomError::Silent { name: name.to_owned(), how, console: None };
+    let address = server.address("fixed").ok_or_else(|| silent("it has no address".into()))?;
+    let jupyter = Jupyter::new(&identity, address, identity.token(host)?);
+    let mut last = String::new();
+    let waited = host.wait_while(&format!("notebook {name}"), ANSWER_LIMIT, POLL, || {
+        if times.booted == 0.0 {
+            match TcpStream::connect_timeout(&SocketAddr::from((address, super::reach::SSH)), CONNECT_LIMIT) {
+                Ok(_) => times.booted = begin.elapsed().as_secs_f64(),
+                Err(_) => {
+                    still_runs(room, name)?;
+                    last = "it boots".into();
+                    return Ok(Some(last.clone()));
+                }
+            }
+        }
+        last = match jupyter.status() {
+            Answered::Well => return Ok(None),
+            Answered::Badly(status) => format!("JupyterLab answers with status {status}"),
+            Answered::Not(_) => "JupyterLab starts".into(),
+        };
+        Ok(Some(last.clone()))
+    });
+    match waited {
+        Err(crate::host::Error::TimedOut { seconds, .. }) => {
+            let how = format!("{last}, and nothing else within {seconds} s");
+            let console = room.user.ask(|session| said_last(session, &server)).ok().flatten();
+            return Err(ClassroomError::Silent { name: name.to_owned(), how, console }.into());
+        }
+        other => other?,
+    }
+    times.answered = begin.elapsed().as_secs_f64();
+    if is_new {
+        home::bring_back(host, &Remote::new(identity, address), name)?;
+    }
+    jupyter.try_a_kernel(host).map_err(|error| match error {
+        crate::host::Error::Stopped => error,
+        error => silent(format!("JupyterLab answers, and starts no kernel ({error})")).into(),
+    })?;
+    times.ready = begin.elapsed().as_secs_f64();
+    Ok(())
+}
+
+fn still_runs(room: &Classroom, name: &str) -> Result<()> {
+    let found = found(room, name)?;
+    match found.status.as_str() {
+        "ERROR" => Err(found.fault_in_words().into()),
+        "SHUTOFF" if found.task.is_none() => {
+            let how = "it ended by itself while it booted".to_owned();
+            Err(ClassroomError::Silent { name: name.to_owned(), how, console: None }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The last line of its console that tells of a failure.
+fn said_last(session: &Session, server: &ListedServer) -> std::result::Result<Option<String>, ApiError> {
+    let output = console(session, server, 200)?;
+    let tells = |line: &&str| ["notebook", "ailed", "anic", "rror"].iter().any(|word| line.contains(word));
+    Ok(output.lines().rfind(tells).map(str::to_owned))
+}
+
+fn console(session: &Session, server: &ListedServer, lines: u32) -> std::result::Result<String, ApiError> {
+    let asked = serde_json::json!({"length": lines});
+    let answer = server::act(session, &server.id, "os-getConsoleOutput", asked)?;
+    let plain = console::strip_ansi_codes(answer["output"].as_str().unwrap_or_default()).into_owned();
+    Ok(plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect())
+}
+
+/// What its console printed last.
+///
+/// # Errors
+/// There is no such notebook; the cloud's own.
+pub fn console_of(room: &Classroom, name: &str, lines: u32) -> Result<String> {
+    let server = found(room, name)?;
+    Ok(room.user.ask(|session| console(session, &server, lines))?)
+}
+
+/// What can be told to a notebook that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Shut it down; its disk stays.
+    Stop,
+    /// Start it again.
+    Start,
+    /// Boot it anew.
+    Restart,
+}
+
+/// Does it, and waits until it is so: a started one until it can be worked in.
+///
+/// # Errors
+/// There is no such notebook; the cloud's own; it does not answer in its time.
+pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Notebook> {
+    let begin = Instant::now();
+    let server = found(room, name)?;
+    let action = match (verb, server.status.as_str()) {
+        (Verb::Stop, "SHUTOFF") => None,
+        (Verb::Stop, _) => Some(("os-stop", Value::Null, "SHUTOFF")),
+        (Verb::Start, "ACTIVE") => None,
+        (Verb::Restart, "ACTIVE") => Some(("reboot", serde_json::json!({"type": "SOFT"}), "ACTIVE")),
+        (Verb::Start | Verb::Restart, _) => Some(("os-start", Value::Null, "ACTIVE")),
+    };
+    if let Some((action, argument, state)) = action {
+        room.user.ask(|session| server::act(session, &server.id, action, argument.clone()))?;
+        host.wait_while(&format!("notebook {name}"), ACT_LIMIT, POLL, || {
+            let now = room.user.ask(|session| server::get(session, server.id.as_str()))?;
+            match now.status.as_str() {
+                "ERROR" => Err(refusal::explained(host, now.fault_in_words()).into()),
+                status if status == state && now.task.is_none() => Ok(None),
+                status => Ok(Some(now.task.clone().unwrap_or_else(|| status.to_owned()))),
+            }
+        })?;
+    }
+    if verb != Verb::Stop {
+        wait_ready(host, room, name, begin, &mut Times::default(), false)?;
+    }
+    get(room, name)
+}
+
+/// How a program runs in it.
+///
+/// # Errors
+/// There is no such notebook, or it has no address.
+pub fn remote(room: &Classroom, name: &str) -> Result<Remote> {
+    let server = found(room, name)?;
+    let silent = || ClassroomError::Silent { name: name.to_owned(), how: "it has no address".into(), console: None };
+    Ok(Remote::new(Identity::of(name), server.address("fixed").ok_or_else(silent)?))
+}
+
+/// Gives it another token: who has the old one is shut out, and its kernels end.
+///
+/// # Errors
+/// It does not run, or does not take it.
+pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Result<(), Failure> {
+    let server = found(room, name)?;
+    let identity = Identity::of(name);
+    // With the new one first: where it does not come through, `token --new` again brings it.
+    let token = identity.renew_token(host)?;
+    let remote = remote(room, name)?;
+    let place = "/etc/notebook/token";
+    let write = ["install", "-m", "600", "/dev/stdin", place];
+    remote.program(&write).stdin(token.expose()).quiet().run(host)?;
+    remote.program(&["systemctl", "restart", "notebook-setup.service", "notebook.service"]).quiet().run(host)?;
+    let name = server.name.as_str();
+    Ok(wait_ready(host, room, name, Instant::now(), &mut Times::default(), false)?)
+}
+
+/// Ends it. What its student has in it is brought here first, unless it is to be lost.
+///
+/// # Errors
+/// It does not run, so that nothing can be brought here; what was brought is not whole. Then it is left as it is.
+pub fn delete(host: &Host, room: &Classroom, name: &str, and_its_data: bool) -> Result<()> {
+    let identity = Identity::of(name);
+    match room.user.ask(|session| server::find(session, name))? {
+        Some(server) => {
+            if !and_its_data && server.launched_at.is_some() {
+                if server.status != "ACTIVE" {
+                    let (name, state) = (name.to_owned(), server.status);
+                    return Err(ClassroomError::NotRunning { name, state }.into());
+                }
+                home::save(host, &remote(room, name)?, name)?;
+            }
+            room.user.ask(|session| server::delete(session, &server.id))?;
+        }
+        None if !and_its_data || !home::is_saved(host, name) => {
+            return Err(ClassroomError::Missing { name: name.to_owned() }.into());
+        }
+        None => {}
+    }
+    if and_its_data {
+        home::forget(host, name)?;
+    }
+    identity.forget(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flavors() -> Vec<ListedFlavor> {
+        let flavor = |name: &str, memory: u32, alias: Option<&str>| {
+            let specs = alias.map(|alias| serde_json::json!({"pci_passthrough:alias": alias})).unwrap_or_default();
+            let specs = if specs.is_null() { serde_json::json!({}) } else { specs };
+            serde_json::json!({"id": "5f0b2c3e-0000-4000-8000-000000000001", "name": name, "vcpus": 1, "ram": memory,
+                "disk": 10, "extra_specs": specs})
+        };
+        let all = [
+            flavor("m1.tiny", 512, None),
+            flavor("gpu1.large", 65536, Some("gpu-10de-20b2:1")),
+            flavor("notebook.small", 2048, None),
+            flavor("gpu1.small", 32768, Some("gpu-10de-20b2:1")),
+        ];
+        all.into_iter().map(|one| serde_json::from_value(one).unwrap()).collect()
+    }
+
+    fn chosen(flavor: Option<&str>, gpu: bool, all: &[ListedFlavor]) -> std::result::Result<String, String> {
+        let request = Request { name: "ada".into(), flavor: flavor.map(str::to_owned), gpu };
+        chosen_size(&request, all).map(|size| size.name.clone()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_size_is_what_was_said_or_the_smallest_that_does() {
+        let all = flavors();
+        assert_eq!(chosen(None, false, &all).unwrap(), "notebook.small");
+        assert_eq!(chosen(None, true, &all).unwrap(), "gpu1.small");
+        assert_eq!(chosen(Some("gpu1.large"), true, &all).unwrap(), "gpu1.large");
+        assert!(chosen(Some("gpu1.smal"), true, &all).unwrap_err().contains("gpu1.smal"));
+        assert!(chosen(None, true, &all[..1]).unwrap_err().contains("no card is claimed"));
+    }
+}

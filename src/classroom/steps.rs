@@ -1,0 +1,240 @@
+//! The classroom as steps of a plan: the image, which is built while the cloud is installed; a project with its network,
+//! router, rules and sizes; this machine's port; the declared notebooks.
+
+use super::image::{self, PARTS, Recipe};
+use super::notebook::{self, Request};
+use super::port::{PortInput, bound};
+use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
+use crate::action::directory::Directory;
+use crate::action::packages::Packages;
+use crate::action::task::Task;
+use crate::action::undo::Leaves;
+use crate::action::{ActionId, Checked};
+use crate::cloud::disk_image::{Format, Told};
+use crate::cloud::resource::Resource;
+use crate::cloud::resource::flavor::Flavor;
+use crate::cloud::resource::image::Image;
+use crate::cloud::resource::network::Network;
+use crate::cloud::resource::port::Port;
+use crate::cloud::resource::project::Project;
+use crate::cloud::resource::quota::Quota;
+use crate::cloud::resource::router::Router;
+use crate::cloud::resource::security_group::SecurityGroup;
+use crate::cloud::resource::server;
+use crate::cloud::resource_action::Wanted;
+use crate::cloud::session::{Login, SharedSession};
+use crate::config::Config;
+use crate::config::classroom::NotebookAnswer;
+use crate::config::resources::EXTERNAL;
+use crate::config::secrets::Secret;
+use crate::engine::Entrance;
+use crate::host::Host;
+use crate::paths;
+use crate::plan::{Hold, Step};
+use crate::resources::file;
+use std::collections::BTreeMap;
+
+/// Sizes of notebooks without a card: name, processors, MiB of memory, GiB of disk. The first is taken where none is
+/// said.
+pub const SIZES: [(&str, u32, u32, u32); 3] =
+    [("notebook.small", 1, 2048, 10), ("notebook.medium", 2, 4096, 20), ("notebook.large", 4, 8192, 40)];
+
+/// The project's only limit is the machine itself.
+const UNLIMITED: [&str; 4] = ["instances", "vcpus", "memory_mib", "security_group_rules"];
+
+/// What the steps are made from.
+pub struct ClassroomInput<'a> {
+    /// The answers.
+    pub config: &'a Config,
+    /// `ID` of this machine's os-release.
+    pub distribution: &'a str,
+    /// The administrator.
+    pub admin: SharedSession,
+    /// The password of the classroom's user.
+    pub password: Secret,
+    /// By what one gets in.
+    pub entrance: Entrance,
+    /// The step behind which programs of the distribution may be installed.
+    pub begin: &'a str,
+    /// The step behind which the cloud answers.
+    pub after: &'a str,
+    /// The step that makes the external network.
+    pub external: &'a str,
+}
+
+/// How the image is made that these answers ask for.
+pub fn recipe(config: &Config, distribution: &str) -> Recipe {
+    Recipe { distribution: distribution.to_owned(), packages: config.classroom.packages.clone() }
+}
+
+/// Who asks about notebooks of a cloud with these answers.
+pub fn classroom(config: &Config, distribution: &str, admin: &SharedSession, password: &Secret) -> Classroom {
+    let (user, project) = (CLASSROOM.to_owned(), CLASSROOM.to_owned());
+    let login = Login { user, project, password: password.clone(), ..admin.login().clone() };
+    let image = match config.classroom.image.own() {
+        Some(own) => own.to_string(),
+        None => recipe(config, distribution).name(PARTS[2]),
+    };
+    Classroom { user: SharedSession::new(login), admin: admin.clone(), image }
+}
+
+/// All steps; none where there are no notebooks.
+pub fn steps(input: &ClassroomInput) -> Vec<Step> {
+    if !input.config.classroom.enabled {
+        return Vec::new();
+    }
+    let room = classroom(input.config, input.distribution, &input.admin, &input.password);
+    let maker = Maker { input, room };
+    let mut steps = Vec::new();
+    if input.config.classroom.image.own().is_none() {
+        steps.extend(maker.image());
+    }
+    steps.extend(maker.network());
+    steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
+    steps
+}
+
+struct Maker<'a> {
+    input: &'a ClassroomInput<'a>,
+    room: Classroom,
+}
+
+impl Maker<'_> {
+    /// All is taken back by the administrator: the classroom's user goes too.
+    fn wanted(&self, resource: impl Resource + 'static, session: &SharedSession) -> Wanted {
+        let Entrance { admin, stands, .. } = self.input.entrance;
+        Wanted { resource: Box::new(resource), session: session.clone(), cloud: admin, stands }
+    }
+
+    fn by_admin(&self, resource: impl Resource + 'static) -> Wanted {
+        self.wanted(resource, &self.room.admin)
+    }
+
+    fn by_user(&self, resource: impl Resource + 'static) -> Wanted {
+        self.wanted(resource, &self.room.user)
+    }
+
+    /// Built beside the cloud's installation, given to it when it answers.
+    fn image(&self) -> Vec<Step> {
+        let recipe = recipe(self.input.config, self.input.distribution);
+        let packages = Packages {
+            purpose: "notebooks".into(),
+            names: ["mmdebstrap", "qemu-utils", "e2fsprogs", "ca-certificates"].map(str::to_owned).into(),
+            leaves: Leaves::default(),
+            made_once: Vec::new(),
+            changed_permissions: Vec::new(),
+        };
+        let tools = Step::new("notebook-tools", "Install what builds the image of notebooks")
+            .after(&[self.input.begin])
+            .holding(Hold::Packages)
+            .with(packages);
+        let build = Step::new("notebook-image", "Build the image of notebooks")
+            .after(&["notebook-tools", "uv"])
+            .with(image::build(&recipe));
+        let [kernel, initramfs, disk] = PARTS;
+        let part = |name: &str, format| Image {
+            name: recipe.name(name),
+            file: file(name),
+            told: Told::Ours(format),
+            properties: BTreeMap::new(),
+            parts: Vec::new(),
+            marked: true,
+        };
+        let line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet";
+        let whole = Image {
+            properties: [("os_command_line", line), ("hw_rng_model", "virtio")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            parts: vec![("kernel_id".into(), recipe.name(kernel)), ("ramdisk_id".into(), recipe.name(initramfs))],
+            ..part(disk, Format::Qcow2)
+        };
+        let give = Step::new("image-notebook", "Give the image of notebooks to the cloud")
+            .after(&[self.input.after, "notebook-image"])
+            .with(self.by_admin(part(kernel, Format::Aki)))
+            .with(self.by_admin(part(initramfs, Format::Ari)))
+            .with(self.by_admin(whole));
+        vec![tools, build, give]
+    }
+
+    /// The project, and this machine's way into its network.
+    fn network(&self) -> Vec<Step> {
+        let config = self.input.config;
+        let name = || CLASSROOM.to_owned();
+        let project = Project { name: name(), password: self.input.password.clone(), user: self.room.user.clone() };
+        let limits = UNLIMITED.iter().map(|limit| ((*limit).to_owned(), -1)).collect();
+        let make = Step::new(CLASSROOM, "Make the classroom's project")
+            .after(&[self.input.after])
+            .with(Directory::new(paths::CLASSROOM).access(0o700, "root", "root"))
+            .with(Directory::new(paths::HOMES).access(0o700, "root", "root"))
+            .with(identity::made_login_key())
+            .with(self.by_admin(project))
+            .with(self.by_admin(Quota { project: name(), limits }));
+        let make = self.sizes().into_iter().fold(make, Step::with);
+        let subnet = reach::subnet(config);
+        let network = Network { name: name(), subnet, dns: config.network.dns.clone(), external: None };
+        let router = Router { name: name(), external: EXTERNAL.into(), networks: vec![name()] };
+        let port = Port {
+            name: PORTAL.into(),
+            network: name(),
+            security_groups: vec![PORTAL.into()],
+            address: Some(reach::portal(config)),
+        };
+        let connect = Step::new("classroom-network", "Make the notebooks' network")
+            .after(&[CLASSROOM, self.input.external])
+            .with(self.by_user(SecurityGroup { name: NOTEBOOKS.into(), rules: reach::rules(config), alone: true }))
+            .with(self.by_user(SecurityGroup { name: PORTAL.into(), rules: all_out(), alone: false }))
+            .with(self.by_user(network))
+            .with(self.by_user(router))
+            .with(self.by_user(port))
+            .with(bound(PortInput::new(config, self.room.user.clone(), self.room.admin.clone())));
+        vec![make, connect]
+    }
+
+    /// One that is declared is as it is declared.
+    fn sizes(&self) -> Vec<Wanted> {
+        let declared = &self.input.config.resources.flavors;
+        let own = SIZES.iter().filter(|(name, ..)| declared.iter().all(|flavor| flavor.name.as_str() != *name));
+        let flavor = |(name, vcpus, memory_mib, disk_gib): &(&str, u32, u32, u32)| {
+            self.by_admin(Flavor {
+                name: (*name).to_owned(),
+                vcpus: *vcpus,
+                memory_mib: *memory_mib,
+                disk_gib: *disk_gib,
+                specs: BTreeMap::new(),
+                marked: true,
+            })
+        };
+        own.map(flavor).collect()
+    }
+
+    /// What is in it is a student's: it carries no mark, and no plan takes it away.
+    fn notebook(&self, answer: &NotebookAnswer) -> Step {
+        let name = answer.name.to_string();
+        let request =
+            Request { name: name.clone(), flavor: answer.flavor.as_ref().map(ToString::to_string), gpu: answer.gpu };
+        let (room, looked) = (self.room.clone(), self.room.user.clone());
+        let asked = name.clone();
+        let probe = move |host: &Host| match looked.look(host, |session| server::look_up(session, &asked)) {
+            Ok(Some(_)) => Ok(Checked::Done),
+            Ok(None) => Ok(Checked::needed("make it")),
+            Err(error) if error.is_transient() || error.is_unauthorized() => {
+                Ok(Checked::Later("when the cloud answers".into()))
+            }
+            Err(error) => Err(error.into()),
+        };
+        let make = move |host: &Host| notebook::create(host, &room, &request).map(drop);
+        let id = ActionId::new("notebook", &name);
+        let task = Task::new(id, format!("Make notebook {name}"), probe, make).at_runtime().asking_the_running_system();
+        let mut step = Step::new(&format!("notebook-{name}"), &format!("Make notebook {name}"));
+        step = step.after(&["classroom-network"]);
+        if self.input.config.classroom.image.own().is_none() {
+            step = step.after(&["classroom-network", "image-notebook"]);
+        }
+        step.with(task)
+    }
+}
+
+/// This machine itself goes anywhere from its port; nobody comes in by it.
+fn all_out() -> Vec<crate::config::rule::Rule> {
+    "out any".parse().into_iter().collect()
+}

@@ -1,0 +1,187 @@
+//! `notebook`: create, list, show, stop, start, restart, delete, token, ssh, logs. What a verb does is in
+//! `classroom/notebook.rs`; a new column is a field of `Notebook` there, a cell in [`list`] and a row in `docs/json.md`. A
+//! new verb is a variant in `cli/notebook.rs` and an arm here.
+
+use super::Invocation;
+use crate::classroom::identity::Identity;
+use crate::classroom::notebook::{self, Notebook as Shown, Request, Verb};
+use crate::classroom::{Classroom, home};
+use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
+use crate::config::classroom::NotebookName;
+use crate::ending::Ending;
+use crate::failure::Failure;
+use crate::installation::Installation;
+use crate::ui::text;
+use serde_json::{Value, json};
+
+pub(super) fn run(invocation: &Invocation, options: &Notebook) -> Result<Ending, Failure> {
+    invocation.require_live()?;
+    let room = classroom(invocation)?;
+    match options {
+        Notebook::Create(options) => create(invocation, &room, options),
+        Notebook::List => list(invocation, &room),
+        Notebook::Show(one) => show(invocation, &room, &one.name),
+        Notebook::Stop(one) => tell(invocation, &room, &one.name, Verb::Stop),
+        Notebook::Start(one) => tell(invocation, &room, &one.name, Verb::Start),
+        Notebook::Restart(one) => tell(invocation, &room, &one.name, Verb::Restart),
+        Notebook::Delete(options) => delete(invocation, &room, options),
+        Notebook::Token(options) => token(invocation, &room, options),
+        Notebook::Ssh(options) => log_in(invocation, &room, options),
+        Notebook::Logs(options) => logs(invocation, &room, options),
+    }
+}
+
+/// The classroom of the cloud that stands.
+fn classroom(invocation: &Invocation) -> Result<Classroom, Failure> {
+    let installation = Installation::load_applied(&invocation.host)?.ok_or_else(|| {
+        Failure::new("there is no complete cloud here", "", "gpucloud-install status").with(Ending::Refused)
+    })?;
+    installation.classroom().ok_or_else(|| {
+        let next = format!(
+            "in {}: enabled = true below [classroom]; then: gpucloud-install apply",
+            invocation.global.config.display()
+        );
+        Failure::new("this cloud has no notebooks", "", next).with(Ending::Refused)
+    })
+}
+
+fn create(invocation: &Invocation, room: &Classroom, options: &NotebookCreate) -> Result<Ending, Failure> {
+    let request = Request { name: options.name.to_string(), flavor: options.flavor.clone(), gpu: options.gpu };
+    let (made, times) = notebook::create(&invocation.watched_host(), room, &request)?;
+    let mut document = document(invocation, &made);
+    document["seconds"] = json!(times);
+    invocation.ui.document("notebook create", document);
+    invocation.ui.say(format!(
+        "Notebook {} is ready after {:.0} s (built {:.0} s, booted {:.0} s, JupyterLab {:.0} s).\n{}",
+        made.name,
+        times.ready,
+        times.built,
+        times.booted,
+        times.answered,
+        ways_in(&made)
+    ));
+    Ok(Ending::Done)
+}
+
+/// How somebody on this machine gets in.
+fn ways_in(shown: &Shown) -> String {
+    let Shown { name, url, .. } = shown;
+    let url = url.clone().unwrap_or_else(|| "(no address yet)".into());
+    format!(
+        "Address     {url}lab (this machine alone reaches it)\n\
+         Token       gpucloud-install notebook token {name} (kept in {})\n\
+         A shell     gpucloud-install notebook ssh {name}",
+        Identity::of(name).token_file().display()
+    )
+}
+
+fn document(invocation: &Invocation, shown: &Shown) -> Value {
+    let mut document = json!(shown);
+    document["token_file"] = json!(Identity::of(&shown.name).token_file());
+    document["saved"] = json!(home::is_saved(&invocation.host, &shown.name));
+    document
+}
+
+fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
+    let all = notebook::all(room)?;
+    let saved = home::saved(&invocation.host)?;
+    invocation.ui.document("notebook list", json!({"notebooks": all, "saved": saved}));
+    if invocation.ui.is_json() {
+        return Ok(Ending::Done);
+    }
+    if all.is_empty() {
+        invocation.ui.say("No notebooks. gpucloud-install notebook create NAME makes one.");
+    } else {
+        let row = |one: &Shown| {
+            let card = if one.gpu { "yes" } else { "no" };
+            let address = one.address.map(|address| address.to_string()).unwrap_or_default();
+            vec![one.name.clone(), one.state.clone(), one.flavor.clone(), card.to_owned(), address]
+        };
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+        invocation.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "CARD", "ADDRESS"], &rows));
+    }
+    let gone: Vec<&String> = saved.iter().filter(|name| all.iter().all(|one| one.name != **name)).collect();
+    if !gone.is_empty() {
+        let names = gone.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        invocation.ui.say(format!("\nSaved of notebooks that are gone: {names}. notebook create NAME brings it back."));
+    }
+    Ok(Ending::Done)
+}
+
+fn show(invocation: &Invocation, room: &Classroom, name: &NotebookName) -> Result<Ending, Failure> {
+    let shown = notebook::get(room, name.as_str())?;
+    invocation.ui.document("notebook show", document(invocation, &shown));
+    let card = if shown.gpu { ", with a card" } else { "" };
+    invocation.ui.say(format!("{}: {}, {}{card}\n{}", shown.name, shown.state, shown.flavor, ways_in(&shown)));
+    Ok(Ending::Done)
+}
+
+fn tell(invocation: &Invocation, room: &Classroom, name: &NotebookName, verb: Verb) -> Result<Ending, Failure> {
+    let word = match verb {
+        Verb::Stop => "stop",
+        Verb::Start => "start",
+        Verb::Restart => "restart",
+    };
+    let shown = notebook::tell(&invocation.watched_host(), room, name.as_str(), verb)?;
+    invocation.ui.document(&format!("notebook {word}"), document(invocation, &shown));
+    let more = if verb == Verb::Stop { "what is in it stays" } else { "it can be worked in" };
+    invocation.ui.say(format!("{} is {}: {more}.", shown.name, shown.state));
+    Ok(Ending::Done)
+}
+
+fn delete(invocation: &Invocation, room: &Classroom, options: &NotebookDelete) -> Result<Ending, Failure> {
+    let name = options.name.as_str();
+    let question = match options.and_its_data {
+        true => format!("End {name} and lose what its student has in it?"),
+        false => format!("End {name}? What its student has in it is saved here."),
+    };
+    invocation.consent(&question, false)?;
+    notebook::delete(&invocation.watched_host(), room, name, options.and_its_data)?;
+    let saved = home::is_saved(&invocation.host, name);
+    invocation.ui.document("notebook delete", json!({"name": name, "saved": saved}));
+    invocation.ui.say(match saved {
+        true => format!("{name} is gone; notebook create {name} brings back what was in it."),
+        false => format!("{name} is gone, with what was in it."),
+    });
+    Ok(Ending::Done)
+}
+
+fn token(invocation: &Invocation, room: &Classroom, options: &NotebookToken) -> Result<Ending, Failure> {
+    let name = options.name.as_str();
+    notebook::get(room, name)?;
+    if options.new {
+        notebook::renew_token(&invocation.watched_host(), room, name)?;
+    }
+    let token = Identity::of(name).token(&invocation.host)?;
+    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose()}));
+    if !invocation.ui.is_json() {
+        invocation.ui.raw(&format!("{}\n", token.expose()));
+    }
+    Ok(Ending::Done)
+}
+
+fn log_in(invocation: &Invocation, room: &Classroom, options: &NotebookSsh) -> Result<Ending, Failure> {
+    let client = notebook::remote(room, options.name.as_str())?.login(&options.command);
+    match client.interactive(&invocation.host)? {
+        0 => Ok(Ending::Done),
+        code => Err(Failure::passed_on(code)),
+    }
+}
+
+fn logs(invocation: &Invocation, room: &Classroom, options: &NotebookLogs) -> Result<Ending, Failure> {
+    let (name, lines) = (options.name.as_str(), options.lines.to_string());
+    let remote = notebook::remote(room, name)?;
+    let journal =
+        ["journalctl", "--unit=notebook.service", "--unit=notebook-setup.service", "--no-pager", "--output=cat"];
+    let asked = remote.program(&[&journal[..], &["--lines", &lines]].concat()).quiet().read(&invocation.host);
+    let (from, text) = match asked {
+        Ok(text) => ("journal", text),
+        Err(_) => ("console", notebook::console_of(room, name, options.lines)?),
+    };
+    invocation.ui.document("notebook logs", json!({"name": name, "from": from, "output": text}));
+    if !invocation.ui.is_json() {
+        let plain = console::strip_ansi_codes(&text);
+        invocation.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,175 @@
+//! Notebooks: the image built, one made and worked in from this machine, what it reaches and who reaches it, its home and
+//! its token, the host's boot, and the end.
+
+use super::{ANSWERS, LAB, Verdict, documents};
+use crate::machine::{Done, inside, installer, ours, read, within, write};
+use serde_json::Value;
+use std::time::Duration;
+
+const KERNEL: &str = include_str!("../fixtures/kernel.py");
+const REACH: &str = include_str!("../fixtures/reach.py");
+/// Debian 13 boots under emulation in half a minute, on a busy machine in two.
+const BOOT: Duration = Duration::from_secs(300);
+
+fn notebook(args: &[&str]) -> Done {
+    let all: Vec<&str> = ["notebook"].iter().chain(args).copied().collect();
+    installer(LAB, &all)
+}
+
+/// A program in the notebook.
+fn in_notebook(name: &str, program: &[&str]) -> Done {
+    let all: Vec<&str> = ["notebook", "ssh", name, "--"].iter().chain(program).copied().collect();
+    installer(LAB, &all)
+}
+
+/// What a cell says in a new kernel, asked from the host over the kernel's WebSocket.
+fn cell(name: &str, code: &str) -> Done {
+    write(LAB, "/root/kernel.py", KERNEL);
+    let shown = notebook(&["show", name, "--json"]).expect(0).json();
+    let (address, token) = (shown["address"].as_str().unwrap(), shown["token_file"].as_str().unwrap());
+    let script = format!("python3 /root/kernel.py {address} 8888 /s/{name}/ \"$1\" <{token}");
+    inside(LAB, &["sh", "-c", &script, "sh", code])
+}
+
+/// The image is built beside the cloud, and a notebook can be worked in.
+pub fn made() -> Verdict {
+    let answers = read(LAB, ANSWERS);
+    let (before, classroom) = answers.split_once("[classroom]").expect("no [classroom] in the answers");
+    write(LAB, ANSWERS, &format!("{before}[classroom]{}", classroom.replacen("enabled = false", "enabled = true", 1)));
+    installer(LAB, &["apply", "--yes", "--json"]).expect(0);
+    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0, "a second apply finds something to do: {again}");
+    of_the_image();
+    let made = notebook(&["create", "ada", "--json"]).expect(0);
+    documents::check("notebook create", &made.json());
+    println!("notebook create: {}", made.json()["seconds"]);
+    documents::check("notebook list", &notebook(&["list", "--json"]).expect(0).json());
+    documents::check("notebook logs", &notebook(&["logs", "ada", "--json"]).expect(0).json());
+    documents::check("notebook token", &notebook(&["token", "ada", "--json"]).expect(0).json());
+    let layers = installer(LAB, &["status", "--json"]).expect(0).json();
+    let layer = layers["layers"].as_array().unwrap().iter().find(|layer| layer["name"] == "notebooks");
+    assert_eq!(layer.unwrap()["detail"], "1 answers");
+    let twice = notebook(&["create", "ada"]);
+    assert!(twice.code == 1 && twice.err.contains("a notebook called ada"), "{}", twice.err);
+    let without = notebook(&["create", "bob", "--gpu"]);
+    assert!(without.code == 1 && without.err.contains("no card is claimed"), "{}", without.err);
+    Ok(())
+}
+
+/// What is in it, and what must not be.
+fn of_the_image() {
+    let script = "cd /var/lib/gpucloud/images && qemu-img convert -O raw notebook /root/notebook.raw && \
+                  for what in 'cat /etc/machine-id' 'ls /etc/ssh' 'stat /opt/notebook/server/bin/jupyter-lab' \
+                  'stat /opt/notebook/kernel/bin/ipython' 'ls /etc/systemd/system/multi-user.target.wants' \
+                  'cat /root/.ssh/authorized_keys'; do echo \"== $what\"; debugfs -R \"$what\" /root/notebook.raw 2>&1; done; \
+                  rm /root/notebook.raw";
+    let said = inside(LAB, &["sh", "-c", script]).expect(0).out;
+    let part = |name: &str| -> String {
+        let begin = said.find(&format!("== {name}\n")).unwrap_or_else(|| panic!("no {name}: {said}"));
+        let rest = &said[begin + name.len() + 4..];
+        rest.lines().take_while(|line| !line.starts_with("== ")).filter(|line| !line.starts_with("debugfs ")).collect()
+    };
+    assert_eq!(part("cat /etc/machine-id").trim(), "", "two notebooks must not share a machine id");
+    assert!(!part("ls /etc/ssh").contains("ssh_host_"), "two notebooks must not share a host key");
+    assert!(part("cat /root/.ssh/authorized_keys").contains("not found"), "nobody's key is in the image");
+    assert!(part("stat /opt/notebook/server/bin/jupyter-lab").contains("User:     0"), "the server is root's");
+    assert!(part("stat /opt/notebook/kernel/bin/ipython").contains("User:  1000"), "the kernel is the student's");
+    let wants = part("ls /etc/systemd/system/multi-user.target.wants");
+    assert!(wants.contains("notebook.service"), "{wants}");
+}
+
+/// From this machine, over the WebSocket, as a browser does.
+pub fn worked_in() -> Verdict {
+    let done = cell("ada", "1 + 1").expect(0);
+    assert_eq!(done.out.trim(), "2", "{}", done.err);
+    let done = cell("ada", "import numpy, pandas, os; (int(numpy.arange(4).sum()), os.getuid())").expect(0);
+    assert_eq!(done.out.trim(), "(6, 1000)", "{}", done.err);
+    // What belongs to the server is not the student's to change; what the cells run in is.
+    let touch = "import os; [os.access(p, os.W_OK) for p in ('/opt/notebook/server', '/opt/notebook/kernel')]";
+    assert_eq!(cell("ada", touch).expect(0).out.trim(), "[False, True]");
+    Ok(())
+}
+
+/// A notebook reaches the world and nothing of this machine; nobody but this machine reaches a notebook.
+pub fn closed() -> Verdict {
+    let address = inside(LAB, &["hostname", "-I"]).expect(0).out;
+    let host = address.split_whitespace().next().unwrap().to_owned();
+    let shown = notebook(&["show", "ada", "--json"]).expect(0).json();
+    let ada = shown["address"].as_str().unwrap().to_owned();
+    let own = read(LAB, "/var/lib/gpucloud/classroom/port.json");
+    let own: Value = serde_json::from_str(&own).unwrap();
+    let portal = own["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+    let gateway = inside(LAB, &["ip", "-4", "-o", "addr", "show", "br-ex"]).expect(0).out;
+    let gateway = gateway.split_whitespace().nth(3).unwrap().split('/').next().unwrap().to_owned();
+    // What listens on all of the host's addresses, so that only the rules keep a notebook from it.
+    let listener = "import socket,time\ns=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
+                    s.bind(('0.0.0.0', 7777)); s.listen(9); time.sleep(60)";
+    let _listening = crate::machine::start(LAB, &["python3", "-c", listener]);
+    let heard = || inside(LAB, &["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 7777), 2)"]);
+    assert!(within(Duration::from_secs(20), || heard().code == 0), "nothing listens");
+    let mut places = Vec::new();
+    for to in [&host, &portal, &gateway] {
+        places.extend(["5000", "8774", "7777", "3306"].map(|port| format!("{to}:{port}")));
+    }
+    places.push("169.254.169.254:80".into());
+    let script = format!("{REACH}\n");
+    let asked = |who: &[&str]| {
+        let mut all = who.to_vec();
+        all.extend(["/opt/notebook/kernel/bin/python", "-c"]);
+        all.push(&script);
+        all.extend(places.iter().map(String::as_str));
+        let quoted: Vec<String> = all.iter().map(|word| shell(word)).collect();
+        in_notebook("ada", &[&quoted.join(" ")]).expect(0).out
+    };
+    assert_eq!(asked(&[]).trim(), "", "root in a notebook reaches this machine");
+    assert_eq!(asked(&["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]).trim(), "");
+    // The other way round: an instance of another project, and this machine beside them.
+    let from_demo = format!("for port in 22 8888; do nc -w 3 {ada} $port </dev/null && echo reached; done; true");
+    let said = installer(LAB, &["instance", "ssh", "demo", "--", &from_demo]).expect(0).out;
+    assert!(!said.contains("reached"), "an instance reaches a notebook: {said}");
+    Ok(())
+}
+
+fn shell(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A home comes back into the next notebook of its name, and an old token lets nobody in.
+pub fn kept() -> Verdict {
+    let write_file = "open('work.txt', 'w').write('mine'); import os; os.utime('work.txt', (1e9, 1e9)); \
+                      os.symlink('work.txt', 'link'); os.listdir('.')";
+    cell("ada", write_file).expect(0);
+    let old = notebook(&["token", "ada"]).expect(0).out;
+    let new = notebook(&["token", "ada", "--new"]).expect(0).out;
+    assert_ne!(old, new);
+    write(LAB, "/root/old-token", &old);
+    let shown = notebook(&["show", "ada", "--json"]).expect(0).json();
+    let address = shown["address"].as_str().unwrap();
+    let with_old = format!("python3 /root/kernel.py {address} 8888 /s/ada/ '1' </root/old-token");
+    let refused = inside(LAB, &["sh", "-c", &with_old]);
+    assert!(refused.code != 0 && refused.err.contains("403"), "{}{}", refused.out, refused.err);
+    assert_eq!(cell("ada", "1 + 1").expect(0).out.trim(), "2");
+    documents::check("notebook delete", &notebook(&["delete", "ada", "--yes", "--json"]).expect(0).json());
+    assert_eq!(notebook(&["list", "--json"]).expect(0).json()["saved"][0], "ada");
+    let refused = installer(LAB, &["uninstall", "--yes"]);
+    assert!(refused.code == 3 && refused.err.contains("the saved home of 1 notebook"), "{}", refused.err);
+    notebook(&["create", "ada"]).expect(0);
+    let look = "import os; s = os.stat('work.txt'); (open('link').read(), int(s.st_mtime), s.st_uid)";
+    assert_eq!(cell("ada", look).expect(0).out.trim(), "('mine', 1000000000, 1000)");
+    Ok(())
+}
+
+/// After the host's boot the way is there, and the notebook answers again.
+pub fn back_after_a_boot() -> Verdict {
+    ours(&["lab", "reboot", LAB]).expect(0);
+    let healthy = || installer(LAB, &["status", "--json"]).code == 0;
+    assert!(within(BOOT, healthy), "{}", installer(LAB, &["status"]).out);
+    assert_eq!(cell("ada", "1 + 1").expect(0).out.trim(), "2");
+    // Its link taken away, the network's unit brings it back.
+    inside(LAB, &["ip", "link", "set", "gcportal0", "down"]).expect(0);
+    installer(LAB, &["network", "keep"]).expect(0);
+    assert_eq!(cell("ada", "1 + 1").expect(0).out.trim(), "2");
+    notebook(&["delete", "ada", "--and-its-data", "--yes"]).expect(0);
+    assert_eq!(notebook(&["list", "--json"]).expect(0).json()["saved"], serde_json::json!([]));
+    Ok(())
+}
