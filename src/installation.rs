@@ -382,6 +382,7 @@ impl Installation {
         let mut findings = checks::run(&self.subject(&our_packages, &seen));
         findings.extend(self.engine.suits(&self.facts));
         findings.extend(self.card_findings()?);
+        findings.extend(classroom::findings(&self.host, &self.config)?);
         Ok(findings)
     }
 

@@ -12,6 +12,8 @@ use std::process::{Command, Output};
 
 const LOCK: &str = "profiles/native/2026.2.lock";
 const VOLUMES_LOCK: &str = "profiles/native/2026.2-volumes.lock";
+/// Of notebooks: of the server's environment, and of the one that cells run in.
+const NOTEBOOK_LOCKS: [&str; 2] = ["profiles/notebook/server.lock", "profiles/notebook/kernel.lock"];
 const UV_LOCK: &str = "profiles/native/uv.lock";
 
 /// uv in an environment of its own, as the engine installs it.
@@ -46,6 +48,26 @@ fn serves(uv: &Path, python: &str) -> Result<(), Failed> {
     if count.is_some_and(|count: usize| count > 200) { Ok(()) } else { Err(said.into()) }
 }
 
+/// Whether uv would install each of the notebooks' locks whole: nothing is resolved, so a missing one would be left out.
+fn serves_notebooks(uv: &Path, python: &str) -> Result<(), Failed> {
+    for lock in NOTEBOOK_LOCKS {
+        let wanted = std::fs::read_to_string(lock).unwrap().lines().filter(|line| line.contains("==")).count();
+        let said = Command::new(uv)
+            .args(["pip", "sync", "--dry-run", "--require-hashes", "--only-binary", ":all:"])
+            .args(["--python-version", python, "--python-platform", "x86_64-unknown-linux-gnu"])
+            .arg("--target")
+            .arg(uv.with_file_name("nothing"))
+            .arg(lock)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        if !said.contains(&format!("Would install {wanted} packages")) {
+            return Err(format!("{lock}: {wanted} are wanted: {said}").into());
+        }
+    }
+    Ok(())
+}
+
 /// Whether the second lock leaves the first as it is.
 fn adds(_: &Path, _: &str) -> Result<(), Failed> {
     let names = |path: &str| -> Vec<String> {
@@ -76,6 +98,9 @@ fn main() {
     };
     let mut trials: Vec<Trial> =
         ["3.11", "3.12", "3.13"].map(|v| trial(format!("the_lock_serves_python_{v}"), serves, v)).into();
+    trials.extend(
+        ["3.12", "3.13"].map(|v| trial(format!("the_locks_of_notebooks_serve_python_{v}"), serves_notebooks, v)),
+    );
     trials.push(trial("the_lock_refuses_a_python_that_is_too_old".into(), refuses, "3.10"));
     trials.push(trial("the_lock_of_volumes_leaves_the_other_as_it_is".into(), adds, "3.13"));
     libtest_mimic::run(&arguments, trials).exit();

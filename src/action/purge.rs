@@ -31,6 +31,8 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
             systemd::stop(host, unit)?;
         }
         packages::purge(host, &there)?;
+        // One that did not stop in its time would be listed as failed until the next boot, and nobody could look into it.
+        leaves.units.iter().try_for_each(|unit| systemd::reset_failed(host, unit))?;
     }
     // Where they were downloaded to: an installation that was never complete leaves it.
     files::remove_tree(host, Path::new(ARCHIVES))?;

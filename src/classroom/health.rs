@@ -83,12 +83,13 @@ fn complaint(host: &Host, one: &notebook::Notebook) -> Option<Complaint> {
                 Ok(token) => token,
                 Err(error) => return Some(Complaint::lasting(error.to_string())),
             };
-            let how = match Jupyter::new(&identity, address, token).status() {
+            let (how, verb) = match Jupyter::new(&identity, address, token).status() {
                 Answered::Well => return None,
-                Answered::Badly(status) => format!("{name}: JupyterLab answers with status {status}"),
-                Answered::Not(why) => format!("{name} does not answer: {why}"),
+                Answered::Badly(403) => (format!("{name} does not take the token that is noted here"), "token --new"),
+                Answered::Badly(status) => (format!("{name}: JupyterLab answers with status {status}"), "restart"),
+                Answered::Not(why) => (format!("{name} does not answer: {why}"), "restart"),
             };
-            Some(Complaint::passing(how).mended_by(format!("gpucloud-install notebook restart {name}")))
+            Some(Complaint::passing(how).mended_by(format!("gpucloud-install notebook {verb} {name}")))
         }
         ("ERROR", _) => Some(
             Complaint::lasting(format!("{name} is in error"))

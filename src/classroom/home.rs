@@ -2,6 +2,7 @@
 //! name. One packed archive for each, with owners and times, replaced only when the new one is whole.
 
 use super::ClassroomError;
+use super::identity::Identity;
 use super::remote::Remote;
 use crate::host::{Host, Result, files};
 use crate::paths::HOMES;
@@ -44,6 +45,8 @@ pub fn saved(host: &Host) -> Result<Vec<String>> {
 /// # Errors
 /// It cannot be read; it is not whole; there is no room.
 pub fn save(host: &Host, remote: &Remote, name: &str) -> Result<Saved> {
+    // What was saved before must be in it, or it would be lost.
+    bring_back(host, remote, name)?;
     let target = archive(name);
     let partial = files::sibling(&target, ".new");
     files::remove(host, &partial)?;
@@ -54,6 +57,8 @@ pub fn save(host: &Host, remote: &Remote, name: &str) -> Result<Saved> {
     remote.program(&words).write_to(host, &partial, 0o600)?;
     let saved = look_through(host, &partial).map_err(|why| not_whole(name, why))?;
     files::put_in_place(host, &partial, &target)?;
+    // It came from there: where the notebook stays after all, it is not laid into it again.
+    files::write(host, &Identity::of(name).home_note(), b"", 0o600, None)?;
     Ok(saved)
 }
 
@@ -85,17 +90,20 @@ fn look_through(host: &Host, path: &Path) -> std::result::Result<Saved, String> 
     }
 }
 
-/// Lays what was saved into a notebook that is new.
+/// Lays what was saved into a notebook, once: what its student has changed since is not overwritten.
 ///
 /// # Errors
 /// What was saved is not whole; the notebook cannot take it.
 pub fn bring_back(host: &Host, remote: &Remote, name: &str) -> Result<()> {
-    if !is_saved(host, name) {
+    let note = Identity::of(name).home_note();
+    if !is_saved(host, name) || files::exists(host, &note) {
         return Ok(());
     }
     look_through(host, &archive(name)).map_err(|why| not_whole(name, why))?;
-    let words = ["tar", "--extract", "--zstd", "--numeric-owner", "--same-permissions", "--directory", HOME];
-    remote.program(&words).stdin_file(archive(name)).run(host)
+    // It is new, unless an earlier try was cut off in the middle: then some of it may have been worked with.
+    let words = ["tar", "--extract", "--zstd", "--numeric-owner", "--same-permissions", "--skip-old-files"];
+    remote.program(&[&words[..], &["--directory", HOME]].concat()).stdin_file(archive(name)).run(host)?;
+    files::write(host, &note, b"", 0o600, None)
 }
 
 /// Removes what was saved.

@@ -80,25 +80,20 @@ impl Identity {
         Ok(Secret::of(text.filter(|text| !text.is_empty()).ok_or_else(unknown)?))
     }
 
-    /// Gives it another token, and what it still lacks.
-    ///
-    /// # Errors
-    /// The kernel gives no random numbers; a file cannot be written.
-    pub fn renew_token(&self, host: &Host) -> std::result::Result<Secret, Failure> {
-        let token = Secret::random()?;
+    /// Notes its token.
+    pub fn note_token(&self, host: &Host, token: &Secret) -> Result<()> {
         files::make_parents(host, &self.token_file())?;
         files::set_permissions(host, &self.dir(), 0o700, None)?;
-        files::write(host, &self.token_file(), format!("{}\n", token.expose()).as_bytes(), 0o600, None)?;
-        Ok(token)
+        files::write(host, &self.token_file(), format!("{}\n", token.expose()).as_bytes(), 0o600, None)
     }
 
     /// Makes what is missing of it.
     ///
     /// # Errors
-    /// As [`Identity::renew_token`].
+    /// The kernel gives no random numbers; a file cannot be written.
     pub fn make(&self, host: &Host) -> std::result::Result<(), Failure> {
         if !files::exists(host, self.token_file()) {
-            self.renew_token(host)?;
+            self.note_token(host, &Secret::random()?)?;
         }
         let key = self.dir().join(HOST_KEY);
         if !files::exists(host, &key) || !files::exists(host, public_of(&key)) {
@@ -146,6 +141,11 @@ impl Identity {
             archive.append_data(&mut header, name, content.as_bytes()).map_err(failed)?;
         }
         Ok(UserData(archive.into_inner().map_err(failed)?))
+    }
+
+    /// There once what was saved of an earlier one of its name lies in it.
+    pub fn home_note(&self) -> PathBuf {
+        self.dir().join("home-laid")
     }
 
     /// Forgets it: nobody can log in any more.
@@ -214,7 +214,8 @@ mod tests {
         let first = ada.token(&host).unwrap();
         ada.make(&host).unwrap();
         assert_eq!(ada.token(&host).unwrap().expose(), first.expose());
-        assert_ne!(ada.renew_token(&host).unwrap().expose(), first.expose());
+        ada.note_token(&host, &Secret::of("another".into())).unwrap();
+        assert_eq!(ada.token(&host).unwrap().expose(), "another");
         assert_eq!(known(&host).unwrap(), ["ada"]);
         ada.forget(&host).unwrap();
         assert!(ada.token(&host).unwrap_err().to_string().contains("has no token"));

@@ -253,8 +253,10 @@ fn uv(host: &Host, root: &Path, arguments: &[&str]) -> Result<Command> {
 fn furnish(host: &Host, root: &Path) -> Result<()> {
     let student = ["useradd", "--create-home", "--user-group", "--uid", "1000", "--shell", "/bin/bash", "student"];
     within(host, root, &student).run(host)?;
-    // The server's environment has a kernel of its own, which belongs to root: nobody is to run cells in it.
-    files::remove_tree(host, &root.join("opt/notebook/server/share/jupyter/kernels/python3"))?;
+    // The server's environment has a kernel of its own, which belongs to root: nobody is to run cells in it. The student's
+    // takes its place, with its pictures.
+    let kernels = root.join("opt/notebook/server/share/jupyter/kernels");
+    files::rename(host, &kernels.join("python3"), &kernels.join("student"))?;
     for file in texts(&FILES) {
         let mode = if file.path().starts_with("usr/local/sbin") { 0o755 } else { 0o644 };
         let path = root.join(file.path());

@@ -32,6 +32,9 @@ pub mod steps;
 pub use error::ClassroomError;
 
 use crate::cloud::SharedSession;
+use crate::config::Config;
+use crate::finding::Finding;
+use crate::host::{Host, Result};
 
 /// The project, its user, its network and its router.
 pub use crate::config::classroom::CLASSROOM;
@@ -49,4 +52,21 @@ pub struct Classroom {
     pub admin: SharedSession,
     /// Name of the image that new notebooks are made of.
     pub image: String,
+}
+
+/// The finding about notebooks that the answers no longer want.
+pub const STILL_THERE: &str = "notebooks";
+
+/// What stands in the way of what the answers ask for: notebooks are students', and nobody would reach them any more.
+///
+/// # Errors
+/// What is known of notebooks cannot be read.
+pub fn findings(host: &Host, config: &Config) -> Result<Vec<Finding>> {
+    let known = if config.classroom.enabled { Vec::new() } else { identity::known(host)? };
+    if known.is_empty() {
+        return Ok(Vec::new());
+    }
+    let what = format!("classroom.enabled is false, and there are notebooks: {}", known.join(", "));
+    let next = "enabled = true below [classroom]; what nobody needs: gpucloud-install notebook delete NAME";
+    Ok(vec![Finding::stop(STILL_THERE, what, next)])
 }

@@ -10,6 +10,7 @@ use crate::classroom::steps::SIZES;
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
 use crate::cloud::{ApiError, Session, refusal, room};
+use crate::config::secrets::Secret;
 use crate::failure::Failure;
 use crate::host::{Host, Result};
 use serde::Serialize;
@@ -143,7 +144,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     })?;
     wait_built(host, room, name)?;
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
-    wait_ready(host, room, name, begin, &mut times, true)?;
+    wait_ready(host, room, name, begin, &mut times)?;
     Ok((get(room, name)?, times))
 }
 
@@ -180,14 +181,7 @@ fn wait_built(host: &Host, room: &Classroom, name: &str) -> Result<()> {
 }
 
 /// Waits until it has booted, answers and has started a kernel.
-fn wait_ready(
-    host: &Host,
-    room: &Classroom,
-    name: &str,
-    begin: Instant,
-    times: &mut Times,
-    is_new: bool,
-) -> Result<()> {
+fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: &mut Times) -> Result<()> {
     let identity = Identity::of(name);
     let server = found(room, name)?;
     let silent = |how: String| ClassroomError::Silent { name: name.to_owned(), how, console: None };
@@ -221,9 +215,7 @@ fn wait_ready(
         other => other?,
     }
     times.answered = begin.elapsed().as_secs_f64();
-    if is_new {
-        home::bring_back(host, &Remote::new(identity, address), name)?;
-    }
+    home::bring_back(host, &Remote::new(identity, address), name)?;
     jupyter.try_a_kernel(host).map_err(|error| match error {
         crate::host::Error::Stopped => error,
         error => silent(format!("JupyterLab answers, and starts no kernel ({error})")).into(),
@@ -304,7 +296,7 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
         })?;
     }
     if verb != Verb::Stop {
-        wait_ready(host, room, name, begin, &mut Times::default(), false)?;
+        wait_ready(host, room, name, begin, &mut Times::default())?;
     }
     get(room, name)
 }
@@ -325,16 +317,15 @@ pub fn remote(room: &Classroom, name: &str) -> Result<Remote> {
 /// It does not run, or does not take it.
 pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Result<(), Failure> {
     let server = found(room, name)?;
-    let identity = Identity::of(name);
-    // With the new one first: where it does not come through, `token --new` again brings it.
-    let token = identity.renew_token(host)?;
-    let remote = remote(room, name)?;
+    let (remote, token) = (remote(room, name)?, Secret::random()?);
     let place = "/etc/notebook/token";
     let write = ["install", "-m", "600", "/dev/stdin", place];
     remote.program(&write).stdin(token.expose()).quiet().run(host)?;
     remote.program(&["systemctl", "restart", "notebook-setup.service", "notebook.service"]).quiet().run(host)?;
+    // Killed ahead of this, the notebook knows a token that nobody here does: another one helps, which SSH brings.
+    Identity::of(name).note_token(host, &token)?;
     let name = server.name.as_str();
-    Ok(wait_ready(host, room, name, Instant::now(), &mut Times::default(), false)?)
+    Ok(wait_ready(host, room, name, Instant::now(), &mut Times::default())?)
 }
 
 /// Ends it. What its student has in it is brought here first, unless it is to be lost.

@@ -42,7 +42,6 @@ pub fn made() -> Verdict {
     of_the_image();
     let made = notebook(&["create", "ada", "--json"]).expect(0);
     documents::check("notebook create", &made.json());
-    println!("notebook create: {}", made.json()["seconds"]);
     documents::check("notebook list", &notebook(&["list", "--json"]).expect(0).json());
     documents::check("notebook logs", &notebook(&["logs", "ada", "--json"]).expect(0).json());
     documents::check("notebook token", &notebook(&["token", "ada", "--json"]).expect(0).json());
@@ -104,7 +103,7 @@ pub fn closed() -> Verdict {
     // What listens on all of the host's addresses, so that only the rules keep a notebook from it.
     let listener = "import socket,time\ns=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
                     s.bind(('0.0.0.0', 7777)); s.listen(9); time.sleep(60)";
-    let _listening = crate::machine::start(LAB, &["python3", "-c", listener]);
+    let mut listening = crate::machine::start(LAB, &["python3", "-c", listener]);
     let heard = || inside(LAB, &["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 7777), 2)"]);
     assert!(within(Duration::from_secs(20), || heard().code == 0), "nothing listens");
     let mut places = Vec::new();
@@ -127,6 +126,7 @@ pub fn closed() -> Verdict {
     let from_demo = format!("for port in 22 8888; do nc -w 3 {ada} $port </dev/null && echo reached; done; true");
     let said = installer(LAB, &["instance", "ssh", "demo", "--", &from_demo]).expect(0).out;
     assert!(!said.contains("reached"), "an instance reaches a notebook: {said}");
+    listening.kill().and_then(|()| listening.wait()).unwrap();
     Ok(())
 }
 
