@@ -39,6 +39,8 @@ pub struct Request {
     pub flavor: Option<String>,
     /// Whether it has a card.
     pub gpu: bool,
+    /// Whether it is waited for until it can be worked in; else until Nova has built it.
+    pub until_ready: bool,
 }
 
 /// A notebook as it is shown.
@@ -144,7 +146,9 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     })?;
     wait_built(host, room, name)?;
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
-    wait_ready(host, room, name, begin, &mut times)?;
+    if request.until_ready {
+        wait_ready(host, room, name, begin, &mut times)?;
+    }
     Ok((get(room, name)?, times))
 }
 
@@ -377,7 +381,7 @@ mod tests {
     }
 
     fn chosen(flavor: Option<&str>, gpu: bool, all: &[ListedFlavor]) -> std::result::Result<String, String> {
-        let request = Request { name: "ada".into(), flavor: flavor.map(str::to_owned), gpu };
+        let request = Request { name: "ada".into(), flavor: flavor.map(str::to_owned), gpu, until_ready: true };
         chosen_size(&request, all).map(|size| size.name.clone()).map_err(|error| error.to_string())
     }
 

@@ -210,8 +210,12 @@ impl Maker<'_> {
     /// What is in it is a student's: it carries no mark, and no plan takes it away.
     fn notebook(&self, answer: &NotebookAnswer) -> Step {
         let name = answer.name.to_string();
-        let request =
-            Request { name: name.clone(), flavor: answer.flavor.as_ref().map(ToString::to_string), gpu: answer.gpu };
+        let request = Request {
+            name: name.clone(),
+            flavor: answer.flavor.as_ref().map(ToString::to_string),
+            gpu: answer.gpu,
+            until_ready: true,
+        };
         let (room, looked) = (self.room.clone(), self.room.user.clone());
         let asked = name.clone();
         let probe = move |host: &Host| match looked.look(host, |session| server::look_up(session, &asked)) {

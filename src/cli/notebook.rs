@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 /// Notebooks.
 #[derive(Debug, Subcommand)]
 pub enum Notebook {
-    /// Make a notebook and wait until it can be worked in
+    /// Make notebooks and wait until they can be worked in
     Create(NotebookCreate),
     /// List notebooks
     #[command(after_help = "Example:\n  sudo gpucloud-install notebook list --json | jq .notebooks")]
@@ -43,17 +43,21 @@ pub struct OneNotebook {
 /// Options of `notebook create`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What was saved of an earlier notebook of this name is laid into it.\n\nExamples:\n  sudo gpucloud-install notebook create ada\n  sudo gpucloud-install notebook create ada --gpu"
+    after_help = "What was saved of an earlier notebook of this name is laid into it.\n\nExamples:\n  sudo gpucloud-install notebook create ada\n  sudo gpucloud-install notebook create ada bob --gpu"
 )]
 pub struct NotebookCreate {
-    /// Its name: small letters, digits, `-`
-    pub name: NotebookName,
+    /// Its name: small letters, digits, `-`; several are made at once
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<NotebookName>,
     /// Name or id of its flavor; notebook.small unless said
     #[arg(long)]
     pub flavor: Option<String>,
     /// With a card: the smallest flavor that has one
     #[arg(long)]
     pub gpu: bool,
+    /// Wait only until Nova has built it; `notebook start` waits for the rest
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// Options of `notebook delete`.

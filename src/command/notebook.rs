@@ -4,7 +4,7 @@
 
 use super::Invocation;
 use crate::classroom::identity::Identity;
-use crate::classroom::notebook::{self, Notebook as Shown, Request, Verb};
+use crate::classroom::notebook::{self, Notebook as Shown, Request, Times, Verb};
 use crate::classroom::{Classroom, home};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
@@ -45,22 +45,66 @@ fn classroom(invocation: &Invocation) -> Result<Classroom, Failure> {
     })
 }
 
+/// All at once: each waits for nothing but itself.
 fn create(invocation: &Invocation, room: &Classroom, options: &NotebookCreate) -> Result<Ending, Failure> {
-    let request = Request { name: options.name.to_string(), flavor: options.flavor.clone(), gpu: options.gpu };
-    let (made, times) = notebook::create(&invocation.watched_host(), room, &request)?;
-    let mut document = document(invocation, &made);
-    document["seconds"] = json!(times);
-    invocation.ui.document("notebook create", document);
-    invocation.ui.say(format!(
-        "Notebook {} is ready after {:.0} s (built {:.0} s, booted {:.0} s, JupyterLab {:.0} s).\n{}",
-        made.name,
-        times.ready,
-        times.built,
-        times.booted,
-        times.answered,
-        ways_in(&made)
-    ));
-    Ok(Ending::Done)
+    let host = invocation.watched_host();
+    let request = |name: &NotebookName| Request {
+        name: name.to_string(),
+        flavor: options.flavor.clone(),
+        gpu: options.gpu,
+        until_ready: !options.no_wait,
+    };
+    let mut names: Vec<&NotebookName> = Vec::new();
+    for name in &options.names {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let results: Vec<(&NotebookName, Result<(Shown, Times), Failure>)> = std::thread::scope(|scope| {
+        let make = |name| notebook::create(&host, room, &request(name)).map_err(Failure::from);
+        let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || make(name)))).collect();
+        let died = || Err(Failure::bug("a thread died"));
+        threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| died()))).collect()
+    });
+    if let [(_, Err(failure))] = results.as_slice() {
+        return Err(failure.clone());
+    }
+    let (mut made, mut failed) = (Vec::new(), Vec::new());
+    for (name, result) in results {
+        match result {
+            Ok((shown, times)) => {
+                let mut document = document(invocation, &shown);
+                document["seconds"] = json!(times);
+                made.push(document);
+                invocation.ui.say(made_in_words(&shown, &times, options.no_wait));
+            }
+            Err(failure) => {
+                invocation.ui.say(format!("{name} FAILED: {}\n  next: {}", failure.what, failure.next));
+                failed.push(
+                    json!({"name": name, "what": failure.what, "evidence": failure.evidence, "next": failure.next}),
+                );
+            }
+        }
+    }
+    let ending = if failed.is_empty() { Ending::Done } else { Ending::Failed };
+    invocation.ui.document("notebook create", json!({"notebooks": made, "failed": failed}));
+    Ok(ending)
+}
+
+fn made_in_words(shown: &Shown, times: &Times, built_only: bool) -> String {
+    let Shown { name, .. } = shown;
+    if built_only {
+        return format!(
+            "Notebook {name} is built ({:.0} s). Until it can be worked in: notebook start {name}",
+            times.built
+        );
+    }
+    let Times { built, booted, answered, ready } = times;
+    format!(
+        "Notebook {name} is ready after {ready:.0} s (built {built:.0} s, booted {booted:.0} s, JupyterLab {answered:.0} \
+         s).\n{}",
+        ways_in(shown)
+    )
 }
 
 /// How somebody on this machine gets in.

@@ -42,6 +42,7 @@ pub fn made() -> Verdict {
     of_the_image();
     let made = notebook(&["create", "ada", "--json"]).expect(0);
     documents::check("notebook create", &made.json());
+    documents::check("notebook show", &notebook(&["show", "ada", "--json"]).expect(0).json());
     documents::check("notebook list", &notebook(&["list", "--json"]).expect(0).json());
     documents::check("notebook logs", &notebook(&["logs", "ada", "--json"]).expect(0).json());
     documents::check("notebook token", &notebook(&["token", "ada", "--json"]).expect(0).json());
