@@ -264,16 +264,16 @@ impl Installation {
     /// Notebooks.
     fn classroom_steps(&self) -> Result<Vec<Step>, Failure> {
         let Some((admin, password)) = self.classroom_login() else { return Ok(Vec::new()) };
-        let external = resources::steps::EXTERNAL_STEP;
+        let has_card_flavors = !gpu::flavors::computed(&self.cards()?.claims).is_empty();
         let steps = classroom::steps::steps(&ClassroomInput {
             config: &self.config,
             distribution: &self.facts.os.id,
             admin: admin.clone(),
             password,
             entrance: self.engine.entrance(),
-            begin: base::STEP,
+            card_flavors: has_card_flavors.then_some(gpu::offer::FLAVORS_STEP),
             after: base::LAST,
-            external,
+            external: resources::steps::EXTERNAL_STEP,
         });
         Ok(steps)
     }

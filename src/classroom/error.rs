@@ -16,6 +16,34 @@ pub enum ClassroomError {
     /// No flavor with a card is there.
     #[error("no card is claimed for instances, so no notebook has one")]
     NoCards,
+    /// There is one of this name.
+    #[error("there is a notebook {name} already")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// What it would be made of is not in the cloud.
+    #[error("image {image}, which notebooks are made of, is not in the cloud")]
+    NoImage {
+        /// Its name.
+        image: String,
+    },
+    /// It does not take the token that is noted here.
+    #[error("notebook {name} does not take the token that is noted here")]
+    OtherToken {
+        /// The notebook.
+        name: String,
+    },
+    /// What is in it has no room here.
+    #[error("what is in notebook {name} has {mib} MiB, and {free} MiB are free below /var/lib/gpucloud")]
+    TooLarge {
+        /// The notebook.
+        name: String,
+        /// MiB that it takes.
+        mib: u64,
+        /// MiB that are free.
+        free: u64,
+    },
     /// There is no notebook of this name.
     #[error("there is no notebook {name}")]
     Missing {
@@ -62,20 +90,29 @@ impl RoomError for ClassroomError {
     fn next(&self) -> Option<String> {
         Some(match self {
             Self::NoRoom { .. } => {
-                "gpucloud-install notebook list: stop or delete one that nobody needs, or take a smaller flavor: \
-                 gpucloud-install flavor list"
+                "delete one that nobody needs (a stopped one keeps its room): gpucloud-install notebook list; or take a \
+                 smaller flavor: gpucloud-install flavor list"
                     .into()
             }
             Self::NoCards => "gpucloud-install gpu list; then: gpucloud-install gpu claim CARD".into(),
             Self::Missing { .. } => "gpucloud-install notebook list".into(),
-            Self::Unknown { name, .. } => {
-                format!("gpucloud-install notebook delete {name} --and-its-data, then: notebook create {name}")
+            Self::Exists { name } => format!("gpucloud-install notebook show {name}"),
+            Self::NoImage { .. } => "gpucloud-install apply".into(),
+            Self::OtherToken { name } | Self::Unknown { name, what: "token" } => {
+                format!("gpucloud-install notebook token {name} --new")
+            }
+            Self::Unknown { name, .. } | Self::TooLarge { name, .. } => {
+                format!("without saving what is in it: gpucloud-install notebook delete {name} --without-saving")
             }
             Self::Silent { name, .. } => {
                 format!("gpucloud-install notebook logs {name}; gpucloud-install notebook restart {name}")
             }
+            Self::NotRunning { name, state } if state == "SHUTOFF" => format!(
+                "gpucloud-install notebook start {name}; or without saving what is in it: notebook delete {name} \
+                 --without-saving"
+            ),
             Self::NotRunning { name, .. } => {
-                format!("gpucloud-install notebook start {name}; or lose it: notebook delete {name} --and-its-data")
+                format!("without saving what is in it: gpucloud-install notebook delete {name} --without-saving")
             }
             Self::NotWhole { name, .. } => {
                 format!("the notebook was left as it is: gpucloud-install notebook show {name}")

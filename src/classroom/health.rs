@@ -73,6 +73,11 @@ fn way(host: &Host) -> Result<Option<Complaint>> {
     }))
 }
 
+/// One student's notebook is no matter of the cloud's health: it is told.
+fn told(what: String) -> Complaint {
+    Complaint { grave: false, ..Complaint::passing(what) }
+}
+
 /// What is wrong with one, if so.
 fn complaint(host: &Host, one: &notebook::Notebook) -> Option<Complaint> {
     let name = &one.name;
@@ -81,20 +86,22 @@ fn complaint(host: &Host, one: &notebook::Notebook) -> Option<Complaint> {
             let identity = Identity::of(name);
             let token = match identity.token(host) {
                 Ok(token) => token,
-                Err(error) => return Some(Complaint::lasting(error.to_string())),
+                Err(error) => return Some(told(error.to_string())),
             };
-            let (how, verb) = match Jupyter::new(&identity, address, token).status() {
+            let (how, verb) = match Jupyter::new(host, &identity, address, token).status() {
                 Answered::Well => return None,
                 Answered::Badly(403) => (format!("{name} does not take the token that is noted here"), "token --new"),
                 Answered::Badly(status) => (format!("{name}: JupyterLab answers with status {status}"), "restart"),
                 Answered::Not(why) => (format!("{name} does not answer: {why}"), "restart"),
             };
-            Some(Complaint::passing(how).mended_by(format!("gpucloud-install notebook {verb} {name}")))
+            Some(told(how).mended_by(format!("gpucloud-install notebook {verb} {name}")))
         }
-        ("ERROR", _) => Some(
-            Complaint::lasting(format!("{name} is in error"))
-                .mended_by(format!("gpucloud-install instance show {name} --cloud gpucloud")),
-        ),
+        ("ACTIVE", None) => Some(told(format!("{name} has no address"))),
+        ("ERROR", _) => {
+            let next =
+                format!("gpucloud-install notebook delete {name} --without-saving; then: notebook create {name}");
+            Some(told(format!("{name} is in error")).mended_by(next))
+        }
         _ => None,
     }
 }

@@ -1,13 +1,13 @@
-//! What a student has in a notebook: brought to this machine before the notebook goes, laid back into the next one of its
-//! name. One packed archive for each, with owners and times, replaced only when the new one is whole.
+//! What a student has in a notebook: brought to this machine before the notebook goes, laid into the next one of its name.
+//! One packed archive for each, with times and permissions, replaced only when the new one is whole.
 
 use super::ClassroomError;
 use super::identity::Identity;
 use super::remote::Remote;
+use crate::cloud::Id;
 use crate::host::{Host, Result, files};
 use crate::paths::HOMES;
 use ruzstd::decoding::StreamingDecoder;
-use serde::Serialize;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,15 +15,24 @@ use std::path::{Path, PathBuf};
 const HOME: &str = "/home/student";
 /// What makes itself anew, and is large.
 const LEFT_OUT: [&str; 2] = ["./.cache", "./.local/share/Trash"];
-
-/// What was saved of a home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Saved {
-    /// Files, directories and links.
-    pub entries: u64,
-    /// Bytes in the files.
-    pub bytes: u64,
-}
+/// What stays free on this machine, in MiB: the cloud's databases lie on the same disk.
+const KEPT_FREE_MIB: u64 = 2 << 10;
+/// Lays an archive on standard input into the home, as the student: into a directory beside it, which takes its place when
+/// it is whole. What the student made meanwhile, where an earlier try was cut off, lies in it then.
+const LAY_IN: &str = r#"set -eu
+systemctl stop notebook.service
+trap 'systemctl start --no-block notebook.service' EXIT
+cd /home
+[ -d student ] || mv .before student
+rm -rf .coming .before
+install -d -o student -g student -m 700 .coming
+setpriv --reuid=student --regid=student --init-groups --no-new-privs \
+    tar --extract --zstd --same-permissions --directory /home/.coming
+sync -f .coming
+mv student .before
+mv .coming student
+if [ -n "$(ls .before)" ]; then mv .before "student/earlier-$(date +%Y%m%d-%H%M%S)"; else rm -rf .before; fi
+"#;
 
 fn archive(name: &str) -> PathBuf {
     Path::new(HOMES).join(format!("{name}.tar.zst"))
@@ -40,73 +49,124 @@ pub fn saved(host: &Host) -> Result<Vec<String>> {
     Ok(names.iter().filter_map(|name| name.strip_suffix(".tar.zst")).map(str::to_owned).collect())
 }
 
-/// Saves the home of a notebook that runs. The one saved before stays until this one is whole.
+/// Saves the home of a notebook that runs: the instance `of`. The one saved before stays until this one is whole.
 ///
 /// # Errors
-/// It cannot be read; it is not whole; there is no room.
-pub fn save(host: &Host, remote: &Remote, name: &str) -> Result<Saved> {
+/// It cannot be read; it is not whole; there is no room. Its JupyterLab goes on then.
+pub fn save(host: &Host, remote: &Remote, name: &str, of: &Id) -> Result<()> {
     // What was saved before must be in it, or it would be lost.
-    bring_back(host, remote, name)?;
-    let target = archive(name);
-    let partial = files::sibling(&target, ".new");
-    files::remove(host, &partial)?;
-    let mut words = vec!["tar", "--create", "--zstd", "--numeric-owner", "--directory", HOME];
+    bring_back(host, remote, name, of)?;
+    // Nobody changes what is being read.
+    remote.program(&["systemctl", "stop", "notebook.service"]).quiet().run(host)?;
+    let partial = files::sibling(&archive(name), ".new");
+    let saved = read(host, remote, name, &partial);
+    if saved.is_err() {
+        files::remove(host, &partial)?;
+        let host = host.unstoppable();
+        remote.program(&["systemctl", "start", "--no-block", "notebook.service"]).quiet().run(&host)?;
+    }
+    saved?;
+    files::put_in_place(host, &partial, &archive(name))?;
+    // It came from there: where the notebook stays after all, it is not laid into it again.
+    note(host, name, of)
+}
+
+fn read(host: &Host, remote: &Remote, name: &str, partial: &Path) -> Result<()> {
+    files::remove(host, partial)?;
+    let used = remote.program(&["du", "--summarize", "--block-size=1M", HOME]).quiet().read(host)?;
+    let mib: u64 = used.split_whitespace().next().and_then(|mib| mib.parse().ok()).unwrap_or_default();
+    let free = files::free_bytes(host, Path::new(HOMES))? >> 20;
+    if free < mib + KEPT_FREE_MIB {
+        return Err(ClassroomError::TooLarge { name: name.to_owned(), mib, free }.into());
+    }
+    let mut words = vec!["tar", "--create", "--zstd", "--sparse", "--directory", HOME];
     let left_out: Vec<String> = LEFT_OUT.iter().map(|path| format!("--exclude={path}")).collect();
     words.extend(left_out.iter().map(String::as_str));
     words.push(".");
-    remote.program(&words).write_to(host, &partial, 0o600)?;
-    let saved = look_through(host, &partial).map_err(|why| not_whole(name, why))?;
-    files::put_in_place(host, &partial, &target)?;
-    // It came from there: where the notebook stays after all, it is not laid into it again.
-    files::write(host, &Identity::of(name).home_note(), b"", 0o600, None)?;
-    Ok(saved)
+    remote.program(&words).write_to(host, partial, 0o600)?;
+    Ok(look_through(host, partial).map_err(|why| not_whole(name, why))?)
+}
+
+fn note(host: &Host, name: &str, of: &Id) -> Result<()> {
+    files::write(host, &Identity::of(name).home_note(), of.as_str().as_bytes(), 0o600, None)
 }
 
 fn not_whole(name: &str, why: String) -> ClassroomError {
     ClassroomError::NotWhole { name: name.to_owned(), why }
 }
 
-/// Reads an archive from its beginning to its end.
+/// Reads an archive from its beginning to its end: its entries, and the checksum of all.
 ///
 /// # Errors
 /// In words: where it ends too early, or is no archive.
-fn look_through(host: &Host, path: &Path) -> std::result::Result<Saved, String> {
+fn look_through(host: &Host, path: &Path) -> std::result::Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let file = files::open(host, path).map_err(|e| words(&e))?.ok_or("it is not there")?;
-    let decoder = StreamingDecoder::new(file).map_err(|e| words(&e))?;
-    let mut archive = tar::Archive::new(decoder);
-    let mut saved = Saved::default();
+    let mut archive = tar::Archive::new(StreamingDecoder::new(file).map_err(|e| words(&e))?);
+    let mut entries = 0_u64;
+    // Holes in files are not read: they may be larger than any disk.
     for entry in archive.entries().map_err(|e| words(&e))? {
-        let mut entry = entry.map_err(|e| words(&e))?;
-        saved.entries += 1;
-        saved.bytes += std::io::copy(&mut entry, &mut std::io::sink()).map_err(|e| words(&e))?;
+        entry.map_err(|e| words(&e))?;
+        entries += 1;
+        if entries.is_multiple_of(1000) {
+            host.go_on().map_err(|e| words(&e))?;
+        }
     }
-    // The end of the packed stream has a checksum.
     let mut rest = archive.into_inner();
     std::io::copy(&mut rest.by_ref(), &mut std::io::sink()).map_err(|e| words(&e))?;
-    match saved.entries {
-        0 => Err("there is nothing in it, not even the home itself".into()),
-        _ => Ok(saved),
+    let frame = rest.into_frame_decoder();
+    if frame.get_checksum_from_data() != frame.get_calculated_checksum() {
+        return Err("its checksum is another one".into());
     }
+    if entries == 0 { Err("there is nothing in it, not even the home itself".into()) } else { Ok(()) }
 }
 
-/// Lays what was saved into a notebook, once: what its student has changed since is not overwritten.
+/// Lays what was saved into the instance `to`, once.
 ///
 /// # Errors
 /// What was saved is not whole; the notebook cannot take it.
-pub fn bring_back(host: &Host, remote: &Remote, name: &str) -> Result<()> {
-    let note = Identity::of(name).home_note();
-    if !is_saved(host, name) || files::exists(host, &note) {
+pub fn bring_back(host: &Host, remote: &Remote, name: &str, to: &Id) -> Result<()> {
+    let noted = files::read_text(host, Identity::of(name).home_note())?;
+    if !is_saved(host, name) || noted.as_deref() == Some(to.as_str()) {
         return Ok(());
     }
     look_through(host, &archive(name)).map_err(|why| not_whole(name, why))?;
-    // It is new, unless an earlier try was cut off in the middle: then some of it may have been worked with.
-    let words = ["tar", "--extract", "--zstd", "--numeric-owner", "--same-permissions", "--skip-old-files"];
-    remote.program(&[&words[..], &["--directory", HOME]].concat()).stdin_file(archive(name)).run(host)?;
-    files::write(host, &note, b"", 0o600, None)
+    remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)).quiet().run(host)?;
+    note(host, name, to)
 }
 
 /// Removes what was saved.
 pub fn forget(host: &Host, name: &str) -> Result<()> {
     files::remove(host, &archive(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    #[test]
+    fn an_archive_that_was_cut_off_or_altered_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::at(dir.path());
+        let noise: Vec<u8> = (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(noise.len() as u64);
+        archive.append_data(&mut header, "work", noise.as_slice()).unwrap();
+        let packed = compress_to_vec(archive.into_inner().unwrap().as_slice(), CompressionLevel::Fastest);
+        let looked = |bytes: &[u8]| {
+            files::write(&host, Path::new("/a"), bytes, 0o600, None).unwrap();
+            look_through(&host, Path::new("/a"))
+        };
+        looked(&packed).unwrap();
+        looked(&packed[..packed.len() / 2]).unwrap_err();
+        looked(b"").unwrap_err();
+        let mut altered = packed.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(looked(&altered).unwrap_err().contains("checksum"));
+        let nothing = tar::Builder::new(Vec::new()).into_inner().unwrap();
+        let nothing = compress_to_vec(nothing.as_slice(), CompressionLevel::Fastest);
+        assert!(looked(&nothing).unwrap_err().contains("nothing in it"));
+    }
 }

@@ -10,7 +10,7 @@ use crate::config::secrets::Secret;
 use crate::failure::Failure;
 use crate::host::command::Command;
 use crate::host::{Error, Host, Result, files};
-use crate::paths::CLASSROOM;
+use crate::paths::{CLASSROOM, RUNTIME};
 use std::path::{Path, PathBuf};
 
 const TOKEN: &str = "token";
@@ -143,9 +143,19 @@ impl Identity {
         Ok(UserData(archive.into_inner().map_err(failed)?))
     }
 
-    /// There once what was saved of an earlier one of its name lies in it.
+    /// The instance that what was saved of an earlier one of its name was laid into, or saved from.
     pub fn home_note(&self) -> PathBuf {
-        self.dir().join("home-laid")
+        self.dir().join("home-of")
+    }
+
+    /// Held by whoever makes, changes or ends the notebook.
+    pub fn lock_file(&self) -> PathBuf {
+        Path::new(RUNTIME).join(format!("notebook-{}.lock", self.name))
+    }
+
+    /// Whether anything is known of it here.
+    pub fn is_known(&self, host: &Host) -> bool {
+        files::exists(host, self.dir())
     }
 
     /// Forgets it: nobody can log in any more.

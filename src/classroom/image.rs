@@ -91,6 +91,8 @@ const MASKED: [&str; 17] = [
     "systemd-update-done.service",
     "motd-news.timer",
 ];
+/// Raised where how it is made changes, and none of what is hashed.
+const GENERATION: &str = "1";
 /// Where the environments are made, in the root; gone afterwards.
 const BUILD: &str = "/tmp/build";
 const UV: &str = "/opt/gpucloud/tools/bin/uv";
@@ -127,9 +129,10 @@ impl Recipe {
 
     /// Another one for everything that makes another image; the day's packages of the distribution are not among it.
     pub fn version(&self) -> String {
-        let mut all = [&PACKAGES[..], &MODULES, &UNITS, &MASKED, &[INIT, SERVER.1, KERNEL.1, self.codename()]]
-            .concat()
-            .join("\n");
+        let mut all =
+            [&PACKAGES[..], &MODULES, &UNITS, &MASKED, &[GENERATION, INIT, SERVER.1, KERNEL.1, self.codename()]]
+                .concat()
+                .join("\n");
         all.extend(self.packages.iter().map(|package| format!("\n{package}")));
         for file in texts(&FILES) {
             all.push_str(&format!("\n{}\n{}", file.path().display(), file.contents_utf8().unwrap_or_default()));
@@ -159,7 +162,7 @@ pub fn build(recipe: &Recipe) -> Task {
         Ok(missing.map_or(Checked::Done, |part| Checked::needed(format!("build {}", file(part).display()))))
     };
     let version = recipe.version();
-    let id = ActionId::new("notebook", "image");
+    let id = ActionId::new("classroom", "image");
     Task::once(id, "Build the image of notebooks", &version, there, move |host| make(host, &recipe))
         .undone_by(Undo::Nothing)
 }
@@ -221,7 +224,7 @@ fn environments(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
         let sync = ["pip", "sync", "--python", &place, "--require-hashes", "--only-binary", ":all:", &lock];
         uv(host, root, &sync)?.run(host)?;
         if name == KERNEL.0 && !recipe.packages.is_empty() {
-            let install = ["pip", "install", "--python", &place, "--constraints", &lock];
+            let install = ["pip", "install", "--python", &place, "--only-binary", ":all:", "--constraints", &lock];
             uv(host, root, &install)?.args(recipe.packages.iter().map(ToString::to_string)).run(host)?;
         }
         // By its own hash: nobody could write it anew for files that time stamps call younger.

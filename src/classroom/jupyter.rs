@@ -45,13 +45,13 @@ pub enum Answered {
 
 impl Jupyter {
     /// Of the notebook of this identity, at `address`.
-    pub fn new(identity: &Identity, address: Ipv4Addr, token: Secret) -> Self {
+    pub fn new(host: &Host, identity: &Identity, address: Ipv4Addr, token: Secret) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_LIMIT))
-            .timeout_global(Some(ANSWER_LIMIT))
+            .timeout_global(Some(host.limit(ANSWER_LIMIT)))
             .proxy(None);
         let place = SocketAddr::from((address, JUPYTER));
         Self { place, base: url(identity, address), token, agent: config.build().into() }
@@ -79,7 +79,7 @@ impl Jupyter {
             Some(id) if status == 201 => id.to_owned(),
             _ => return Err(failed(format!("status {status}: {}", made["message"].as_str().unwrap_or_default()))),
         };
-        let mut answers = self.open(&id).map_err(|error| failed(error.to_string()))?;
+        let mut answers = self.open(host, &id).map_err(|error| failed(error.to_string()))?;
         let waited = host.wait_while("the first kernel", KERNEL_LIMIT, Duration::ZERO, || match answers.read() {
             Ok(Message::Text(text)) => Ok(awaited_answer(&text)),
             Ok(_) => Ok(Some("it starts".into())),
@@ -95,9 +95,15 @@ impl Jupyter {
     }
 
     /// A kernel's WebSocket, on which it was asked who it is (jupyter_client, "Messaging in Jupyter", `kernel_info`).
-    fn open(&self, id: &str) -> std::result::Result<WebSocket<TcpStream>, WsError> {
+    fn open(&self, host: &Host, id: &str) -> std::result::Result<WebSocket<TcpStream>, WsError> {
         let stream = TcpStream::connect_timeout(&self.place, CONNECT_LIMIT)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_read_timeout(Some(host.limit(ANSWER_LIMIT)))?;
+        // Whoever sends one byte at a time never lets a message end.
+        let (cut, limit) = (stream.try_clone()?, host.limit(KERNEL_LIMIT) + ANSWER_LIMIT);
+        std::thread::spawn(move || {
+            std::thread::sleep(limit);
+            cut.shutdown(std::net::Shutdown::Both)
+        });
         let request = ureq::http::Request::builder()
             .uri(format!("{}api/kernels/{id}/channels", self.base.replacen("http", "ws", 1)))
             .header("Host", self.place.to_string())

@@ -8,11 +8,12 @@ use super::remote::Remote;
 use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS};
 use crate::classroom::steps::SIZES;
 use crate::cloud::resource::flavor::{self, ListedFlavor};
+use crate::cloud::resource::image;
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
 use crate::cloud::{ApiError, Session, refusal, room};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::{Host, Result};
+use crate::host::{Host, Result, files};
 use serde::Serialize;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -25,6 +26,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// How long Nova may take to stop or start it.
 const ACT_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(500);
+/// How long another command about the same notebook may take: one that makes it.
+const LOCK_LIMIT: Duration = Duration::from_secs(1200);
 /// How long an API may be away meanwhile.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long it may take to accept a connection.
@@ -109,9 +112,12 @@ pub fn get(room: &Classroom, name: &str) -> Result<Notebook> {
     Ok(Notebook::of(&found(room, name)?))
 }
 
+fn server_called(room: &Classroom, name: &str) -> std::result::Result<Option<ListedServer>, ApiError> {
+    room.user.ask_patiently(PATIENCE, || true, |session| server::find(session, name))
+}
+
 fn found(room: &Classroom, name: &str) -> Result<ListedServer> {
-    let found = room.user.ask(|session| server::find(session, name))?;
-    Ok(found.ok_or_else(|| ClassroomError::Missing { name: name.to_owned() })?)
+    Ok(server_called(room, name)?.ok_or_else(|| ClassroomError::Missing { name: name.to_owned() })?)
 }
 
 /// Makes one, and waits until it can be worked in. What was saved of an earlier one of its name is laid into it.
@@ -127,11 +133,45 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
         return Err(ClassroomError::NoRoom { flavor: size.name.clone(), short }.into());
     }
     let identity = Identity::of(name);
+    let _lock = locked(host, &identity)?;
+    match server_called(room, name)? {
+        // Nova could not build it, and nobody ever was in it.
+        Some(old) if old.status == "ERROR" && old.launched_at.is_none() => {
+            room.user.ask(|session| server::delete(session, &old.id))?;
+        }
+        Some(_) => return Err(ClassroomError::Exists { name: name.to_owned() }.into()),
+        None => {}
+    }
+    if room.user.ask(|session| image::find(session, &room.image))?.is_none() {
+        return Err(ClassroomError::NoImage { image: room.image.clone() }.into());
+    }
+    // What is known of an earlier one is not this one's.
+    identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
+    let ordered = order(host, room, &identity, name, &size.name);
+    if ordered.is_err() {
+        identity.forget(host)?;
+    }
+    ordered?;
+    wait_built(host, room, name)?;
+    let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
+    if request.until_ready {
+        wait_ready(host, room, name, begin, &mut times)?;
+    }
+    Ok((get(room, name)?, times))
+}
+
+/// Who else makes, changes or ends this notebook waits.
+fn locked(host: &Host, identity: &Identity) -> Result<files::Lock> {
+    let what = format!("the end of another command about {}", identity.alias());
+    files::lock_within(host, &identity.lock_file(), &what, LOCK_LIMIT)
+}
+
+fn order(host: &Host, room: &Classroom, identity: &Identity, name: &str, flavor: &str) -> Result<()> {
     let order = Server {
         name: name.to_owned(),
         image: room.image.clone(),
-        flavor: size.name.clone(),
+        flavor: flavor.to_owned(),
         place: Place::Network(CLASSROOM.into()),
         security_groups: vec![NOTEBOOKS.into()],
         key_pair: None,
@@ -140,16 +180,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
         // What is in it is somebody's: no plan takes it away.
         marked: false,
     };
-    room.user.ask(|session| match server::find(session, name)? {
-        Some(_) => Err(ApiError::Exists { kind: "a notebook", name: name.to_owned() }),
-        None => order.order(session).map(drop),
-    })?;
-    wait_built(host, room, name)?;
-    let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
-    if request.until_ready {
-        wait_ready(host, room, name, begin, &mut times)?;
-    }
-    Ok((get(room, name)?, times))
+    Ok(room.user.ask(|session| order.order(session)).map(drop)?)
 }
 
 fn as_error(failure: Failure) -> crate::host::Error {
@@ -190,12 +221,15 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
     let server = found(room, name)?;
     let silent = |how: String| ClassroomError::Silent { name: name.to_owned(), how, console: None };
     let address = server.address("fixed").ok_or_else(|| silent("it has no address".into()))?;
-    let jupyter = Jupyter::new(&identity, address, identity.token(host)?);
+    let jupyter = Jupyter::new(host, &identity, address, identity.token(host)?);
     let mut last = String::new();
     let waited = host.wait_while(&format!("notebook {name}"), ANSWER_LIMIT, POLL, || {
         if times.booted == 0.0 {
             match TcpStream::connect_timeout(&SocketAddr::from((address, super::reach::SSH)), CONNECT_LIMIT) {
-                Ok(_) => times.booted = begin.elapsed().as_secs_f64(),
+                Ok(_) => {
+                    times.booted = begin.elapsed().as_secs_f64();
+                    home::bring_back(host, &Remote::new(identity.clone(), address), name, &server.id)?;
+                }
                 Err(_) => {
                     still_runs(room, name)?;
                     last = "it boots".into();
@@ -205,6 +239,7 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
         }
         last = match jupyter.status() {
             Answered::Well => return Ok(None),
+            Answered::Badly(403) => return Err(ClassroomError::OtherToken { name: name.to_owned() }.into()),
             Answered::Badly(status) => format!("JupyterLab answers with status {status}"),
             Answered::Not(_) => "JupyterLab starts".into(),
         };
@@ -219,7 +254,6 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
         other => other?,
     }
     times.answered = begin.elapsed().as_secs_f64();
-    home::bring_back(host, &Remote::new(identity, address), name)?;
     jupyter.try_a_kernel(host).map_err(|error| match error {
         crate::host::Error::Stopped => error,
         error => silent(format!("JupyterLab answers, and starts no kernel ({error})")).into(),
@@ -280,6 +314,7 @@ pub enum Verb {
 /// There is no such notebook; the cloud's own; it does not answer in its time.
 pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Notebook> {
     let begin = Instant::now();
+    let _lock = locked(host, &Identity::of(name))?;
     let server = found(room, name)?;
     let action = match (verb, server.status.as_str()) {
         (Verb::Stop, "SHUTOFF") => None,
@@ -291,7 +326,9 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
     if let Some((action, argument, state)) = action {
         room.user.ask(|session| server::act(session, &server.id, action, argument.clone()))?;
         host.wait_while(&format!("notebook {name}"), ACT_LIMIT, POLL, || {
-            let now = room.user.ask(|session| server::get(session, server.id.as_str()))?;
+            let go_on = || host.go_on().is_ok();
+            let look = |session: &Session| server::get(session, server.id.as_str());
+            let now = room.user.ask_patiently(PATIENCE, go_on, look)?;
             match now.status.as_str() {
                 "ERROR" => Err(refusal::explained(host, now.fault_in_words()).into()),
                 status if status == state && now.task.is_none() => Ok(None),
@@ -320,6 +357,7 @@ pub fn remote(room: &Classroom, name: &str) -> Result<Remote> {
 /// # Errors
 /// It does not run, or does not take it.
 pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Result<(), Failure> {
+    let _lock = locked(host, &Identity::of(name))?;
     let server = found(room, name)?;
     let (remote, token) = (remote(room, name)?, Secret::random()?);
     let place = "/etc/notebook/token";
@@ -332,29 +370,39 @@ pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Re
     Ok(wait_ready(host, room, name, Instant::now(), &mut Times::default())?)
 }
 
-/// Ends it. What its student has in it is brought here first, unless it is to be lost.
+/// What becomes of a student's work when a notebook ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It is saved here.
+    Saved,
+    /// It is lost; what was saved before stays.
+    NotSaved,
+    /// It is lost, with what was saved before.
+    Forgotten,
+}
+
+/// Ends it, and whatever is known of it here.
 ///
 /// # Errors
-/// It does not run, so that nothing can be brought here; what was brought is not whole. Then it is left as it is.
-pub fn delete(host: &Host, room: &Classroom, name: &str, and_its_data: bool) -> Result<()> {
+/// It does not run, so that nothing can be saved; what was saved is not whole. Then it is left as it is.
+pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<()> {
     let identity = Identity::of(name);
-    match room.user.ask(|session| server::find(session, name))? {
-        Some(server) => {
-            if !and_its_data && server.launched_at.is_some() {
-                if server.status != "ACTIVE" {
-                    let (name, state) = (name.to_owned(), server.status);
-                    return Err(ClassroomError::NotRunning { name, state }.into());
-                }
-                home::save(host, &remote(room, name)?, name)?;
-            }
-            room.user.ask(|session| server::delete(session, &server.id))?;
-        }
-        None if !and_its_data || !home::is_saved(host, name) => {
-            return Err(ClassroomError::Missing { name: name.to_owned() }.into());
-        }
-        None => {}
+    let _lock = locked(host, &identity)?;
+    let server = server_called(room, name)?;
+    let is_there = server.is_some() || identity.is_known(host) || work == Work::Forgotten && home::is_saved(host, name);
+    if !is_there {
+        return Err(ClassroomError::Missing { name: name.to_owned() }.into());
     }
-    if and_its_data {
+    if let Some(server) = server {
+        if work == Work::Saved && server.launched_at.is_some() {
+            if server.status != "ACTIVE" {
+                return Err(ClassroomError::NotRunning { name: name.to_owned(), state: server.status }.into());
+            }
+            home::save(host, &remote(room, name)?, name, &server.id)?;
+        }
+        room.user.ask(|session| server::delete(session, &server.id))?;
+    }
+    if work == Work::Forgotten {
         home::forget(host, name)?;
     }
     identity.forget(host)

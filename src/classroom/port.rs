@@ -2,11 +2,12 @@
 //! here (`network/class_port.rs`), which the network's boot unit keeps.
 
 use super::{CLASSROOM, PORTAL, reach};
+use crate::action::originals::Original;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
-use crate::cloud::resource::port::{self, ListedPort, OwnPort};
+use crate::cloud::resource::port;
 use crate::cloud::resource::{Kind, needed, network};
-use crate::cloud::{ApiError, Session, SharedSession};
+use crate::cloud::{ApiError, Id, Session, SharedSession};
 use crate::config::Config;
 use crate::host::{Error, Host, Result};
 use crate::network::class_port::{self, BRIDGE, ClassPort};
@@ -39,22 +40,15 @@ impl PortInput {
     }
 }
 
-/// Makes the port a link of this machine.
+/// Binds the port to this machine: a link, which `noted` gives its address.
 pub fn bound(input: PortInput) -> Task {
     let again = input.clone();
     let probe = move |host: &Host| {
-        let Some(noted) = class_port::noted(host)? else { return Ok(Checked::needed(format!("make {CLASS_LINK}"))) };
-        match input.user.look(host, |session| port::find(session, PORTAL)) {
-            Ok(Some(found)) if found.entry.id.as_str() == noted.id => {
-                let missing = class_port::missing(&noted)?;
-                Ok(Checked::done_if(missing.is_empty(), missing.join(", ")))
-            }
-            Ok(Some(_)) => Ok(Checked::needed(format!("make {CLASS_LINK} anew: its port is another one"))),
-            Ok(None) => Ok(Checked::Later(format!("when port {PORTAL} is there"))),
-            Err(error) if error.is_transient() || error.is_unauthorized() => {
-                Ok(Checked::Later("when the cloud answers".into()))
-            }
-            Err(error) => Err(error.into()),
+        let make = || Ok(Checked::needed(format!("make {CLASS_LINK}")));
+        match input.user.look(host, wanted(input.bits)) {
+            Ok(port) if class_port::is_bound(&port)? => Ok(Checked::Done),
+            Ok(_) => make(),
+            Err(error) => not_yet(error),
         }
     };
     let remove = ["ovs-vsctl", "--timeout=30", "--if-exists", "del-port", BRIDGE, CLASS_LINK];
@@ -67,22 +61,56 @@ pub fn bound(input: PortInput) -> Task {
     .asking_the_running_system()
 }
 
+fn not_yet(error: ApiError) -> Result<Checked> {
+    match error {
+        ApiError::Missing { .. } => Ok(Checked::Later(format!("when port {PORTAL} is there"))),
+        error if error.is_transient() || error.is_unauthorized() => Ok(Checked::Later("when the cloud answers".into())),
+        error => Err(error.into()),
+    }
+}
+
 fn bind(host: &Host, input: &PortInput) -> Result<()> {
-    let (found, own, mtu) = input.user.ask(described)?;
-    input.admin.ask(|session| port::bind(session, &found.entry.id, &input.host_name))?;
-    let address = found.address().and_then(|address| Ipv4Net::new(address, input.bits).ok());
-    let address = address.ok_or_else(|| Error::protocol("bind the classroom's port", "it has no address"))?;
-    class_port::make(host, &ClassPort { id: found.entry.id.to_string(), mac: own.mac_address, address, mtu })?;
+    let port = input.user.ask(wanted(input.bits))?;
+    let id = Id::try_from(port.id.clone()).map_err(|error| Error::protocol("bind the classroom's port", error))?;
+    input.admin.ask(|session| port::bind(session, &id, &input.host_name))?;
+    class_port::bind(host, &port)?;
     host.wait_while(&format!("port {PORTAL}"), ACTIVE_LIMIT, POLL, || {
-        let status = input.user.ask(|session| port::own(session, &found.entry.id))?.status;
+        let status = input.user.ask(|session| port::own(session, &id))?.status;
         Ok((status != "ACTIVE").then_some(status))
     })
 }
 
-fn described(session: &Session) -> std::result::Result<(ListedPort, OwnPort, u32), ApiError> {
-    let found = needed(port::find(session, PORTAL)?, Kind::Port, PORTAL)?;
-    let own = port::own(session, &found.entry.id)?;
-    let network = needed(network::find(session, CLASSROOM)?, Kind::Network, CLASSROOM)?;
-    let mtu = network::mtu(session, &network.id)?;
-    Ok((found, own, mtu))
+/// Notes the port, so that each boot brings back what the link loses: it is switched on, with its address. Taken back ahead
+/// of the link itself, or the next look would make that anew.
+pub fn noted(input: PortInput) -> Task {
+    let again = input.clone();
+    let probe = move |host: &Host| match input.user.look(host, wanted(input.bits)) {
+        Ok(port) if class_port::noted(host)?.as_ref() != Some(&port) => Ok(Checked::needed("note it")),
+        Ok(port) => {
+            let missing = class_port::missing(&port)?;
+            Ok(Checked::done_if(missing.is_empty(), missing.join(", ")))
+        }
+        Err(error) => not_yet(error),
+    };
+    let undo = Undo::Path { path: class_port::note(), original: Original::Absent, made: Vec::new() };
+    let id = ActionId::new("class-port-note", class_port::note().display());
+    Task::new(id, format!("Give {CLASS_LINK} its address, now and at each boot"), probe, move |host| {
+        class_port::keep(host, &again.user.ask(wanted(again.bits))?)
+    })
+    .undone_by(undo)
+    .asking_the_running_system()
+}
+
+/// What Neutron says of the port.
+fn wanted(bits: u8) -> impl Fn(&Session) -> std::result::Result<ClassPort, ApiError> {
+    move |session| {
+        let found = needed(port::find(session, PORTAL)?, Kind::Port, PORTAL)?;
+        let own = port::own(session, &found.entry.id)?;
+        let network = needed(network::find(session, CLASSROOM)?, Kind::Network, CLASSROOM)?;
+        let address = found.address().and_then(|address| Ipv4Net::new(address, bits).ok());
+        let address =
+            address.ok_or_else(|| ApiError::unexpected("network", format!("port {PORTAL} has no address")))?;
+        let mtu = network::mtu(session, &network.id)?;
+        Ok(ClassPort { id: found.entry.id.to_string(), mac: own.mac_address, address, mtu })
+    }
 }

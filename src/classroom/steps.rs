@@ -1,13 +1,13 @@
-//! The classroom as steps of a plan: the image, which is built while the cloud is installed; a project with its network,
+//! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
 use super::image::{self, PARTS, Recipe};
 use super::notebook::{self, Request};
-use super::port::{PortInput, bound};
+use super::port::{PortInput, bound, noted};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
 use crate::action::directory::Directory;
 use crate::action::packages::Packages;
-use crate::action::task::Task;
+use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
 use crate::action::{ActionId, Checked};
 use crate::cloud::disk_image::{Format, Told};
@@ -39,6 +39,9 @@ use std::collections::BTreeMap;
 pub const SIZES: [(&str, u32, u32, u32); 3] =
     [("notebook.small", 1, 2048, 10), ("notebook.medium", 2, 4096, 20), ("notebook.large", 4, 8192, 40)];
 
+/// The step behind which notebooks can be made of the image.
+const GIVEN: &str = "classroom-image-given";
+
 /// The project's only limit is the machine itself.
 const UNLIMITED: [&str; 4] = ["instances", "vcpus", "memory_mib", "security_group_rules"];
 
@@ -54,8 +57,8 @@ pub struct ClassroomInput<'a> {
     pub password: Secret,
     /// By what one gets in.
     pub entrance: Entrance,
-    /// The step behind which programs of the distribution may be installed.
-    pub begin: &'a str,
+    /// The step that makes flavors with cards, where there are some.
+    pub card_flavors: Option<&'a str>,
     /// The step behind which the cloud answers.
     pub after: &'a str,
     /// The step that makes the external network.
@@ -114,7 +117,7 @@ impl Maker<'_> {
         self.wanted(resource, &self.room.user)
     }
 
-    /// Built beside the cloud's installation, given to it when it answers.
+    /// Built, and given to the cloud.
     fn image(&self) -> Vec<Step> {
         let recipe = recipe(self.input.config, self.input.distribution);
         let packages = Packages {
@@ -124,12 +127,13 @@ impl Maker<'_> {
             made_once: Vec::new(),
             changed_permissions: Vec::new(),
         };
-        let tools = Step::new("notebook-tools", "Install what builds the image of notebooks")
-            .after(&[self.input.begin])
+        // Behind the cloud: one that has no image for notebooks is complete all the same.
+        let tools = Step::new("classroom-tools", "Install what builds the image of notebooks")
+            .after(&[self.input.after])
             .holding(Hold::Packages)
             .with(packages);
-        let build = Step::new("notebook-image", "Build the image of notebooks")
-            .after(&["notebook-tools", "uv"])
+        let build = Step::new("classroom-image", "Build the image of notebooks")
+            .after(&["classroom-tools", "uv"])
             .with(image::build(&recipe));
         let [kernel, initramfs, disk] = PARTS;
         let part = |name: &str, format| Image {
@@ -148,11 +152,12 @@ impl Maker<'_> {
             parts: vec![("kernel_id".into(), recipe.name(kernel)), ("ramdisk_id".into(), recipe.name(initramfs))],
             ..part(disk, Format::Qcow2)
         };
-        let give = Step::new("image-notebook", "Give the image of notebooks to the cloud")
-            .after(&[self.input.after, "notebook-image"])
+        let give = Step::new(GIVEN, "Give the image of notebooks to the cloud")
+            .after(&["classroom-image"])
             .with(self.by_admin(part(kernel, Format::Aki)))
             .with(self.by_admin(part(initramfs, Format::Ari)))
-            .with(self.by_admin(whole));
+            .with(self.by_admin(whole))
+            .with(task::sync("classroom"));
         vec![tools, build, give]
     }
 
@@ -179,6 +184,7 @@ impl Maker<'_> {
             security_groups: vec![PORTAL.into()],
             address: Some(reach::portal(config)),
         };
+        let port_input = PortInput::new(config, self.room.user.clone(), self.room.admin.clone());
         let connect = Step::new("classroom-network", "Make the notebooks' network")
             .after(&[CLASSROOM, self.input.external])
             .with(self.by_user(SecurityGroup { name: NOTEBOOKS.into(), rules: reach::rules(config), alone: true }))
@@ -186,7 +192,8 @@ impl Maker<'_> {
             .with(self.by_user(network))
             .with(self.by_user(router))
             .with(self.by_user(port))
-            .with(bound(PortInput::new(config, self.room.user.clone(), self.room.admin.clone())));
+            .with(bound(port_input.clone()))
+            .with(noted(port_input));
         vec![make, connect]
     }
 
@@ -219,6 +226,9 @@ impl Maker<'_> {
         let (room, looked) = (self.room.clone(), self.room.user.clone());
         let asked = name.clone();
         let probe = move |host: &Host| match looked.look(host, |session| server::look_up(session, &asked)) {
+            Ok(Some(found)) if found.status == "ERROR" && found.launched_at.is_none() => {
+                Ok(Checked::needed("make it anew: Nova could not build it"))
+            }
             Ok(Some(_)) => Ok(Checked::Done),
             Ok(None) => Ok(Checked::needed("make it")),
             Err(error) if error.is_transient() || error.is_unauthorized() => {
@@ -230,9 +240,18 @@ impl Maker<'_> {
         let id = ActionId::new("notebook", &name);
         let task = Task::new(id, format!("Make notebook {name}"), probe, make).at_runtime().asking_the_running_system();
         let mut step = Step::new(&format!("notebook-{name}"), &format!("Make notebook {name}"));
-        step = step.after(&["classroom-network"]);
-        if self.input.config.classroom.image.own().is_none() {
-            step = step.after(&["classroom-network", "image-notebook"]);
+        step =
+            step.after(&["classroom-network"]).after(&self.input.card_flavors.map_or_else(Vec::new, |step| vec![step]));
+        let resources = &self.input.config.resources;
+        step = match self.input.config.classroom.image.own() {
+            None => step.after(&[GIVEN]),
+            Some(own) if resources.images.iter().any(|image| image.name == *own) => {
+                step.after(&[&format!("image-{own}")])
+            }
+            Some(_) => step,
+        };
+        if let Some(declared) = resources.flavors.iter().find(|flavor| answer.flavor.as_ref() == Some(&flavor.name)) {
+            step = step.after(&[&format!("flavor-{}", declared.name)]);
         }
         step.with(task)
     }

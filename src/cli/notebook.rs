@@ -47,10 +47,10 @@ pub struct OneNotebook {
 )]
 pub struct NotebookCreate {
     /// Its name: small letters, digits, `-`; several are made at once
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", value_parser = host_name)]
     pub names: Vec<NotebookName>,
     /// Name or id of its flavor; notebook.small unless said
-    #[arg(long)]
+    #[arg(long, conflicts_with = "gpu")]
     pub flavor: Option<String>,
     /// With a card: the smallest flavor that has one
     #[arg(long)]
@@ -68,8 +68,11 @@ pub struct NotebookCreate {
 pub struct NotebookDelete {
     /// Its name
     pub name: NotebookName,
-    /// Save nothing, and remove what was saved of it before
+    /// Save nothing; what was saved of it before stays
     #[arg(long)]
+    pub without_saving: bool,
+    /// Save nothing, and remove what was saved of it before
+    #[arg(long, conflicts_with = "without_saving")]
     pub and_its_data: bool,
 }
 
@@ -108,4 +111,12 @@ pub struct NotebookLogs {
     /// How many lines
     #[arg(long, default_value_t = 40)]
     pub lines: u32,
+}
+
+/// A name that is a host's too.
+fn host_name(text: &str) -> Result<NotebookName, String> {
+    match text.ends_with('-') {
+        true => Err(format!("`{text}` ends with a `-`")),
+        false => text.parse(),
+    }
 }

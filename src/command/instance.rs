@@ -199,8 +199,7 @@ fn console(invocation: &Invocation, options: &Console) -> Result<Ending, Failure
     invocation.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
     if !invocation.ui.is_json() {
         // What a guest prints must not steer the terminal of whoever reads it.
-        let plain = console::strip_ansi_codes(&output);
-        invocation.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
+        invocation.ui.raw(&text::harmless(&output));
         invocation.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
     Ok(Ending::Done)

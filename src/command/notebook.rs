@@ -4,39 +4,42 @@
 
 use super::Invocation;
 use crate::classroom::identity::Identity;
-use crate::classroom::notebook::{self, Notebook as Shown, Request, Times, Verb};
+use crate::classroom::notebook::{self, Notebook as Shown, Request, Times, Verb, Work};
 use crate::classroom::{Classroom, home};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
 use crate::ending::Ending;
 use crate::failure::Failure;
+use crate::host::Host;
 use crate::installation::Installation;
 use crate::ui::text;
 use serde_json::{Value, json};
 
 pub(super) fn run(invocation: &Invocation, options: &Notebook) -> Result<Ending, Failure> {
     invocation.require_live()?;
-    let room = classroom(invocation)?;
+    let (host, room) = classroom(invocation)?;
+    let (host, room) = (&host, &room);
     match options {
-        Notebook::Create(options) => create(invocation, &room, options),
-        Notebook::List => list(invocation, &room),
-        Notebook::Show(one) => show(invocation, &room, &one.name),
-        Notebook::Stop(one) => tell(invocation, &room, &one.name, Verb::Stop),
-        Notebook::Start(one) => tell(invocation, &room, &one.name, Verb::Start),
-        Notebook::Restart(one) => tell(invocation, &room, &one.name, Verb::Restart),
-        Notebook::Delete(options) => delete(invocation, &room, options),
-        Notebook::Token(options) => token(invocation, &room, options),
-        Notebook::Ssh(options) => log_in(invocation, &room, options),
-        Notebook::Logs(options) => logs(invocation, &room, options),
+        Notebook::Create(options) => create(invocation, host, room, options),
+        Notebook::List => list(invocation, room),
+        Notebook::Show(one) => show(invocation, room, &one.name),
+        Notebook::Stop(one) => tell(invocation, host, room, &one.name, Verb::Stop),
+        Notebook::Start(one) => tell(invocation, host, room, &one.name, Verb::Start),
+        Notebook::Restart(one) => tell(invocation, host, room, &one.name, Verb::Restart),
+        Notebook::Delete(options) => delete(invocation, host, room, options),
+        Notebook::Token(options) => token(invocation, host, room, options),
+        Notebook::Ssh(options) => log_in(invocation, room, options),
+        Notebook::Logs(options) => logs(invocation, room, options),
     }
 }
 
-/// The classroom of the cloud that stands.
-fn classroom(invocation: &Invocation) -> Result<Classroom, Failure> {
+/// The classroom of the cloud that stands, and its machine, shown at work: its answers say how slow it may be.
+fn classroom(invocation: &Invocation) -> Result<(Host, Classroom), Failure> {
     let installation = Installation::load_applied(&invocation.host)?.ok_or_else(|| {
         Failure::new("there is no complete cloud here", "", "gpucloud-install status").with(Ending::Refused)
     })?;
-    installation.classroom().ok_or_else(|| {
+    let host = installation.host.observed(invocation.ui.observer());
+    installation.classroom().map(|room| (host, room)).ok_or_else(|| {
         let next = format!(
             "in {}: enabled = true below [classroom]; then: gpucloud-install apply",
             invocation.global.config.display()
@@ -45,9 +48,11 @@ fn classroom(invocation: &Invocation) -> Result<Classroom, Failure> {
     })
 }
 
+/// What came of the making of one.
+type Made = Result<(Shown, Times), Failure>;
+
 /// All at once: each waits for nothing but itself.
-fn create(invocation: &Invocation, room: &Classroom, options: &NotebookCreate) -> Result<Ending, Failure> {
-    let host = invocation.watched_host();
+fn create(invocation: &Invocation, host: &Host, room: &Classroom, options: &NotebookCreate) -> Result<Ending, Failure> {
     let request = |name: &NotebookName| Request {
         name: name.to_string(),
         flavor: options.flavor.clone(),
@@ -60,8 +65,8 @@ fn create(invocation: &Invocation, room: &Classroom, options: &NotebookCreate) -
             names.push(name);
         }
     }
-    let results: Vec<(&NotebookName, Result<(Shown, Times), Failure>)> = std::thread::scope(|scope| {
-        let make = |name| notebook::create(&host, room, &request(name)).map_err(Failure::from);
+    let results: Vec<(_, Made)> = std::thread::scope(|scope| {
+        let make = |name| notebook::create(host, room, &request(name)).map_err(Failure::from);
         let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || make(name)))).collect();
         let died = || Err(Failure::bug("a thread died"));
         threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| died()))).collect()
@@ -160,27 +165,36 @@ fn show(invocation: &Invocation, room: &Classroom, name: &NotebookName) -> Resul
     Ok(Ending::Done)
 }
 
-fn tell(invocation: &Invocation, room: &Classroom, name: &NotebookName, verb: Verb) -> Result<Ending, Failure> {
+fn tell(
+    invocation: &Invocation,
+    host: &Host,
+    room: &Classroom,
+    name: &NotebookName,
+    verb: Verb,
+) -> Result<Ending, Failure> {
     let word = match verb {
         Verb::Stop => "stop",
         Verb::Start => "start",
         Verb::Restart => "restart",
     };
-    let shown = notebook::tell(&invocation.watched_host(), room, name.as_str(), verb)?;
+    let shown = notebook::tell(host, room, name.as_str(), verb)?;
     invocation.ui.document(&format!("notebook {word}"), document(invocation, &shown));
     let more = if verb == Verb::Stop { "what is in it stays" } else { "it can be worked in" };
     invocation.ui.say(format!("{} is {}: {more}.", shown.name, shown.state));
     Ok(Ending::Done)
 }
 
-fn delete(invocation: &Invocation, room: &Classroom, options: &NotebookDelete) -> Result<Ending, Failure> {
+fn delete(invocation: &Invocation, host: &Host, room: &Classroom, options: &NotebookDelete) -> Result<Ending, Failure> {
     let name = options.name.as_str();
-    let question = match options.and_its_data {
-        true => format!("End {name} and lose what its student has in it?"),
-        false => format!("End {name}? What its student has in it is saved here."),
+    let (work, question) = match (options.and_its_data, options.without_saving) {
+        (true, _) => {
+            (Work::Forgotten, format!("End {name} and lose what its student has in it, and all that was saved?"))
+        }
+        (_, true) => (Work::NotSaved, format!("End {name} and lose what its student has in it?")),
+        _ => (Work::Saved, format!("End {name}? What its student has in it is saved here.")),
     };
     invocation.consent(&question, false)?;
-    notebook::delete(&invocation.watched_host(), room, name, options.and_its_data)?;
+    notebook::delete(host, room, name, work)?;
     let saved = home::is_saved(&invocation.host, name);
     invocation.ui.document("notebook delete", json!({"name": name, "saved": saved}));
     invocation.ui.say(match saved {
@@ -190,11 +204,11 @@ fn delete(invocation: &Invocation, room: &Classroom, options: &NotebookDelete) -
     Ok(Ending::Done)
 }
 
-fn token(invocation: &Invocation, room: &Classroom, options: &NotebookToken) -> Result<Ending, Failure> {
+fn token(invocation: &Invocation, host: &Host, room: &Classroom, options: &NotebookToken) -> Result<Ending, Failure> {
     let name = options.name.as_str();
     notebook::get(room, name)?;
     if options.new {
-        notebook::renew_token(&invocation.watched_host(), room, name)?;
+        notebook::renew_token(host, room, name)?;
     }
     let token = Identity::of(name).token(&invocation.host)?;
     invocation.ui.document("notebook token", json!({"name": name, "token": token.expose()}));
@@ -224,8 +238,7 @@ fn logs(invocation: &Invocation, room: &Classroom, options: &NotebookLogs) -> Re
     };
     invocation.ui.document("notebook logs", json!({"name": name, "from": from, "output": text}));
     if !invocation.ui.is_json() {
-        let plain = console::strip_ansi_codes(&text);
-        invocation.ui.raw(&plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>());
+        invocation.ui.raw(&text::harmless(&text));
     }
     Ok(Ending::Done)
 }

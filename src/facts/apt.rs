@@ -29,7 +29,10 @@ pub fn urls(host: &Host) -> Result<Vec<String>> {
 /// As [`urls`].
 pub fn sources(host: &Host, family: &str, code: &str) -> Result<Vec<String>> {
     let all = urls(host)?;
-    let ending = |end: &str| all.iter().find(|url| url.trim_end_matches('/').ends_with(end));
+    let path =
+        |url: &str| url.parse::<Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    // Others (docker.com/linux/debian) end alike: the shortest path is a mirror's.
+    let ending = |end: &str| all.iter().filter(|url| path(url).ends_with(end)).min_by_key(|url| path(url).len());
     let Some(main) = ending(&format!("/{family}")) else { return Ok(Vec::new()) };
     if family == "ubuntu" {
         let parts = ["", "-updates", "-security"];

@@ -19,6 +19,9 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_secs(2);
 
+/// The step that makes flavors.
+pub const FLAVORS_STEP: &str = "gpu-flavors";
+
 /// What the steps are made from.
 pub struct OfferInput<'a> {
     /// The sizes.
@@ -37,7 +40,7 @@ pub struct OfferInput<'a> {
 pub fn steps(order: &OfferInput) -> Vec<Step> {
     let mut steps = Vec::new();
     if !order.flavors.is_empty() {
-        let step = Step::new("gpu-flavors", "Make flavors with cards").after(&[order.after]);
+        let step = Step::new(FLAVORS_STEP, "Make flavors with cards").after(&[order.after]);
         steps.push(order.flavors.iter().map(|one| wanted(order, one)).fold(step, Step::with));
     }
     if !order.offered.is_empty() {

@@ -32,7 +32,8 @@ pub struct ClassPort {
     pub mtu: u32,
 }
 
-fn note() -> PathBuf {
+/// Where it is noted.
+pub fn note() -> PathBuf {
     PathBuf::from(CLASSROOM).join("port.json")
 }
 
@@ -43,18 +44,27 @@ pub fn noted(host: &Host) -> Result<Option<ClassPort>> {
     read.map(Some).map_err(|error| Error::protocol(format!("read {}", note().display()), error))
 }
 
-/// Makes it, and notes it.
-pub fn make(host: &Host, port: &ClassPort) -> Result<()> {
+/// Notes it, and brings about what is missing.
+pub fn keep(host: &Host, port: &ClassPort) -> Result<()> {
     // First the note: what is cut off behind it, the next look brings about.
     let text = serde_json::to_vec_pretty(port).map_err(|error| Error::protocol("note the classroom's port", error))?;
     files::write(host, &note(), &text, 0o600, None)?;
-    bind(host, port)?;
     bring_back(host, port)
 }
 
-fn bind(host: &Host, port: &ClassPort) -> Result<()> {
+/// Makes its link.
+pub fn bind(host: &Host, port: &ClassPort) -> Result<()> {
     let ids = [("iface-id", port.id.as_str()), ("attached-mac", port.mac.as_str()), ("iface-status", "active")];
     ovs::add_bound_port(host, BRIDGE, CLASS_LINK, &port.mac, port.mtu, &ids)
+}
+
+/// Whether its link is there.
+pub fn is_bound(port: &ClassPort) -> Result<bool> {
+    Ok(links::links()?.iter().any(|link| is_of(link, port)))
+}
+
+fn is_of(link: &Link, port: &ClassPort) -> bool {
+    link.name == CLASS_LINK && link.mac.as_deref().is_some_and(|mac| mac.eq_ignore_ascii_case(&port.mac))
 }
 
 /// What is missing of it, in words.
@@ -88,15 +98,12 @@ fn what_is_missing(port: &ClassPort, link: Option<&Link>, addresses: &[Address])
 
 /// Brings about what is missing.
 pub fn bring_back(host: &Host, port: &ClassPort) -> Result<()> {
-    let link = |links: &[Link]| links.iter().find(|link| link.name == CLASS_LINK).cloned();
-    let is_bound = |link: &Link| link.mac.as_deref().is_some_and(|mac| mac.eq_ignore_ascii_case(&port.mac));
-    if !link(&links::links()?).is_some_and(|link| is_bound(&link)) {
+    if !is_bound(port)? {
         bind(host, port)?;
-        host.wait_until(&format!("the link {CLASS_LINK}"), LINK_LIMIT, Duration::from_millis(50), || {
-            Ok(link(&links::links()?).is_some_and(|link| is_bound(&link)))
-        })?;
+        let what = format!("the link {CLASS_LINK}");
+        host.wait_until(&what, LINK_LIMIT, Duration::from_millis(50), || is_bound(port))?;
     }
-    if link(&links::links()?).is_some_and(|link| link.mtu != port.mtu) {
+    if links::links()?.iter().any(|link| is_of(link, port) && link.mtu != port.mtu) {
         links::set_mtu(CLASS_LINK, port.mtu)?;
     }
     links::set_up(CLASS_LINK)?;

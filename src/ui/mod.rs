@@ -70,8 +70,9 @@ impl Ui {
     /// A failure: what, evidence, next. With `--json` also as a document.
     pub fn failure(&self, command: &str, failure: &Failure) {
         self.document(command, json!({"error": failure}));
-        let mut lines = vec![format!("{} {}", text::red("error:"), failure.what)];
-        lines.extend(failure.evidence.lines().map(|evidence| format!("  {}", text::dim(evidence))));
+        // What it quotes may come from a machine that others command.
+        let mut lines = vec![format!("{} {}", text::red("error:"), text::harmless(&failure.what))];
+        lines.extend(text::harmless(&failure.evidence).lines().map(|evidence| format!("  {}", text::dim(evidence))));
         if !failure.next.is_empty() {
             lines.push(format!("{} {}", text::cyan("next:"), failure.next));
         }

@@ -50,7 +50,7 @@ pub fn made() -> Verdict {
     let layer = layers["layers"].as_array().unwrap().iter().find(|layer| layer["name"] == "notebooks");
     assert_eq!(layer.unwrap()["detail"], "1 answers");
     let twice = notebook(&["create", "ada"]);
-    assert!(twice.code == 1 && twice.err.contains("a notebook called ada"), "{}", twice.err);
+    assert!(twice.code == 1 && twice.err.contains("there is a notebook ada already"), "{}", twice.err);
     let without = notebook(&["create", "bob", "--gpu"]);
     assert!(without.code == 1 && without.err.contains("no card is claimed"), "{}", without.err);
     Ok(())
