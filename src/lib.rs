@@ -12,6 +12,7 @@
 //! recovery         what is down, and bringing it back
 //! network          how instances reach the world, and the world them
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
+//! classroom        notebooks: a JupyterLab for each student, in an instance of its own
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, rollback; the kinds of change
 //! undo             runs undo records

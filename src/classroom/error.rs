@@ -1,4 +1,5 @@
-//! What goes wrong with notebooks, beyond what the hands and the APIs say.
+//! What goes wrong with notebooks, beyond what the hands and the APIs say: a new case is a variant here, with what to do in
+//! `next`. Why Nova could not build one is said by `cloud/refusal.rs`; how far one that was built came, by `notebook.rs`.
 
 use crate::host::RoomError;
 

@@ -1,5 +1,6 @@
 //! What a student has in a notebook: brought to this machine before the notebook goes, laid into the next one of its name.
 //! One packed archive for each, with times and permissions, replaced only when the new one is whole.
+//! What is left out: [`LEFT_OUT`].
 
 use super::ClassroomError;
 use super::identity::Identity;

@@ -1,6 +1,7 @@
 //! The image that notebooks are made of, built on this machine: a small system of the distribution's packages, JupyterLab
-//! in an environment that belongs to root, another one for the student's cells, and what starts them. What of it is text
-//! lies in `profiles/notebook/`, as do the locks of both environments.
+//! in an environment that belongs to root, another one for the student's cells, and what starts them. The distribution's
+//! packages are [`PACKAGES`]; Python's are in the locks in `profiles/notebook/` (`server.lock`, and `kernel.lock` for cells),
+//! where all of it lies that is text.
 //!
 //! It is one ext4 file system without partitions, beside a kernel and a small initial file system: it boots with BIOS and
 //! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Answers are in `config/classroom.rs`, verbs in `command/notebook.rs`; what is in the image as text, `profiles/notebook/`.
-//! The link to their network is kept by `network/class_port.rs`.
+//! The link to their network is made by `port.rs`, noted in `network/class_port.rs`, and brought back by `network/keep.rs`.
+//! How JupyterLab is configured: `profiles/notebook/root/etc/notebook/server.json`.
 
 pub mod error;
 pub mod health;

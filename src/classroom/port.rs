@@ -1,5 +1,6 @@
 //! This machine's place in the network of the notebooks, as an action: Neutron's port, bound to this host, becomes a link
-//! here (`network/class_port.rs`), which the network's boot unit keeps.
+//! here (`network/class_port.rs`), which `network/keep.rs` brings back at each
+//! boot.
 
 use super::{CLASSROOM, PORTAL, reach};
 use crate::action::originals::Original;

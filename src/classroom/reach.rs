@@ -1,4 +1,4 @@
-//! What a notebook may reach, and who reaches it. Pure.
+//! What a notebook may reach, and who reaches it on which port, as rules of its security group. Pure.
 //!
 //! Only this machine's port in the classroom's network reaches a notebook. A notebook reaches the world, but for this
 //! machine itself and for link-local addresses: Nova serves at 169.254.169.254, to everybody in the instance, what the

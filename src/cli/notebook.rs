@@ -1,4 +1,4 @@
-//! Notebooks.
+//! Notebooks: verbs and their options. What they do: `command/notebook.rs`.
 
 use crate::config::classroom::NotebookName;
 use clap::{Args, Subcommand};

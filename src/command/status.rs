@@ -1,5 +1,6 @@
 //! `status`: what is up, layer by layer, of the cloud that was applied last. What a layer complains of is in
-//! `recovery/health.rs`; of cards, in `gpu/health.rs`.
+//! `recovery/health.rs`; of cards, in `gpu/health.rs`; of notebooks, in `classroom/health.rs`. A complaint that is not grave
+//! is told and leaves the layer healthy (`complaint.rs`).
 
 use super::Invocation;
 use crate::ending::Ending;

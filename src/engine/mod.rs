@@ -1,4 +1,4 @@
-//! Engines: how OpenStack gets onto the host. Everything after it (network, recovery; later GPUs, classroom) is the
+//! Engines: how OpenStack gets onto the host. Everything after it (network, GPUs, classroom, recovery) is the
 //! same code for all of them, and asks only this trait.
 //!
 //! Another engine is a folder beside `native/` that implements [`Engine`], its line in [`engine`], its name in

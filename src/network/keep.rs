@@ -1,4 +1,5 @@
-//! Keeping the state: what is missing of it is brought back, without facts but those that the state needs. Wanted is
+//! Keeping the state, and this machine's link to the notebooks (`class_port.rs`, by its note): what is missing of it is
+//! brought back, without facts but those that the state needs. Wanted is
 //! what the last complete apply says; and behind a run that has brought about another state and not noted its answers
 //! yet, that state, until the next boot.
 //!
