@@ -23,6 +23,12 @@ pub struct Packages {
     pub changed_permissions: Vec<PathBuf>,
 }
 
+/// Removes what was downloaded: nobody needs it once it is installed.
+pub fn forget_archives(host: &Host) -> Result<()> {
+    files::remove_tree(host, Path::new(ARCHIVES))?;
+    Path::new(ARCHIVES).parent().map_or(Ok(()), |dir| files::remove_empty_dir(host, dir).map(drop))
+}
+
 impl Action for Packages {
     fn id(&self) -> ActionId {
         ActionId::new("packages", &self.purpose)

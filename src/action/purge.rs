@@ -1,7 +1,7 @@
 //! Taking packages back: purging those that we brought, and removing what they leave.
 
 use super::Undone;
-use super::packages::ARCHIVES;
+use super::packages::forget_archives;
 use super::undo::{Leaves, Permissions};
 use crate::host::{Host, Result, files, links, packages, systemd, users};
 use std::ffi::OsStr;
@@ -35,8 +35,7 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         leaves.units.iter().try_for_each(|unit| systemd::reset_failed(host, unit))?;
     }
     // Where they were downloaded to: an installation that was never complete leaves it.
-    files::remove_tree(host, Path::new(ARCHIVES))?;
-    remove_empty_parent(host, Path::new(ARCHIVES))?;
+    forget_archives(host)?;
     for path in &leaves.paths {
         matching(host, path)?.iter().try_for_each(|found| files::remove_tree(host, found))?;
     }
@@ -55,10 +54,6 @@ pub fn remove_packages(host: &Host, added: &[String], leaves: &Leaves) -> Result
         users::remove_group(host, account)?;
     }
     Ok(Undone::Restored)
-}
-
-fn remove_empty_parent(host: &Host, path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), |dir| files::remove_empty_dir(host, dir).map(drop))
 }
 
 /// The path; or, where its name ends with `*`, all that begin so: what a service makes and numbers.

@@ -6,7 +6,7 @@ use super::notebook::{self, Request};
 use super::port::{PortInput, bound, noted};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
 use crate::action::directory::Directory;
-use crate::action::packages::Packages;
+use crate::action::packages::{ARCHIVES, Packages, forget_archives};
 use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
 use crate::action::{ActionId, Checked};
@@ -28,7 +28,7 @@ use crate::config::classroom::NotebookAnswer;
 use crate::config::resources::EXTERNAL;
 use crate::config::secrets::Secret;
 use crate::engine::Entrance;
-use crate::host::Host;
+use crate::host::{Host, files};
 use crate::paths;
 use crate::plan::{Hold, Step};
 use crate::resources::file;
@@ -94,6 +94,9 @@ pub fn steps(input: &ClassroomInput) -> Vec<Step> {
     }
     steps.extend(maker.network());
     steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
+    let mut end = Step::new("classroom-noted", "Note what notebooks need").closing().with(task::sync("classroom"));
+    end.after = steps.iter().map(|step| step.id.clone()).collect();
+    steps.push(end);
     steps
 }
 
@@ -131,7 +134,8 @@ impl Maker<'_> {
         let tools = Step::new("classroom-tools", "Install what builds the image of notebooks")
             .after(&[self.input.after])
             .holding(Hold::Packages)
-            .with(packages);
+            .with(packages)
+            .with(tidy());
         let build = Step::new("classroom-image", "Build the image of notebooks")
             .after(&["classroom-tools", "uv"])
             .with(image::build(&recipe));
@@ -156,8 +160,7 @@ impl Maker<'_> {
             .after(&["classroom-image"])
             .with(self.by_admin(part(kernel, Format::Aki)))
             .with(self.by_admin(part(initramfs, Format::Ari)))
-            .with(self.by_admin(whole))
-            .with(task::sync("classroom"));
+            .with(self.by_admin(whole));
         vec![tools, build, give]
     }
 
@@ -260,4 +263,11 @@ impl Maker<'_> {
 /// This machine itself goes anywhere from its port; nobody comes in by it.
 fn all_out() -> Vec<crate::config::rule::Rule> {
     "out any".parse().into_iter().collect()
+}
+
+/// Behind the cloud nobody else tidies up behind an installation of packages.
+fn tidy() -> Task {
+    let probe = |host: &Host| Ok(Checked::done_if(!files::exists(host, ARCHIVES), "remove the downloaded packages"));
+    let id = ActionId::new("tidy", "classroom");
+    Task::new(id, "Remove the downloaded packages", probe, forget_archives).at_runtime()
 }

@@ -3,14 +3,14 @@
 
 use super::Recipe;
 use crate::action::file::File;
-use crate::action::packages::{ARCHIVES, Archives, Packages};
+use crate::action::packages::{ARCHIVES, Archives, Packages, forget_archives};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::content::Content;
 use crate::engine::packages::{COMPUTE, DATABASE, Group, NETWORK, PYTHON, VOLUMES};
 use crate::host::{Host, files};
 use crate::plan::{Hold, Step};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
     let mut groups = vec![&DATABASE, &NETWORK, &COMPUTE];
@@ -39,11 +39,8 @@ fn download(groups: &[&Group]) -> Step {
 /// A killed or failed run finds the archives again; a complete one needs them no more.
 pub(super) fn tidy() -> Task {
     let probe = |host: &Host| Ok(Checked::done_if(!files::exists(host, ARCHIVES), "remove the downloaded packages"));
-    let work = |host: &Host| {
-        files::remove_tree(host, Path::new(ARCHIVES))?;
-        Path::new(ARCHIVES).parent().map_or(Ok(()), |dir| files::remove_empty_dir(host, dir).map(drop))
-    };
-    Task::new(ActionId::new("tidy", "archives"), "Remove the downloaded packages", probe, work).at_runtime()
+    let id = ActionId::new("tidy", "archives");
+    Task::new(id, "Remove the downloaded packages", probe, forget_archives).at_runtime()
 }
 
 fn install(group: &Group, after: &[&str]) -> Step {
