@@ -6,7 +6,6 @@ use super::identity::Identity;
 use super::jupyter::{self, Answered, Jupyter};
 use super::remote::Remote;
 use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS};
-use crate::classroom::steps::SIZES;
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::image;
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
@@ -18,6 +17,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+/// Sizes of notebooks without a card: name, processors, MiB of memory, GiB of disk. The first is taken where none is
+/// said.
+pub const SIZES: [(&str, u32, u32, u32); 3] =
+    [("notebook.small", 1, 2048, 10), ("notebook.medium", 2, 4096, 20), ("notebook.large", 4, 8192, 40)];
 
 /// How long Nova may take to build it; a first copy of its image takes longest.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);

@@ -2,7 +2,7 @@
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
 use super::image::{self, PARTS, Recipe};
-use super::notebook::{self, Request};
+use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
 use crate::action::directory::Directory;
@@ -33,11 +33,6 @@ use crate::paths;
 use crate::plan::{Hold, Step};
 use crate::resources::file;
 use std::collections::BTreeMap;
-
-/// Sizes of notebooks without a card: name, processors, MiB of memory, GiB of disk. The first is taken where none is
-/// said.
-pub const SIZES: [(&str, u32, u32, u32); 3] =
-    [("notebook.small", 1, 2048, 10), ("notebook.medium", 2, 4096, 20), ("notebook.large", 4, 8192, 40)];
 
 /// The step behind which notebooks can be made of the image.
 const GIVEN: &str = "classroom-image-given";

@@ -2,7 +2,7 @@
 //! its token, the host's boot, and the end.
 
 use super::{ANSWERS, LAB, Verdict, documents};
-use crate::machine::{Done, inside, installer, ours, read, within, write};
+use crate::machine::{Done, Helper, inside, installer, ours, read, within, write};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -102,11 +102,11 @@ pub fn closed() -> Verdict {
     let gateway = inside(LAB, &["ip", "-4", "-o", "addr", "show", "br-ex"]).expect(0).out;
     let gateway = gateway.split_whitespace().nth(3).unwrap().split('/').next().unwrap().to_owned();
     // What listens on all of the host's addresses, so that only the rules keep a notebook from it.
-    let listener = "import socket,time\ns=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
-                    s.bind(('0.0.0.0', 7777)); s.listen(9); time.sleep(60)";
-    let mut listening = crate::machine::start(LAB, &["python3", "-c", listener]);
-    let heard = || inside(LAB, &["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 7777), 2)"]);
-    assert!(within(Duration::from_secs(20), || heard().code == 0), "nothing listens");
+    let listener = "import socket, time; s = socket.create_server(('0.0.0.0', 7777)); print('listens', flush=True); \
+                    time.sleep(300)";
+    let _listening = Helper::start(LAB, listener);
+    let heard = inside(LAB, &["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 7777), 2)"]);
+    heard.expect(0);
     let mut places = Vec::new();
     for to in [&host, &portal, &gateway] {
         places.extend(["5000", "8774", "7777", "3306"].map(|port| format!("{to}:{port}")));
@@ -127,7 +127,6 @@ pub fn closed() -> Verdict {
     let from_demo = format!("for port in 22 8888; do nc -w 3 {ada} $port </dev/null && echo reached; done; true");
     let said = installer(LAB, &["instance", "ssh", "demo", "--", &from_demo]).expect(0).out;
     assert!(!said.contains("reached"), "an instance reaches a notebook: {said}");
-    listening.kill().and_then(|()| listening.wait()).unwrap();
     Ok(())
 }
 
