@@ -8,8 +8,7 @@ use crate::action::{ActionId, Checked};
 use crate::cloud::resource::server::UserData;
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::command::Command;
-use crate::host::{Error, Host, Result, files};
+use crate::host::{Error, Host, Result, files, ssh};
 use crate::paths::{CLASSROOM, RUNTIME};
 use std::path::{Path, PathBuf};
 
@@ -29,19 +28,12 @@ pub fn made_login_key() -> Task {
     };
     let id = ActionId::new("key", login_key().display());
     Task::new(id, "Make the key by which this machine logs in to notebooks", probe, |host| {
-        make_key(host, &login_key(), "gpucloud-classroom")
+        ssh::make_key(host, &login_key(), "gpucloud-classroom")
     })
 }
 
 fn public_of(key: &Path) -> PathBuf {
     key.with_extension("pub")
-}
-
-fn make_key(host: &Host, path: &Path, comment: &str) -> Result<()> {
-    files::remove(host, path)?;
-    files::remove(host, &public_of(path))?;
-    let place = path.to_string_lossy();
-    Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &place]).quiet().run(host)
 }
 
 /// What is known here of the notebook called `name`.
@@ -97,7 +89,7 @@ impl Identity {
         }
         let key = self.dir().join(HOST_KEY);
         if !files::exists(host, &key) || !files::exists(host, public_of(&key)) {
-            make_key(host, &key, &self.name)?;
+            ssh::make_key(host, &key, &self.name)?;
         }
         let line = format!("{} {}", self.alias(), self.read_text(host, &public_of(&key))?);
         Ok(files::write(host, &self.known_hosts(), line.as_bytes(), 0o600, None)?)

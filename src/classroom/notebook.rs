@@ -12,7 +12,7 @@ use crate::cloud::resource::server::{self, ListedServer, Place, Server};
 use crate::cloud::{ApiError, Session, refusal, room};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::{Host, Result, files};
+use crate::host::{Host, Result, command, files};
 use serde::Serialize;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -288,8 +288,7 @@ fn said_last(session: &Session, server: &ListedServer) -> std::result::Result<Op
 fn console(session: &Session, server: &ListedServer, lines: u32) -> std::result::Result<String, ApiError> {
     let asked = serde_json::json!({"length": lines});
     let answer = server::act(session, &server.id, "os-getConsoleOutput", asked)?;
-    let plain = console::strip_ansi_codes(answer["output"].as_str().unwrap_or_default()).into_owned();
-    Ok(plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect())
+    Ok(command::harmless(answer["output"].as_str().unwrap_or_default()))
 }
 
 /// What its console printed last.

@@ -13,7 +13,7 @@ use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host;
 use crate::host::accounts;
-use crate::host::command::Command;
+use crate::host::command::{self, Command};
 use crate::resources::error::ResourceError;
 use crate::resources::ssh::{self, Reachability};
 use crate::resources::{keys, known_images, launch};
@@ -199,7 +199,7 @@ fn console(invocation: &Invocation, options: &Console) -> Result<Ending, Failure
     invocation.ui.document("instance console", json!({"name": found.name, "output": output, "url": url}));
     if !invocation.ui.is_json() {
         // What a guest prints must not steer the terminal of whoever reads it.
-        invocation.ui.raw(&text::harmless(&output));
+        invocation.ui.raw(&command::harmless(&output));
         invocation.ui.say(url.map_or_else(String::new, |url| format!("\nIn a browser: {url}")));
     }
     Ok(Ending::Done)

@@ -10,7 +10,7 @@ use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLog
 use crate::config::classroom::NotebookName;
 use crate::ending::Ending;
 use crate::failure::Failure;
-use crate::host::Host;
+use crate::host::{Host, command};
 use crate::installation::Installation;
 use crate::ui::text;
 use serde_json::{Value, json};
@@ -238,7 +238,7 @@ fn logs(invocation: &Invocation, room: &Classroom, options: &NotebookLogs) -> Re
     };
     invocation.ui.document("notebook logs", json!({"name": name, "from": from, "output": text}));
     if !invocation.ui.is_json() {
-        invocation.ui.raw(&text::harmless(&text));
+        invocation.ui.raw(&command::harmless(&text));
     }
     Ok(Ending::Done)
 }

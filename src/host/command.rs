@@ -337,6 +337,12 @@ fn end_group(handle: &duct::Handle) {
     drop(handle.wait());
 }
 
+/// What somebody else's program printed, without what steers a terminal.
+pub fn harmless(text: &str) -> String {
+    let plain = console::strip_ansi_codes(text);
+    plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
 /// A word as it is typed in a shell.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+%^".contains(c);

@@ -82,3 +82,11 @@ impl Login {
         env.iter().fold(client.arg(typed.join(" ")), |client, (name, value)| client.env(name, value))
     }
 }
+
+/// Makes a key without a passphrase at `path`, and its public part beside it; one that is there is replaced.
+pub fn make_key(host: &Host, path: &Path, comment: &str) -> Result<()> {
+    files::remove(host, path)?;
+    files::remove(host, &path.with_extension("pub"))?;
+    let place = path.display().to_string();
+    Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &place]).quiet().run(host)
+}

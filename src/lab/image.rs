@@ -12,7 +12,7 @@ use crate::action::{ActionId, Checked};
 use crate::engine::{openvswitch, pace};
 use crate::host::command::Command;
 use crate::host::qemu::{self, Disk};
-use crate::host::{Error, Host, Result, files, overlay};
+use crate::host::{Error, Host, Result, files, overlay, ssh};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -84,17 +84,12 @@ fn write_settings(host: &Host, lab: &Lab, vm: &Vm) -> Result<()> {
 
 /// A key that logs in, and one that the host shows.
 fn make_keys(host: &Host, lab: &Lab, dir: &Path) -> Result<()> {
-    let make = |path: &Path, comment: &str| {
-        files::remove(host, path)?;
-        let path = path.display().to_string();
-        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", &path]).run(host)
-    };
     let read = |path: &Path| {
         let missing = || Error::protocol("make a key", format!("{} is missing", path.display()));
         files::read_text(host, path)?.ok_or_else(missing)
     };
     let own = dir.join(KEYS[0]);
-    make(&own, "gpucloud-lab")?;
+    ssh::make_key(host, &own, "gpucloud-lab")?;
     let authorized = lab.real("/root/.ssh/authorized_keys");
     files::make_parents(host, &authorized)?;
     files::set_permissions(host, &lab.real("/root/.ssh"), 0o700, None)?;
@@ -102,7 +97,7 @@ fn make_keys(host: &Host, lab: &Lab, dir: &Path) -> Result<()> {
     remove_host_keys(host, &lab.root())?;
     let ssh = lab.real("/etc/ssh");
     let shown = ssh.join("ssh_host_ed25519_key");
-    make(&shown, &lab.host_name)?;
+    ssh::make_key(host, &shown, &lab.host_name)?;
     let known = format!("{} {}", lab.address, read(&ssh.join("ssh_host_ed25519_key.pub"))?);
     files::write(host, &dir.join(KEYS[2]), known.as_bytes(), 0o600, None)
 }

@@ -81,7 +81,7 @@ fn what_is_missing(port: &ClassPort, link: Option<&Link>, addresses: &[Address])
             && address.prefix_len == port.address.prefix_len()
     };
     let mut missing = Vec::new();
-    if link.mac.as_deref().is_none_or(|mac| !mac.eq_ignore_ascii_case(&port.mac)) {
+    if !is_of(link, port) {
         missing.push(format!("give {CLASS_LINK} the hardware address {}", port.mac));
     }
     if link.mtu != port.mtu {

@@ -9,6 +9,7 @@ pub mod text;
 use crate::cli::{Global, Progress};
 use crate::failure::Failure;
 use crate::finding::Finding;
+use crate::host::command;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -71,8 +72,8 @@ impl Ui {
     pub fn failure(&self, command: &str, failure: &Failure) {
         self.document(command, json!({"error": failure}));
         // What it quotes may come from a machine that others command.
-        let mut lines = vec![format!("{} {}", text::red("error:"), text::harmless(&failure.what))];
-        lines.extend(text::harmless(&failure.evidence).lines().map(|evidence| format!("  {}", text::dim(evidence))));
+        let mut lines = vec![format!("{} {}", text::red("error:"), command::harmless(&failure.what))];
+        lines.extend(command::harmless(&failure.evidence).lines().map(|evidence| format!("  {}", text::dim(evidence))));
         if !failure.next.is_empty() {
             lines.push(format!("{} {}", text::cyan("next:"), failure.next));
         }

@@ -82,12 +82,6 @@ fn first_few(all: &[String]) -> String {
     }
 }
 
-/// What somebody else's program printed, without what steers a terminal.
-pub fn harmless(text: &str) -> String {
-    let plain = console::strip_ansi_codes(text);
-    plain.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
-}
-
 /// The plan in words: each step that would do something, each action with what it changes.
 pub fn plan(plan: &Plan, with_diffs: bool) -> String {
     let mut lines = Vec::new();
