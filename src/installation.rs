@@ -8,7 +8,7 @@ use crate::action::directory::Directory;
 use crate::action::{ActionId, Undo};
 use crate::checks::{self, Administrator, Asked, CloudPort, Seen, Subject};
 use crate::classroom::steps::ClassroomInput;
-use crate::classroom::{self, Classroom};
+use crate::classroom::{self, Classroom, driver};
 use crate::cloud::{PROBE_LIMIT, SharedSession, resource_action};
 use crate::config::Config;
 use crate::config::answers::changed_fixed;
@@ -264,10 +264,12 @@ impl Installation {
     /// Notebooks.
     fn classroom_steps(&self) -> Result<Vec<Step>, Failure> {
         let Some((admin, password)) = self.classroom_login() else { return Ok(Vec::new()) };
-        let has_card_flavors = !gpu::flavors::computed(&self.cards()?.claims).is_empty();
+        let claims = &self.cards()?.claims;
+        let has_card_flavors = !gpu::flavors::computed(claims).is_empty();
         let steps = classroom::steps::steps(&ClassroomInput {
             config: &self.config,
             distribution: &self.facts.os.id,
+            cards: &claims.ids(),
             admin: admin.clone(),
             password,
             entrance: self.engine.entrance(),
@@ -279,9 +281,14 @@ impl Installation {
     }
 
     /// Who asks the cloud about notebooks; none where it has none.
-    pub fn classroom(&self) -> Option<Classroom> {
-        let (admin, password) = self.classroom_login().filter(|_| self.config.classroom.enabled)?;
-        Some(classroom::steps::classroom(&self.config, &self.facts.os.id, admin, &password))
+    ///
+    /// # Errors
+    /// It cannot be read which cards are claimed.
+    pub fn classroom(&self) -> Result<Option<Classroom>, Failure> {
+        let login = self.classroom_login().filter(|_| self.config.classroom.enabled);
+        let Some((admin, password)) = login else { return Ok(None) };
+        let cards = gpu::claim::noted(&self.host)?.ids();
+        Ok(Some(classroom::steps::classroom(&self.config, (&self.facts.os.id, &cards), admin, &password)))
     }
 
     fn classroom_login(&self) -> Option<(&SharedSession, Secret)> {
@@ -383,6 +390,7 @@ impl Installation {
         findings.extend(self.engine.suits(&self.facts));
         findings.extend(self.card_findings()?);
         findings.extend(classroom::findings(&self.host, &self.config)?);
+        findings.extend(driver::finding(&self.config, &self.facts.os.id, &self.cards()?.claims.ids()));
         Ok(findings)
     }
 

@@ -12,8 +12,9 @@ use std::process::{Command, Output};
 
 const LOCK: &str = "profiles/native/2026.2.lock";
 const VOLUMES_LOCK: &str = "profiles/native/2026.2-volumes.lock";
-/// Of notebooks: of the server's environment, and of the one that cells run in.
-const NOTEBOOK_LOCKS: [&str; 2] = ["profiles/notebook/server.lock", "profiles/notebook/kernel.lock"];
+/// Of notebooks: of the server's environment, of the one that cells run in, and of the latter with a card.
+const NOTEBOOK_LOCKS: [&str; 3] =
+    ["profiles/notebook/server.lock", "profiles/notebook/kernel.lock", "profiles/notebook/cuda.lock"];
 const UV_LOCK: &str = "profiles/native/uv.lock";
 
 /// uv in an environment of its own, as the engine installs it.

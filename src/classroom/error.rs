@@ -69,6 +69,14 @@ pub enum ClassroomError {
         /// The last line of its console that says something of it.
         console: Option<String>,
     },
+    /// It can be worked in, and not with its card.
+    #[error("notebook {name} can be worked in, but its card cannot: {how}")]
+    NoDriver {
+        /// The notebook.
+        name: String,
+        /// What its driver says.
+        how: String,
+    },
     /// It does not run, so nothing can be brought from it.
     #[error("notebook {name} does not run ({state}), so what is in it cannot be saved")]
     NotRunning {
@@ -108,6 +116,9 @@ impl RoomError for ClassroomError {
             Self::Silent { name, .. } => {
                 format!("gpucloud-install notebook logs {name}; gpucloud-install notebook restart {name}")
             }
+            Self::NoDriver { name, .. } => format!(
+                "gpucloud-install notebook ssh {name} -- dmesg; whether the card itself works: gpucloud-install gpu test"
+            ),
             Self::NotRunning { name, state } if state == "SHUTOFF" => format!(
                 "gpucloud-install notebook start {name}; or without saving what is in it: notebook delete {name} \
                  --without-saving"

@@ -48,6 +48,11 @@ impl Identity {
         Self { name: name.to_owned() }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn dir(&self) -> PathBuf {
         Path::new(CLASSROOM).join("notebooks").join(&self.name)
     }

@@ -1,7 +1,8 @@
 //! The image that notebooks are made of, built on this machine: a small system of the distribution's packages, JupyterLab
 //! in an environment that belongs to root, another one for the student's cells, and what starts them. The distribution's
 //! packages are [`PACKAGES`]; Python's are in the locks in `profiles/notebook/` (`server.lock`, and `kernel.lock` for cells),
-//! where all of it lies that is text.
+//! where all of it lies that is text. Notebooks with cards have one of their own: NVIDIA's driver (`driver.rs`) and CUDA's
+//! libraries (`cuda.lock`) come on top.
 //!
 //! It is one ext4 file system without partitions, beside a kernel and a small initial file system: it boots with BIOS and
 //! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in
@@ -10,6 +11,8 @@
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::config::classroom::PythonPackage;
+use super::driver::Driver;
+use crate::engine::uv;
 use crate::facts::{apt, reach};
 use crate::host::command::Command;
 use crate::host::{Error, Host, Result, cpio, files};
@@ -17,8 +20,21 @@ use crate::resources::file;
 use include_dir::{Dir, DirEntry, include_dir};
 use std::path::{Path, PathBuf};
 
-/// Its kernel, its initial file system, its disk: names of files, and what their names in the cloud begin with.
-pub const PARTS: [&str; 3] = ["notebook-kernel", "notebook-initramfs", "notebook"];
+/// What it consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Linux.
+    Kernel,
+    /// What finds the disk.
+    InitialFileSystem,
+    /// The disk.
+    Disk,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 3] = [Part::Kernel, Part::InitialFileSystem, Part::Disk];
+}
 
 /// Files that are laid over the root.
 static FILES: Dir = include_dir!("$CARGO_MANIFEST_DIR/profiles/notebook/root");
@@ -27,6 +43,8 @@ const INIT: &str = include_str!("../../profiles/notebook/init");
 /// The environments: where they lie below `/opt/notebook`, and what is in them.
 const SERVER: (&str, &str) = ("server", include_str!("../../profiles/notebook/server.lock"));
 const KERNEL: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/kernel.lock"));
+/// [`KERNEL`]'s, with CUDA's libraries.
+const CUDA: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/cuda.lock"));
 
 /// Packages of the distribution, beside its essential ones and a kernel.
 const PACKAGES: [&str; 17] = [
@@ -64,13 +82,15 @@ const MODULES: [&str; 12] = [
     "jbd2",
     "ext4",
 ];
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 8] = [
     "systemd-networkd.service",
     "systemd-resolved.service",
     "systemd-timesyncd.service",
     "ssh.service",
     "notebook-setup.service",
     "notebook.service",
+    "notebook-card.service",
+    "notebook-space.timer",
 ];
 /// What only takes time at a boot, or does work that nobody asks of a notebook.
 const MASKED: [&str; 17] = [
@@ -96,8 +116,6 @@ const MASKED: [&str; 17] = [
 const GENERATION: &str = "1";
 /// Where the environments are made, in the root; gone afterwards.
 const BUILD: &str = "/tmp/build";
-const UV: &str = "/opt/gpucloud/tools/bin/uv";
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Variables by which programs find a proxy.
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 /// The student's number in the image.
@@ -112,6 +130,8 @@ pub struct Recipe {
     pub distribution: String,
     /// Python packages beside those of the lock.
     pub packages: Vec<PythonPackage>,
+    /// For notebooks with cards.
+    pub driver: Option<Driver>,
 }
 
 impl Recipe {
@@ -124,16 +144,25 @@ impl Recipe {
         if self.is_ubuntu() { "noble" } else { "trixie" }
     }
 
-    fn kernel_package(&self) -> &'static str {
-        if self.is_ubuntu() { "linux-image-virtual" } else { "linux-image-cloud-amd64" }
+    fn packages(&self) -> Vec<&'static str> {
+        let system = match &self.driver {
+            Some(driver) => driver.packages(),
+            None if self.is_ubuntu() => vec!["linux-image-virtual"],
+            None => vec!["linux-image-cloud-amd64"],
+        };
+        [&PACKAGES[..], &system].concat()
+    }
+
+    /// The locks of both environments.
+    fn locks(&self) -> [(&'static str, &'static str); 2] {
+        [SERVER, if self.driver.is_some() { CUDA } else { KERNEL }]
     }
 
     /// Another one for everything that makes another image; the day's packages of the distribution are not among it.
     pub fn version(&self) -> String {
-        let mut all =
-            [&PACKAGES[..], &MODULES, &UNITS, &MASKED, &[GENERATION, INIT, SERVER.1, KERNEL.1, self.codename()]]
-                .concat()
-                .join("\n");
+        let [server, kernel] = self.locks();
+        let others = [GENERATION, INIT, server.1, kernel.1, self.codename()];
+        let mut all = [&self.packages()[..], &MODULES, &UNITS, &MASKED, &others].concat().join("\n");
         all.extend(self.packages.iter().map(|package| format!("\n{package}")));
         for file in texts(&FILES) {
             all.push_str(&format!("\n{}\n{}", file.path().display(), file.contents_utf8().unwrap_or_default()));
@@ -141,9 +170,28 @@ impl Recipe {
         files::hash(all.as_bytes()).chars().take(8).collect()
     }
 
-    /// What one of [`PARTS`] is called in the cloud: notebooks of an older one go on with that.
-    pub fn name(&self, part: &str) -> String {
-        format!("{part}-{}", self.version())
+    /// What a part is called in the cloud: notebooks of an older one go on with that.
+    pub fn name(&self, part: Part) -> String {
+        format!("{}-{}", self.file_name(part), self.version())
+    }
+
+    /// The file of a part.
+    pub fn file_name(&self, part: Part) -> String {
+        let name = if self.driver.is_some() { "notebook-nvidia" } else { "notebook" };
+        match part {
+            Part::Kernel => format!("{name}-kernel"),
+            Part::InitialFileSystem => format!("{name}-initramfs"),
+            Part::Disk => name.to_owned(),
+        }
+    }
+
+    fn file(&self, part: Part) -> PathBuf {
+        file(&self.file_name(part))
+    }
+
+    /// What it is, in words.
+    pub fn what(&self) -> &'static str {
+        if self.driver.is_some() { "the image of notebooks with cards" } else { "the image of notebooks" }
     }
 }
 
@@ -157,20 +205,21 @@ fn texts(dir: &'static Dir) -> Vec<&'static include_dir::File<'static>> {
 
 /// Builds it, once for each recipe.
 pub fn build(recipe: &Recipe) -> Task {
-    let recipe = recipe.clone();
-    let there = |host: &Host| {
-        let missing = PARTS.iter().find(|part| !files::exists(host, file(part)));
-        Ok(missing.map_or(Checked::Done, |part| Checked::needed(format!("build {}", file(part).display()))))
+    let (recipe, looked) = (recipe.clone(), recipe.clone());
+    let there = move |host: &Host| {
+        let mut files = Part::ALL.map(|part| looked.file(part)).into_iter();
+        let missing = files.find(|file| !files::exists(host, file));
+        Ok(missing.map_or(Checked::Done, |file| Checked::needed(format!("build {}", file.display()))))
     };
     let version = recipe.version();
-    let id = ActionId::new("classroom", "image");
-    Task::once(id, "Build the image of notebooks", &version, there, move |host| make(host, &recipe))
-        .undone_by(Undo::Nothing)
+    let id = ActionId::new("classroom", if recipe.driver.is_some() { "image-with-driver" } else { "image" });
+    let title = format!("Build {}", recipe.what());
+    Task::once(id, title, &version, there, move |host| make(host, &recipe)).undone_by(Undo::Nothing)
 }
 
 /// All of it; what an earlier try left is not used.
 pub fn make(host: &Host, recipe: &Recipe) -> Result<()> {
-    let work = file("notebook-build");
+    let work = file(&format!("{}-build", recipe.file_name(Part::Disk)));
     let root = work.join("root");
     files::remove_tree(host, &work)?;
     files::make_parents(host, &root)?;
@@ -178,14 +227,14 @@ pub fn make(host: &Host, recipe: &Recipe) -> Result<()> {
     bootstrap(host, recipe, &root)?;
     environments(host, recipe, &root)?;
     furnish(host, &root)?;
-    initial_file_system(host, &root, &work.join("initramfs"))?;
-    disk(host, &root, &work.join("disk.raw"))?;
+    initial_file_system(host, recipe, &root, &work.join("initramfs"))?;
+    disk(host, &root, &work.join("disk.raw"), &recipe.file(Part::Disk))?;
     files::remove_tree(host, &work)
 }
 
 /// The distribution's part.
 fn bootstrap(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
-    let packages = [&PACKAGES[..], &[recipe.kernel_package()]].concat().join(",");
+    let packages = recipe.packages().join(",");
     let mut command = Command::new("mmdebstrap")
         // Its kernel would make an initial file system, which is not used.
         .env("INITRD", "No")
@@ -194,9 +243,26 @@ fn bootstrap(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
         .args(["--dpkgopt=force-unsafe-io", "--aptopt=APT::Install-Recommends \"false\""])
         .args([recipe.codename(), &host.real(root).to_string_lossy()]);
     for source in apt::sources(host, &recipe.distribution, recipe.codename())? {
-        command = command.arg(source);
+        let more = recipe.driver.as_ref().map_or(String::new(), |driver| format!(" {}", driver.components().join(" ")));
+        command = command.arg(source + &more);
     }
-    command.run(host)
+    command.run(host)?;
+    match recipe.driver {
+        Some(_) => modules_are_there(host, root),
+        None => Ok(()),
+    }
+}
+
+/// What is built while the packages are installed is not missed by them.
+fn modules_are_there(host: &Host, root: &Path) -> Result<()> {
+    let all = cpio::below(host, &root.join("usr/lib/modules"))?;
+    let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvidia.ko"));
+    if all.iter().any(is_it) {
+        return Ok(());
+    }
+    let log = Command::new("sh").args(["-c", "cat \"$1\"/var/lib/dkms/nvidia*/*/build/make.log | tail -n 20", "sh"]);
+    let log = log.arg(host.real(root).to_string_lossy()).quiet().read(host).unwrap_or_default();
+    Err(Error::protocol("build NVIDIA's modules for the image of notebooks", log))
 }
 
 /// A program in the root, with a /proc of its own that is gone with it.
@@ -212,13 +278,13 @@ fn within(host: &Host, root: &Path, program: &[&str]) -> Command {
 fn environments(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
     let build = root.join(BUILD.trim_start_matches('/'));
     files::make_dir(host, &build, 0o700, None)?;
-    files::copy(host, Path::new(UV), &build.join("uv"), 0o755)?;
-    files::copy(host, Path::new(CERTIFICATES), &build.join("certificates"), 0o644)?;
+    files::copy(host, Path::new(uv::PROGRAM), &build.join("uv"), 0o755)?;
+    files::copy(host, Path::new(uv::CERTIFICATES), &build.join("certificates"), 0o644)?;
     let resolv = root.join("etc/resolv.conf");
     let servers = files::read(host, Path::new("/etc/resolv.conf"))?.unwrap_or_default();
     files::remove(host, &resolv)?;
     files::write(host, &resolv, &servers, 0o644, None)?;
-    for (name, lock) in [SERVER, KERNEL] {
+    for (name, lock) in recipe.locks() {
         files::write(host, &build.join(name), lock.as_bytes(), 0o644, None)?;
         let (place, lock) = (format!("/opt/notebook/{name}"), format!("{BUILD}/{name}"));
         uv(host, root, &["venv", "--python", "/usr/bin/python3", &place])?.run(host)?;
@@ -237,20 +303,13 @@ fn environments(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
     files::remove_tree(host, &build)
 }
 
-/// uv in the root: with this machine's certificates, index and proxy.
+/// uv in the root: as on this machine, and by its proxy.
 fn uv(host: &Host, root: &Path, arguments: &[&str]) -> Result<Command> {
     let program = format!("{BUILD}/uv");
-    let mut command = within(host, root, &[&[program.as_str(), "--quiet"], arguments].concat())
-        .env("UV_NO_PYTHON_DOWNLOADS", "1")
-        .env("UV_CACHE_DIR", format!("{BUILD}/cache"))
-        .env("SSL_CERT_FILE", format!("{BUILD}/certificates"));
-    for (name, value) in PROXIES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))) {
-        command = command.env(name, value);
-    }
-    Ok(match reach::pip_index(host)? {
-        Some(index) => command.env("UV_DEFAULT_INDEX", index),
-        None => command,
-    })
+    let command = within(host, root, &[&[program.as_str(), "--quiet"], arguments].concat());
+    let command = uv::told(host, command, &format!("{BUILD}/cache"), &format!("{BUILD}/certificates"))?;
+    let proxies = PROXIES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?)));
+    Ok(proxies.fold(command, |command, (name, value)| command.env(name, value)))
 }
 
 /// Accounts, files, units; and nothing that two notebooks may not share.
@@ -276,7 +335,7 @@ fn furnish(host: &Host, root: &Path) -> Result<()> {
     }
     files::make_link(host, &root.join("etc/resolv.conf"), Path::new("/run/systemd/resolve/stub-resolv.conf"))?;
     // What this machine trusts, and where its packages come from: an organisation's proxy may sign with its own key.
-    files::copy(host, Path::new(CERTIFICATES), &root.join(CERTIFICATES.trim_start_matches('/')), 0o644)?;
+    files::copy(host, Path::new(uv::CERTIFICATES), &root.join(uv::CERTIFICATES.trim_start_matches('/')), 0o644)?;
     if let Some(index) = reach::pip_index(host)?.filter(|index| !index.contains('@')) {
         let text = format!("[global]\nindex-url = {index}\n");
         files::write(host, &root.join("etc/pip.conf"), text.as_bytes(), 0o644, None)?;
@@ -290,12 +349,12 @@ fn furnish(host: &Host, root: &Path) -> Result<()> {
 }
 
 /// The kernel beside the disk, and what finds the disk.
-fn initial_file_system(host: &Host, root: &Path, tree: &Path) -> Result<()> {
+fn initial_file_system(host: &Host, recipe: &Recipe, root: &Path, tree: &Path) -> Result<()> {
     let boot = root.join("boot");
     let mut kernels = files::list(host, &boot)?;
     kernels.retain(|name| name.starts_with("vmlinuz-"));
     let kernel = kernels.pop().ok_or_else(|| Error::protocol("build the image of notebooks", "it has no kernel"))?;
-    files::copy(host, &boot.join(&kernel), &file(PARTS[0]), 0o644)?;
+    files::copy(host, &boot.join(&kernel), &recipe.file(Part::Kernel), 0o644)?;
     for name in files::list(host, &boot)? {
         files::remove_tree(host, &boot.join(name))?;
     }
@@ -316,7 +375,7 @@ fn initial_file_system(host: &Host, root: &Path, tree: &Path) -> Result<()> {
             files::write(host, &tree.join(format!("modules/{number:02}-{name}.ko")), &content, 0o644, None)?;
         }
     }
-    cpio::pack(host, tree, &file(PARTS[1]))
+    cpio::pack(host, tree, &recipe.file(Part::InitialFileSystem))
 }
 
 /// A module as busybox loads it: by the image's own programs, which are there for how its modules are packed.
@@ -331,7 +390,7 @@ fn unpacked(host: &Host, root: &Path, path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The root as a disk.
-fn disk(host: &Host, root: &Path, raw: &Path) -> Result<()> {
+fn disk(host: &Host, root: &Path, raw: &Path, target: &Path) -> Result<()> {
     let (real, raw_path) = (host.real(root).display().to_string(), host.real(raw).display().to_string());
     let used = Command::new("du").args(["--summarize", "--block-size=1M", &real]).quiet().read(host)?;
     let used: u64 = used.split_whitespace().next().and_then(|mib| mib.parse().ok()).unwrap_or(1 << 10);
@@ -340,11 +399,12 @@ fn disk(host: &Host, root: &Path, raw: &Path) -> Result<()> {
         .args(["-q", "-t", "ext4", "-L", "notebook", "-m", "1"])
         .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-d", &real, &raw_path, &size])
         .run(host)?;
-    let target = host.real(file(PARTS[2])).display().to_string();
+    let new = files::sibling(target, ".new");
     Command::new("qemu-img")
-        .args(["convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd", &raw_path, &format!("{target}.new")])
+        .args(["convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd", &raw_path])
+        .arg(host.real(&new).to_string_lossy())
         .run(host)?;
-    files::rename(host, &file(&format!("{}.new", PARTS[2])), &file(PARTS[2]))
+    files::rename(host, &new, target)
 }
 
 #[cfg(test)]
@@ -353,7 +413,7 @@ mod tests {
 
     fn recipe(distribution: &str, packages: &[&str]) -> Recipe {
         let packages = packages.iter().map(|name| name.parse().unwrap()).collect();
-        Recipe { distribution: distribution.into(), packages }
+        Recipe { distribution: distribution.into(), packages, driver: None }
     }
 
     #[test]
@@ -362,12 +422,12 @@ mod tests {
         assert_eq!(plain.version(), recipe("debian", &[]).version());
         assert_ne!(plain.version(), recipe("debian", &["torch"]).version());
         assert_ne!(plain.version(), recipe("ubuntu", &[]).version());
-        assert_eq!(plain.name(PARTS[2]), format!("notebook-{}", plain.version()));
+        assert_eq!(plain.name(Part::Disk), format!("notebook-{}", plain.version()));
     }
 
     #[test]
     fn no_package_that_slows_the_start_is_in_a_lock_and_nobodys_key_in_the_files() {
-        for (name, lock) in [SERVER, KERNEL] {
+        for (name, lock) in [SERVER, KERNEL, CUDA] {
             assert!(!lock.contains("rfc3987-syntax==") && !lock.contains("lark=="), "{name}");
         }
         let paths: Vec<String> = texts(&FILES).iter().map(|file| file.path().display().to_string()).collect();

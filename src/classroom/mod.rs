@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image      the image that they are made of, built here
+//! driver     NVIDIA's driver in the one of notebooks with cards (pure)
 //! steps      project, network, port of this machine, image, declared notebooks as steps of a plan
 //! reach      what a notebook may reach, and who reaches it (pure)
 //! port       this machine's place in their network, as an action
@@ -18,6 +19,7 @@
 //! The link to their network is made by `port.rs`, noted in `network/class_port.rs`, and brought back by `network/keep.rs`.
 //! How JupyterLab is configured: `profiles/notebook/root/etc/notebook/server.json`.
 
+pub mod driver;
 pub mod error;
 pub mod health;
 pub mod home;
@@ -53,6 +55,8 @@ pub struct Classroom {
     pub admin: SharedSession,
     /// Name of the image that new notebooks are made of.
     pub image: String,
+    /// The same of those with cards.
+    pub card_image: String,
 }
 
 /// The finding about notebooks that the answers no longer want.

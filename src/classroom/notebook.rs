@@ -12,7 +12,7 @@ use crate::cloud::resource::server::{self, ListedServer, Place, Server};
 use crate::cloud::{ApiError, Session, refusal, room};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::{Host, Result, command, files};
+use crate::host::{Error, Host, Result, command, files};
 use serde::Serialize;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -29,6 +29,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(600);
 const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// How long Nova may take to stop or start it.
 const ACT_LIMIT: Duration = Duration::from_secs(180);
+/// By what a flavor has cards (Nova, "pci_passthrough:alias").
+const CARDS: &str = "pci_passthrough:alias";
 const POLL: Duration = Duration::from_millis(500);
 /// How long another command about the same notebook may take: one that makes it.
 const LOCK_LIMIT: Duration = Duration::from_secs(1200);
@@ -90,7 +92,7 @@ impl Notebook {
             name: found.name.clone(),
             state: found.status.clone(),
             flavor: found.flavor_name().to_owned(),
-            gpu: found.flavor["extra_specs"].get("pci_passthrough:alias").is_some(),
+            gpu: found.flavor["extra_specs"].get(CARDS).is_some(),
             address,
             url: address.map(|address| jupyter::url(&identity, address)),
             created: found.created.clone(),
@@ -146,13 +148,14 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
         Some(_) => return Err(ClassroomError::Exists { name: name.to_owned() }.into()),
         None => {}
     }
-    if room.user.ask(|session| image::find(session, &room.image))?.is_none() {
-        return Err(ClassroomError::NoImage { image: room.image.clone() }.into());
+    let image = if has_card(size) { &room.card_image } else { &room.image };
+    if room.user.ask(|session| image::find(session, image))?.is_none() {
+        return Err(ClassroomError::NoImage { image: image.clone() }.into());
     }
     // What is known of an earlier one is not this one's.
     identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
-    let ordered = order(host, room, &identity, name, &size.name);
+    let ordered = order(host, room, &identity, image, &size.name);
     if ordered.is_err() {
         identity.forget(host)?;
     }
@@ -171,10 +174,10 @@ fn locked(host: &Host, identity: &Identity) -> Result<files::Lock> {
     files::lock_within(host, &identity.lock_file(), &what, LOCK_LIMIT)
 }
 
-fn order(host: &Host, room: &Classroom, identity: &Identity, name: &str, flavor: &str) -> Result<()> {
+fn order(host: &Host, room: &Classroom, identity: &Identity, image: &str, flavor: &str) -> Result<()> {
     let order = Server {
-        name: name.to_owned(),
-        image: room.image.clone(),
+        name: identity.name().to_owned(),
+        image: image.to_owned(),
         flavor: flavor.to_owned(),
         place: Place::Network(CLASSROOM.into()),
         security_groups: vec![NOTEBOOKS.into()],
@@ -187,8 +190,12 @@ fn order(host: &Host, room: &Classroom, identity: &Identity, name: &str, flavor:
     Ok(room.user.ask(|session| order.order(session)).map(drop)?)
 }
 
-fn as_error(failure: Failure) -> crate::host::Error {
-    crate::host::Error::protocol(failure.what, failure.evidence)
+fn as_error(failure: Failure) -> Error {
+    Error::protocol(failure.what, failure.evidence)
+}
+
+fn has_card(flavor: &ListedFlavor) -> bool {
+    flavor.specs.contains_key(CARDS)
 }
 
 /// The flavor that was said; else the smallest that has a card, or is a notebook's.
@@ -200,9 +207,8 @@ fn chosen_size<'a>(request: &Request, all: &'a [ListedFlavor]) -> Result<&'a Lis
             ApiError::Missing { kind: crate::cloud::resource::Kind::Flavor, name: name.clone(), near }.into()
         });
     }
-    let has_card = |flavor: &&ListedFlavor| flavor.specs.contains_key("pci_passthrough:alias");
     if request.gpu {
-        let smallest = all.iter().filter(has_card).min_by_key(|flavor| (flavor.memory_mib, flavor.name.clone()));
+        let smallest = all.iter().filter(|flavor| has_card(flavor)).min_by_key(|flavor| (flavor.memory_mib, flavor.name.clone()));
         return Ok(smallest.ok_or(ClassroomError::NoCards)?);
     }
     let own = all.iter().find(|flavor| flavor.name == SIZES[0].0);
@@ -250,7 +256,7 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
         Ok(Some(last.clone()))
     });
     match waited {
-        Err(crate::host::Error::TimedOut { seconds, .. }) => {
+        Err(Error::TimedOut { seconds, .. }) => {
             let how = format!("{last}, and nothing else within {seconds} s");
             let console = room.user.ask(|session| said_last(session, &server)).ok().flatten();
             return Err(ClassroomError::Silent { name: name.to_owned(), how, console }.into());
@@ -259,11 +265,25 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
     }
     times.answered = begin.elapsed().as_secs_f64();
     jupyter.try_a_kernel(host).map_err(|error| match error {
-        crate::host::Error::Stopped => error,
+        Error::Stopped => error,
         error => silent(format!("JupyterLab answers, and starts no kernel ({error})")).into(),
     })?;
+    if Notebook::of(&server).gpu {
+        driver_works(host, &Remote::new(identity, address), name)?;
+    }
     times.ready = begin.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// Of NVIDIA's cards (`profiles/notebook/root/usr/local/sbin/notebook-card`). An image of somebody's own need not have it.
+fn driver_works(host: &Host, remote: &Remote, name: &str) -> Result<()> {
+    let look = "test ! -e /usr/local/sbin/notebook-card || exec /usr/local/sbin/notebook-card";
+    match remote.program(&["sh", "-c", look]).quiet().run(host) {
+        Err(Error::Failed { tail, .. }) => {
+            Err(ClassroomError::NoDriver { name: name.to_owned(), how: command::harmless(tail.trim()) }.into())
+        }
+        other => other,
+    }
 }
 
 fn still_runs(room: &Classroom, name: &str) -> Result<()> {

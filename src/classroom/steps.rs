@@ -1,7 +1,8 @@
 //! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
-use super::image::{self, PARTS, Recipe};
+use super::driver;
+use super::image::{self, Part, Recipe};
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::config::classroom::NotebookAnswer;
 use crate::config::resources::EXTERNAL;
 use crate::config::secrets::Secret;
-use crate::engine::Entrance;
+use crate::engine::{Entrance, uv};
 use crate::host::{Host, files};
 use crate::paths;
 use crate::plan::{Hold, Step};
@@ -36,6 +37,8 @@ use std::collections::BTreeMap;
 
 /// The step behind which notebooks can be made of the image.
 const GIVEN: &str = "classroom-image-given";
+/// The same of notebooks with cards.
+const CARD_IMAGE_GIVEN: &str = "classroom-card-image-given";
 
 /// The project's only limit is the machine itself.
 const UNLIMITED: [&str; 4] = ["instances", "vcpus", "memory_mib", "security_group_rules"];
@@ -46,6 +49,8 @@ pub struct ClassroomInput<'a> {
     pub config: &'a Config,
     /// `ID` of this machine's os-release.
     pub distribution: &'a str,
+    /// The cards for instances: "10de:20b2".
+    pub cards: &'a [String],
     /// The administrator.
     pub admin: SharedSession,
     /// The password of the classroom's user.
@@ -60,20 +65,30 @@ pub struct ClassroomInput<'a> {
     pub external: &'a str,
 }
 
-/// How the image is made that these answers ask for.
-pub fn recipe(config: &Config, distribution: &str) -> Recipe {
-    Recipe { distribution: distribution.to_owned(), packages: config.classroom.packages.clone() }
+/// How the images are made that these answers ask for, on a machine whose `ID` in os-release is `distribution`, with these
+/// cards for instances ("10de:20b2"): that of notebooks, and that of notebooks with cards where it is another one.
+pub fn recipes(config: &Config, distribution: &str, cards: &[String]) -> (Recipe, Option<Recipe>) {
+    let (distribution, packages) = (distribution.to_owned(), config.classroom.packages.clone());
+    let driver = driver::wanted(config, &distribution, cards);
+    let plain = Recipe { distribution, packages, driver: None };
+    let with_driver = driver.map(|driver| Recipe { driver: Some(driver), ..plain.clone() });
+    (plain, with_driver)
 }
 
-/// Who asks about notebooks of a cloud with these answers.
-pub fn classroom(config: &Config, distribution: &str, admin: &SharedSession, password: &Secret) -> Classroom {
+/// Who asks about notebooks of a cloud with these answers and cards.
+pub fn classroom(
+    config: &Config,
+    (distribution, cards): (&str, &[String]),
+    admin: &SharedSession,
+    password: &Secret,
+) -> Classroom {
     let (user, project) = (CLASSROOM.to_owned(), CLASSROOM.to_owned());
     let login = Login { user, project, password: password.clone(), ..admin.login().clone() };
-    let image = match config.classroom.image.own() {
-        Some(own) => own.to_string(),
-        None => recipe(config, distribution).name(PARTS[2]),
-    };
-    Classroom { user: SharedSession::new(login), admin: admin.clone(), image }
+    let (plain, with_driver) = recipes(config, distribution, cards);
+    let own = config.classroom.image.own().map(ToString::to_string);
+    let image = own.unwrap_or_else(|| plain.name(Part::Disk));
+    let card_image = with_driver.map_or_else(|| image.clone(), |recipe| recipe.name(Part::Disk));
+    Classroom { user: SharedSession::new(login), admin: admin.clone(), image, card_image }
 }
 
 /// All steps; none where there are no notebooks.
@@ -81,11 +96,11 @@ pub fn steps(input: &ClassroomInput) -> Vec<Step> {
     if !input.config.classroom.enabled {
         return Vec::new();
     }
-    let room = classroom(input.config, input.distribution, &input.admin, &input.password);
+    let room = classroom(input.config, (input.distribution, input.cards), &input.admin, &input.password);
     let maker = Maker { input, room };
     let mut steps = Vec::new();
     if input.config.classroom.image.own().is_none() {
-        steps.extend(maker.image());
+        steps.extend(maker.images());
     }
     steps.extend(maker.network());
     steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
@@ -115,9 +130,9 @@ impl Maker<'_> {
         self.wanted(resource, &self.room.user)
     }
 
-    /// Built, and given to the cloud.
-    fn image(&self) -> Vec<Step> {
-        let recipe = recipe(self.input.config, self.input.distribution);
+    /// Built one after the other, and given to the cloud: the disk has to hold one while it is built.
+    fn images(&self) -> Vec<Step> {
+        let (plain, with_driver) = recipes(self.input.config, self.input.distribution, self.input.cards);
         let packages = Packages {
             purpose: "notebooks".into(),
             names: ["mmdebstrap", "qemu-utils", "e2fsprogs", "ca-certificates"].map(str::to_owned).into(),
@@ -131,32 +146,43 @@ impl Maker<'_> {
             .holding(Hold::Packages)
             .with(packages)
             .with(tidy());
-        let build = Step::new("classroom-image", "Build the image of notebooks")
-            .after(&["classroom-tools", "uv"])
-            .with(image::build(&recipe));
-        let [kernel, initramfs, disk] = PARTS;
-        let part = |name: &str, format| Image {
-            name: recipe.name(name),
-            file: file(name),
+        let mut steps = vec![tools];
+        steps.extend(self.image(&plain, ["classroom-image", GIVEN], &["classroom-tools", uv::STEP]));
+        if let Some(recipe) = with_driver {
+            steps.extend(self.image(&recipe, ["classroom-card-image", CARD_IMAGE_GIVEN], &[GIVEN]));
+        }
+        steps
+    }
+
+    /// The steps, by their names, that build an image and give it to the cloud.
+    fn image(&self, recipe: &Recipe, [build, give]: [&str; 2], after: &[&str]) -> [Step; 2] {
+        let part = |part, format| Image {
+            name: recipe.name(part),
+            file: file(&recipe.file_name(part)),
             told: Told::Ours(format),
             properties: BTreeMap::new(),
             parts: Vec::new(),
             marked: true,
         };
+        let name = |part| recipe.name(part);
         let line = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet";
+        let mut properties = BTreeMap::from([("os_command_line", line), ("hw_rng_model", "virtio")]);
+        if recipe.driver.is_some() {
+            // Cards have their memory above 4 GiB, and PCI Express of their own.
+            properties.extend([("hw_machine_type", "q35"), ("hw_firmware_type", "uefi")]);
+        }
         let whole = Image {
-            properties: [("os_command_line", line), ("hw_rng_model", "virtio")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
-            parts: vec![("kernel_id".into(), recipe.name(kernel)), ("ramdisk_id".into(), recipe.name(initramfs))],
-            ..part(disk, Format::Qcow2)
+            properties: properties.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            parts: vec![("kernel_id".into(), name(Part::Kernel)), ("ramdisk_id".into(), name(Part::InitialFileSystem))],
+            ..part(Part::Disk, Format::Qcow2)
         };
-        let give = Step::new(GIVEN, "Give the image of notebooks to the cloud")
-            .after(&["classroom-image"])
-            .with(self.by_admin(part(kernel, Format::Aki)))
-            .with(self.by_admin(part(initramfs, Format::Ari)))
+        let made = Step::new(build, &format!("Build {}", recipe.what())).after(after).with(image::build(recipe));
+        let given = Step::new(give, &format!("Give {} to the cloud", recipe.what()))
+            .after(&[build])
+            .with(self.by_admin(part(Part::Kernel, Format::Aki)))
+            .with(self.by_admin(part(Part::InitialFileSystem, Format::Ari)))
             .with(self.by_admin(whole));
-        vec![tools, build, give]
+        [made, given]
     }
 
     /// The project, and this machine's way into its network.
@@ -242,6 +268,8 @@ impl Maker<'_> {
             step.after(&["classroom-network"]).after(&self.input.card_flavors.map_or_else(Vec::new, |step| vec![step]));
         let resources = &self.input.config.resources;
         step = match self.input.config.classroom.image.own() {
+            // Its flavor may have a card, too, without a word about it.
+            None if self.room.card_image != self.room.image => step.after(&[GIVEN, CARD_IMAGE_GIVEN]),
             None => step.after(&[GIVEN]),
             Some(own) if resources.images.iter().any(|image| image.name == *own) => {
                 step.after(&[&format!("image-{own}")])

@@ -39,7 +39,7 @@ fn classroom(invocation: &Invocation) -> Result<(Host, Classroom), Failure> {
         Failure::new("there is no complete cloud here", "", "gpucloud-install status").with(Ending::Refused)
     })?;
     let host = installation.host.observed(invocation.ui.observer());
-    installation.classroom().map(|room| (host, room)).ok_or_else(|| {
+    installation.classroom()?.map(|room| (host, room)).ok_or_else(|| {
         let next = format!(
             "in {}: enabled = true below [classroom]; then: gpucloud-install apply",
             invocation.global.config.display()

@@ -235,6 +235,11 @@ pub const ANSWERS: &[Answer] = &[
         on_change: OnChange::Live,
     },
     Answer {
+        key: "classroom.driver",
+        meaning: "Driver in notebooks with cards: auto (NVIDIA's where one of its cards is claimed), nvidia, none",
+        on_change: OnChange::Live,
+    },
+    Answer {
         key: "classroom.packages",
         meaning: "Python packages beside NumPy, pandas and Matplotlib: [\"scikit-learn\", \"torch==2.9.1\"]; new notebooks have them",
         on_change: OnChange::Live,

@@ -2,7 +2,6 @@
 //! packages, and those that are there from the beginning. Their network is no answer: it is the end of
 //! `network.tenant_range` ([`ClassroomAnswers::subnet`], [`PREFIX`]). (What else a new answer needs: `answers.rs`.)
 
-use super::EngineName;
 use super::resources::{ResourceAnswers, ResourceName};
 use super::values::{as_text, checked_name};
 use ipnet::Ipv4Net;
@@ -34,10 +33,25 @@ pub struct ClassroomAnswers {
     pub enabled: bool,
     /// What they are made of.
     pub image: NotebookImage,
+    /// Whether notebooks with cards have NVIDIA's driver.
+    pub driver: CardDriver,
     /// Python packages beside those that the image has.
     pub packages: Vec<PythonPackage>,
     /// Those that are there from the beginning.
     pub notebooks: Vec<NotebookAnswer>,
+}
+
+/// The driver of notebooks with cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardDriver {
+    /// NVIDIA's where one of its cards is claimed.
+    #[default]
+    Auto,
+    /// NVIDIA's, also where its cards come later.
+    Nvidia,
+    /// None is built in.
+    None,
 }
 
 /// What notebooks are made of.
@@ -90,19 +104,9 @@ impl ClassroomAnswers {
     }
 
     /// What is wrong with it beside the other answers, in words.
-    pub(super) fn check(
-        &self,
-        engine: EngineName,
-        resources: &ResourceAnswers,
-        tenant_range: &Ipv4Net,
-    ) -> Result<(), String> {
+    pub(super) fn check(&self, resources: &ResourceAnswers, tenant_range: &Ipv4Net) -> Result<(), String> {
         if !self.enabled {
             return Ok(());
-        }
-        if engine == EngineName::Devstack {
-            return Err(
-                "classroom.enabled: notebooks are not tried with DevStack yet; engine = \"native\" has them".into()
-            );
         }
         let mut names = BTreeSet::new();
         for notebook in &self.notebooks {
@@ -156,9 +160,9 @@ mod tests {
         let complaint = |text: &str, change: &dyn Fn(&mut ResourceAnswers)| {
             let mut resources = sample();
             change(&mut resources);
-            answers(text).check(EngineName::Native, &resources, &range).unwrap_err()
+            answers(text).check(&resources, &range).unwrap_err()
         };
-        answers("enabled = true").check(EngineName::Native, &sample(), &range).unwrap();
+        answers("enabled = true").check(&sample(), &range).unwrap();
         let twice = "enabled = true\nnotebooks = [{ name = \"ada\" }, { name = \"ada\" }]";
         assert_eq!(complaint(twice, &|_| ()), "classroom.notebooks: two are called ada");
         let overlap = |resources: &mut ResourceAnswers| resources.networks[0].subnet = "10.254.0.0/16".parse().unwrap();

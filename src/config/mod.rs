@@ -188,7 +188,7 @@ impl Config {
             return Err("resources.project: stack.sh makes the project demo, and no other".into());
         }
         self.resources.check(&self.network.tenant_range)?;
-        self.classroom.check(self.engine, &self.resources, &self.network.tenant_range)
+        self.classroom.check(&self.resources, &self.network.tenant_range)
     }
 
     /// The answers as a commented file.

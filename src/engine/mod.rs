@@ -18,6 +18,7 @@ pub mod packages;
 pub mod probe;
 pub mod service;
 pub mod settings;
+pub mod uv;
 
 pub use error::EngineError;
 

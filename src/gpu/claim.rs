@@ -125,6 +125,11 @@ impl Claims {
         self.capacity = (!self.claims.is_empty()).then(|| kept.unwrap_or(now));
         self
     }
+
+    /// Vendor and device of each card.
+    pub fn ids(&self) -> Vec<String> {
+        self.claims.iter().map(|claim| claim.card.ids.clone()).collect()
+    }
 }
 
 /// The claims that are noted; none where there is no note.

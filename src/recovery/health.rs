@@ -113,10 +113,13 @@ fn of_cards(installation: &Installation) -> Option<LayerHealth> {
 
 /// The notebooks, where the cloud has some.
 fn of_notebooks(installation: &Installation) -> Option<LayerHealth> {
-    let room = installation.classroom()?;
-    let (content, complaints) = match notebooks::look(&installation.host, &room) {
-        Ok(health) => (health.in_words(), health.complaints),
-        Err(error) => (String::new(), vec![Complaint::passing(error.to_string())]),
+    let (content, complaints) = match installation.classroom() {
+        Ok(None) => return None,
+        Ok(Some(room)) => match notebooks::look(&installation.host, &room) {
+            Ok(health) => (health.in_words(), health.complaints),
+            Err(error) => (String::new(), vec![Complaint::passing(error.to_string())]),
+        },
+        Err(failure) => (String::new(), vec![Complaint::lasting(failure.what)]),
     };
     let complaints = complaints.into_iter().map(|complaint| ("notebooks", complaint)).collect();
     Some(LayerHealth::new("notebooks", content, complaints))

@@ -30,7 +30,8 @@ use super::native::virt_type;
 use super::probe::Prober;
 use super::service::{Service, by_unit};
 use super::settings::{Conf, Setting, keys_of};
-use super::{Engine, EngineInput, Entrance, Holdings, base, holdings};
+use super::{Engine, EngineInput, Entrance, Holdings, base, holdings, uv};
+use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::ini::IniKeys;
 use crate::action::unit::{Enabled, Started};
@@ -104,7 +105,7 @@ impl Engine for Devstack {
     }
 
     fn secrets(&self) -> &'static [&'static str] {
-        &["admin", "database", "rabbit", "service", "swift_hash"]
+        &["admin", "classroom", "database", "rabbit", "service", "swift_hash"]
     }
 
     fn steps(&self, order: &EngineInput) -> Result<Vec<Step>, Failure> {
@@ -118,12 +119,18 @@ impl Engine for Devstack {
         steps.push(prepare::close());
         steps.push(recipe.settings());
         steps.push(recipe.units());
+        if order.config.classroom.enabled {
+            // stack.sh has brought Python's venv.
+            let uv = Step::new(uv::STEP, "Install uv").after(&[STEP]);
+            steps.push(uv.with(Directory::new("/opt/gpucloud")).with(uv::installed()));
+        }
         Ok(steps)
     }
 
     fn finish(&self, order: &EngineInput, behind: &[&str]) -> Result<Step, Failure> {
         let recipe = Recipe::new(order)?;
-        let behind = [&["units"], behind].concat();
+        let mut behind = [&["units"], behind].concat();
+        behind.extend(order.config.classroom.enabled.then_some(uv::STEP));
         base::finish(order, &recipe.templates, &recipe.services, &recipe.prober, &behind, None)
     }
 

@@ -5,7 +5,7 @@ use crate::action::symlink::Symlink;
 use crate::action::task::{self, Restartable, Standing, Task};
 use crate::action::{ActionId, Checked};
 use crate::config::Config;
-use crate::facts::reach;
+use crate::engine::uv;
 use crate::host::command::Command;
 use crate::host::{Host, Result, files};
 use crate::plan::Step;
@@ -15,16 +15,10 @@ use std::path::{Path, PathBuf};
 const LOCK: &str = include_str!("../../../profiles/native/2026.2.lock");
 /// What Cinder needs beyond that.
 const VOLUMES_LOCK: &str = include_str!("../../../profiles/native/2026.2-volumes.lock");
-/// uv itself, pinned by hash.
-const UV_LOCK: &str = include_str!("../../../profiles/native/uv.lock");
 /// Where locks lie, beside what is made of them.
 const HOME: &str = "/opt/gpucloud";
-/// Where uv is.
-const TOOLS: &str = "/opt/gpucloud/tools";
 /// uv's cache, for the time of one installation.
 const CACHE: &str = "/opt/gpucloud/cache";
-/// The machine's certificates.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Packages without wheels; both are pure Python.
 const SDISTS: [&str; 2] = ["ovs", "simplegeneric"];
 
@@ -59,9 +53,9 @@ impl Locks {
 pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
     let locks = Locks::of(recipe.config);
     vec![
-        Step::new("uv", "Install uv").after(&["install-python"]).with(uv()),
+        Step::new(uv::STEP, "Install uv").after(&["install-python"]).with(uv::installed()),
         Step::new("python-packages", "Install OpenStack's packages")
-            .after(&["uv"])
+            .after(&[uv::STEP])
             .with(environment())
             .with(sync(locks))
             .with(Symlink::new("/usr/local/bin/openstack", format!("{VENV}/bin/openstack"))),
@@ -73,30 +67,8 @@ fn works(program: &'static str) -> impl Fn(&Host) -> Result<Checked> + Send + Sy
     move |host: &Host| Ok(Checked::done_if(files::leads_somewhere(host, program), "install"))
 }
 
-fn uv() -> Task {
-    let id = ActionId::new("python", "uv");
-    Task::once(id, "Install uv", &files::hash(UV_LOCK.as_bytes()), works("/opt/gpucloud/tools/bin/uv"), |host| {
-        let lock = Path::new("/opt/gpucloud/uv.lock");
-        files::write(host, lock, UV_LOCK.as_bytes(), 0o644, None)?;
-        Command::new("python3").args(["-m", "venv", "--clear", TOOLS]).run(host)?;
-        let pip =
-            Command::new(format!("{TOOLS}/bin/pip")).args(["install", "--quiet", "--require-hashes", "--no-deps"]);
-        let pip = pip.args(["--only-binary", ":all:", "--requirement", "/opt/gpucloud/uv.lock"]);
-        pip.env("PIP_CERT", CERTIFICATES).run(host)
-    })
-}
-
-/// uv trusts the machine's certificates (an organisation's proxy may sign with its own) and uses pip's index, where
-/// one is set; its cache stays out of root's home, so that nothing is left there.
 fn uv_command(host: &Host) -> Result<Command> {
-    let command = Command::new(format!("{TOOLS}/bin/uv"))
-        .env("UV_NO_PYTHON_DOWNLOADS", "1")
-        .env("UV_CACHE_DIR", CACHE)
-        .env("SSL_CERT_FILE", CERTIFICATES);
-    Ok(match reach::pip_index(host)? {
-        Some(index) => command.env("UV_DEFAULT_INDEX", index),
-        None => command,
-    })
+    uv::told(host, Command::new(uv::PROGRAM), CACHE, uv::CERTIFICATES)
 }
 
 fn environment() -> Task {
