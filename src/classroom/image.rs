@@ -8,10 +8,10 @@
 //! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in
 //! it.
 
+use super::driver::Driver;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::config::classroom::PythonPackage;
-use super::driver::Driver;
 use crate::engine::uv;
 use crate::facts::{apt, reach};
 use crate::host::command::Command;
@@ -34,12 +34,24 @@ pub enum Part {
 impl Part {
     /// All of them.
     pub const ALL: [Part; 3] = [Part::Kernel, Part::InitialFileSystem, Part::Disk];
+
+    /// Its file, and what its name in the cloud begins with; of an image with a driver for cards where `has_driver`.
+    pub fn file_name(self, has_driver: bool) -> String {
+        let name = if has_driver { "notebook-nvidia" } else { "notebook" };
+        match self {
+            Part::Kernel => format!("{name}-kernel"),
+            Part::InitialFileSystem => format!("{name}-initramfs"),
+            Part::Disk => name.to_owned(),
+        }
+    }
 }
 
 /// Files that are laid over the root.
 static FILES: Dir = include_dir!("$CARGO_MANIFEST_DIR/profiles/notebook/root");
 /// The first program of the initial file system.
 const INIT: &str = include_str!("../../profiles/notebook/init");
+/// Run before the packages of an image with a driver are installed.
+const BEFORE_DRIVER: &str = include_str!("../../profiles/notebook/before-driver");
 /// The environments: where they lie below `/opt/notebook`, and what is in them.
 const SERVER: (&str, &str) = ("server", include_str!("../../profiles/notebook/server.lock"));
 const KERNEL: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/kernel.lock"));
@@ -66,9 +78,9 @@ const PACKAGES: [&str; 17] = [
     "tar",
     "zstd",
 ];
-/// What is needed to see the disk and its file system, in the order in which it can be loaded; what a kernel has built
-/// in is not there.
-const MODULES: [&str; 12] = [
+/// Loaded before anything else, in this order: what the disk and its file system need, then the drive that tells the
+/// notebook what it is, and its network, which udev would look for one by one. What a kernel has built in is not there.
+const MODULES: [&str; 25] = [
     "virtio",
     "virtio_ring",
     "virtio_pci_modern_dev",
@@ -81,6 +93,19 @@ const MODULES: [&str; 12] = [
     "mbcache",
     "jbd2",
     "ext4",
+    "scsi_common",
+    "scsi_mod",
+    "libata",
+    "ata_piix",
+    "libahci",
+    "ahci",
+    "cdrom",
+    "sr_mod",
+    "isofs",
+    "failover",
+    "net_failover",
+    "virtio_net",
+    "virtio-rng",
 ];
 const UNITS: [&str; 8] = [
     "systemd-networkd.service",
@@ -92,8 +117,9 @@ const UNITS: [&str; 8] = [
     "notebook-card.service",
     "notebook-space.timer",
 ];
-/// What only takes time at a boot, or does work that nobody asks of a notebook.
-const MASKED: [&str; 17] = [
+/// What only takes time at a boot, or does work that nobody asks of a notebook: measured emulated, where each program that
+/// is started counts, a third of the time until JupyterLab answers.
+const MASKED: [&str; 36] = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
@@ -111,7 +137,30 @@ const MASKED: [&str; 17] = [
     "systemd-tpm2-setup-early.service",
     "systemd-update-done.service",
     "motd-news.timer",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "sys-kernel-config.mount",
+    "sys-fs-fuse-connections.mount",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+    "modprobe@fuse.service",
+    "modprobe@loop.service",
+    "modprobe@dm_mod.service",
+    "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-pstore.service",
+    "systemd-network-generator.service",
+    "systemd-hostnamed.socket",
+    // Nobody has a password here.
+    "serial-getty@ttyS0.service",
+    "run-lock.mount",
 ];
+/// The only program that makes units at a boot which is of use here: the others look for disks, cards and consoles that a
+/// notebook has not.
+const GENERATOR: &str = "systemd-fstab-generator";
 /// Raised where how it is made changes, and none of what is hashed.
 const GENERATION: &str = "1";
 /// Where the environments are made, in the root; gone afterwards.
@@ -164,6 +213,7 @@ impl Recipe {
         let others = [GENERATION, INIT, server.1, kernel.1, self.codename()];
         let mut all = [&self.packages()[..], &MODULES, &UNITS, &MASKED, &others].concat().join("\n");
         all.extend(self.packages.iter().map(|package| format!("\n{package}")));
+        all.push_str(self.driver.map_or("", |_| BEFORE_DRIVER));
         for file in texts(&FILES) {
             all.push_str(&format!("\n{}\n{}", file.path().display(), file.contents_utf8().unwrap_or_default()));
         }
@@ -177,12 +227,7 @@ impl Recipe {
 
     /// The file of a part.
     pub fn file_name(&self, part: Part) -> String {
-        let name = if self.driver.is_some() { "notebook-nvidia" } else { "notebook" };
-        match part {
-            Part::Kernel => format!("{name}-kernel"),
-            Part::InitialFileSystem => format!("{name}-initramfs"),
-            Part::Disk => name.to_owned(),
-        }
+        part.file_name(self.driver.is_some())
     }
 
     fn file(&self, part: Part) -> PathBuf {
@@ -240,23 +285,29 @@ fn bootstrap(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
         .env("INITRD", "No")
         .args(["--variant=minbase", "--format=directory", "--skip=check/empty", &format!("--include={packages}")])
         .args(["man", "doc", "locale"].map(|what| format!("--dpkgopt=path-exclude=/usr/share/{what}/*")))
-        .args(["--dpkgopt=force-unsafe-io", "--aptopt=APT::Install-Recommends \"false\""])
-        .args([recipe.codename(), &host.real(root).to_string_lossy()]);
+        .args(["--dpkgopt=force-unsafe-io", "--aptopt=APT::Install-Recommends \"false\""]);
+    if recipe.driver.is_some() {
+        let hook = files::sibling(root, "-before-driver");
+        files::write(host, &hook, BEFORE_DRIVER.as_bytes(), 0o755, None)?;
+        command = command.arg(format!("--essential-hook={}", host.real(&hook).display()));
+    }
+    command = command.args([recipe.codename(), &host.real(root).to_string_lossy()]);
     for source in apt::sources(host, &recipe.distribution, recipe.codename())? {
         let more = recipe.driver.as_ref().map_or(String::new(), |driver| format!(" {}", driver.components().join(" ")));
         command = command.arg(source + &more);
     }
     command.run(host)?;
-    match recipe.driver {
-        Some(_) => modules_are_there(host, root),
-        None => Ok(()),
-    }
+    if recipe.driver.is_some() { modules_are_there(host, root) } else { Ok(()) }
 }
 
 /// What is built while the packages are installed is not missed by them.
 fn modules_are_there(host: &Host, root: &Path) -> Result<()> {
     let all = cpio::below(host, &root.join("usr/lib/modules"))?;
-    let is_it = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nvidia.ko"));
+    // Debian calls it nvidia-current, or nvidia-current-open.
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("nvidia.ko") || name.starts_with("nvidia-current")
+    };
     if all.iter().any(is_it) {
         return Ok(());
     }
@@ -345,7 +396,14 @@ fn furnish(host: &Host, root: &Path) -> Result<()> {
         Command::new("systemctl").args(["--quiet", &root, verb]).args(units.iter().copied()).run(host)
     };
     systemctl("enable", &UNITS)?;
-    systemctl("mask", &MASKED)
+    systemctl("mask", &MASKED)?;
+    let masked = root.join("etc/systemd/system-generators");
+    files::make_dir(host, &masked, 0o755, None)?;
+    let generators = files::list(host, root.join("usr/lib/systemd/system-generators"))?;
+    for one in generators.iter().filter(|name| *name != GENERATOR) {
+        files::make_link(host, &masked.join(one), Path::new("/dev/null"))?;
+    }
+    Ok(())
 }
 
 /// The kernel beside the disk, and what finds the disk.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! image      the image that they are made of, built here
+//! old_images images that nobody has any more, taken out of the cloud
 //! driver     NVIDIA's driver in the one of notebooks with cards (pure)
 //! steps      project, network, port of this machine, image, declared notebooks as steps of a plan
 //! reach      what a notebook may reach, and who reaches it (pure)
@@ -27,6 +28,7 @@ pub mod identity;
 pub mod image;
 pub mod jupyter;
 pub mod notebook;
+pub mod old_images;
 pub mod port;
 pub mod reach;
 pub mod remote;

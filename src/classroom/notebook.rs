@@ -208,7 +208,8 @@ fn chosen_size<'a>(request: &Request, all: &'a [ListedFlavor]) -> Result<&'a Lis
         });
     }
     if request.gpu {
-        let smallest = all.iter().filter(|flavor| has_card(flavor)).min_by_key(|flavor| (flavor.memory_mib, flavor.name.clone()));
+        let smallest =
+            all.iter().filter(|flavor| has_card(flavor)).min_by_key(|flavor| (flavor.memory_mib, flavor.name.clone()));
         return Ok(smallest.ok_or(ClassroomError::NoCards)?);
     }
     let own = all.iter().find(|flavor| flavor.name == SIZES[0].0);

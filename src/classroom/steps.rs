@@ -1,11 +1,11 @@
 //! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
-use super::driver;
 use super::image::{self, Part, Recipe};
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
+use super::{driver, old_images};
 use crate::action::directory::Directory;
 use crate::action::packages::{ARCHIVES, Packages, forget_archives};
 use crate::action::task::{self, Task};
@@ -151,6 +151,10 @@ impl Maker<'_> {
         if let Some(recipe) = with_driver {
             steps.extend(self.image(&recipe, ["classroom-card-image", CARD_IMAGE_GIVEN], &[GIVEN]));
         }
+        let current = vec![self.room.image.clone(), self.room.card_image.clone()];
+        let last = steps.last().map_or(String::new(), |step| step.id.to_string());
+        let out = Step::new("classroom-old-images", "Remove images of notebooks that nobody has any more");
+        steps.push(out.after(&[&last]).with(old_images::taken_out(self.room.admin.clone(), current)));
         steps
     }
 

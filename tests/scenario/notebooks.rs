@@ -12,8 +12,12 @@ const REACH: &str = include_str!("../fixtures/reach.py");
 const BOOT: Duration = Duration::from_secs(300);
 
 fn notebook(args: &[&str]) -> Done {
+    notebook_of(LAB, args)
+}
+
+fn notebook_of(lab: &str, args: &[&str]) -> Done {
     let all: Vec<&str> = ["notebook"].iter().chain(args).copied().collect();
-    installer(LAB, &all)
+    installer(lab, &all)
 }
 
 /// A program in the notebook.
@@ -24,21 +28,41 @@ fn in_notebook(name: &str, program: &[&str]) -> Done {
 
 /// What a cell says in a new kernel, asked from the host over the kernel's WebSocket.
 fn cell(name: &str, code: &str) -> Done {
-    write(LAB, "/root/kernel.py", KERNEL);
-    let shown = notebook(&["show", name, "--json"]).expect(0).json();
+    cell_of(LAB, name, code)
+}
+
+fn cell_of(lab: &str, name: &str, code: &str) -> Done {
+    write(lab, "/root/kernel.py", KERNEL);
+    let shown = notebook_of(lab, &["show", name, "--json"]).expect(0).json();
     let (address, token) = (shown["address"].as_str().unwrap(), shown["token_file"].as_str().unwrap());
     let script = format!("python3 /root/kernel.py {address} 8888 /s/{name}/ \"$1\" <{token}");
-    inside(LAB, &["sh", "-c", &script, "sh", code])
+    inside(lab, &["sh", "-c", &script, "sh", code])
+}
+
+/// The answers of a lab want notebooks from here on.
+fn switch_on(lab: &str) {
+    let answers = read(lab, ANSWERS);
+    let (before, classroom) = answers.split_once("[classroom]").expect("no [classroom] in the answers");
+    write(lab, ANSWERS, &format!("{before}[classroom]{}", classroom.replacen("enabled = false", "enabled = true", 1)));
+    installer(lab, &["apply", "--yes", "--json"]).expect(0);
+    let again = installer(lab, &["apply", "--yes", "--json"]).expect(0).json();
+    assert_eq!(again["changed"], 0, "a second apply finds something to do: {again}");
+}
+
+/// The way of a notebook on a cloud of another kind.
+pub fn come_and_go(lab: &str) -> Verdict {
+    switch_on(lab);
+    notebook_of(lab, &["create", "ada"]).expect(0);
+    assert_eq!(cell_of(lab, "ada", "1 + 1").expect(0).out.trim(), "2");
+    let status = installer(lab, &["status", "--json"]).expect(0).json();
+    assert_eq!(layer(&status)["detail"], "1 answers");
+    notebook_of(lab, &["delete", "ada", "--and-its-data", "--yes"]).expect(0);
+    Ok(())
 }
 
 /// The image is built beside the cloud, and a notebook can be worked in.
 pub fn made() -> Verdict {
-    let answers = read(LAB, ANSWERS);
-    let (before, classroom) = answers.split_once("[classroom]").expect("no [classroom] in the answers");
-    write(LAB, ANSWERS, &format!("{before}[classroom]{}", classroom.replacen("enabled = false", "enabled = true", 1)));
-    installer(LAB, &["apply", "--yes", "--json"]).expect(0);
-    let again = installer(LAB, &["apply", "--yes", "--json"]).expect(0).json();
-    assert_eq!(again["changed"], 0, "a second apply finds something to do: {again}");
+    switch_on(LAB);
     of_the_image();
     let made = notebook(&["create", "ada", "--json"]).expect(0);
     documents::check("notebook create", &made.json());
@@ -97,7 +121,10 @@ pub fn worked_in() -> Verdict {
                 fallocate --length $((left - 100))M big; systemctl start notebook-space; stat --format=%U HOME*; cat HOME*; \
                 rm big; systemctl start notebook-space; ls HOME* 2>&1 || true";
     let said = in_notebook("ada", &["sh", "-c", fill]).expect(0).out;
-    assert!(said.starts_with("student\n") && said.contains("/home/student/big") && said.contains("No such file"), "{said}");
+    assert!(
+        said.starts_with("student\n") && said.contains("/home/student/big") && said.contains("No such file"),
+        "{said}"
+    );
     Ok(())
 }
 

@@ -495,6 +495,7 @@ pub fn on_devstack() -> Verdict {
     for trial in [answers, agree, mended, verbs, said, declared_later, patient, stopped_in_the_middle] {
         trial(&DEVSTACK)?;
     }
+    super::notebooks::come_and_go(DEVSTACK.lab)?;
     ours(&["lab", "down", DEVSTACK.lab, "--yes"]).expect(0);
     Ok(())
 }

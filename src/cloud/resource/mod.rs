@@ -335,7 +335,22 @@ fn named<T: DeserializeOwned + Listed + AsRef<Entry>>(
     kind: Kind,
     name: &str,
 ) -> Result<Option<T>, ApiError> {
-    called(list(session, "network", &format!("/{}", collection.replace('_', "-")), collection)?, kind, name)
+    called(in_neutron(session, collection)?, kind, name)
+}
+
+/// The same among what carries our mark: an administrator is shown every project's, where another may have the name.
+fn ours_named<T: DeserializeOwned + Listed + AsRef<Entry>>(
+    session: &Session,
+    collection: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<T>, ApiError> {
+    let all: Vec<T> = in_neutron(session, collection)?;
+    called(all.into_iter().filter(T::is_ours).collect(), kind, name)
+}
+
+fn in_neutron<T: DeserializeOwned>(session: &Session, collection: &str) -> Result<Vec<T>, ApiError> {
+    list(session, "network", &format!("/{}", collection.replace('_', "-")), collection)
 }
 
 /// The only one of `all` called `name`.

@@ -2,6 +2,7 @@
 
 use super::{
     Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, called, chosen, create, forget, list, named,
+    ours_named,
 };
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
@@ -166,8 +167,6 @@ impl Network {
 
 /// Removes the network called `name` with its subnets, if it is ours and nobody uses it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    // An administrator is shown every project's networks: another may have the name.
-    let all: Vec<Entry> = list(session, "network", "/networks", "networks")?;
-    let ours = all.into_iter().filter(Entry::is_ours).collect();
-    forget(session, "network", "networks", called(ours, Kind::Network, name)?.map(|found| found.id))
+    let ours: Option<Entry> = ours_named(session, "networks", Kind::Network, name)?;
+    forget(session, "network", "networks", ours.map(|entry| entry.id))
 }

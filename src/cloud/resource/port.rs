@@ -1,7 +1,8 @@
 //! Ports: made before the instance, so that its floating address does not wait for it.
 
 use super::{
-    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, named, needed, network, security_group,
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, named, needed, network, ours_named,
+    security_group,
 };
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
@@ -156,7 +157,7 @@ impl Resource for Port {
 
 /// Removes the port called `name`, if it is ours and no instance has it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    match find(session, name)?.filter(ListedPort::is_ours) {
+    match ours_named::<ListedPort>(session, "ports", Kind::Port, name)? {
         Some(found) if found.is_in_use() => Ok(Removed::Kept(format!("port {name}: an instance has it"))),
         Some(found) => {
             session.delete("network", &format!("/ports/{}", found.entry.id))?;

@@ -1,6 +1,8 @@
 //! Routers with their gateway and interfaces.
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, list, named, needed, network};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, list, named, needed, network, ours_named,
+};
 use crate::cloud::{ApiError, Session};
 use crate::host::Host;
 use serde::Deserialize;
@@ -143,7 +145,8 @@ impl Resource for Router {
 
 /// Removes the router called `name`, if it is ours and no floating address needs it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    let Some(found) = find(session, name)?.filter(|found| found.entry.is_ours()) else { return Ok(Removed::Gone) };
+    let ours: Option<ListedRouter> = ours_named(session, "routers", Kind::Router, name)?;
+    let Some(found) = ours else { return Ok(Removed::Gone) };
     let path = format!("/routers/{}", found.entry.id);
     let interfaces = interfaces(session, &found.entry.id)?;
     let ours: Vec<Entry> = list(session, "network", "/networks", "networks")?;

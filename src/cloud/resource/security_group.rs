@@ -1,6 +1,8 @@
 //! Security groups with their rules, as the API has them; their text is read in `config/rule.rs` (`Rule`).
 
-use super::{Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, forget, named, together};
+use super::{
+    Comparison, Entry, Id, Kind, Listed, MARK, Removed, Resource, create, forget, named, ours_named, together,
+};
 use crate::cloud::{ApiError, Session};
 use crate::config::rule::{Direction, Family, Protocol, Rule};
 use crate::host::Host;
@@ -232,6 +234,6 @@ impl Resource for SecurityGroup {
 
 /// Removes the group called `name`, if it is ours and no port has it.
 pub fn remove(session: &Session, name: &str) -> Result<Removed, ApiError> {
-    let ours = find(session, name)?.map(|found| found.entry).filter(Entry::is_ours);
-    forget(session, "network", "security-groups", ours.map(|entry| entry.id))
+    let ours: Option<ListedSecurityGroup> = ours_named(session, "security_groups", Kind::SecurityGroup, name)?;
+    forget(session, "network", "security-groups", ours.map(|found| found.entry.id))
 }

@@ -118,6 +118,11 @@ pub struct Address {
 }
 
 impl ListedServer {
+    /// The id of the image that it was made of; none of one that boots from a volume.
+    pub fn made_of(&self) -> Option<String> {
+        self.image["id"].as_str().map(str::to_owned)
+    }
+
     /// Its address of this kind: "fixed" or "floating".
     pub fn address(&self, kind: &str) -> Option<Ipv4Addr> {
         self.addresses.values().flatten().find_map(|address| match address.addr {
@@ -177,6 +182,11 @@ impl Listed for ListedServer {
 /// All instances of the project.
 pub fn all(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
     list(session, "compute", "/servers/detail", "servers")
+}
+
+/// Those of every project: what an administrator is shown.
+pub fn everybodys(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
+    list(session, "compute", "/servers/detail?all_tenants=1", "servers")
 }
 
 /// The instance called `name`.
