@@ -10,11 +10,6 @@ use std::net::IpAddr;
 
 const ID: &str = "ranges";
 
-/// Networks of others: the bridge's own is the cloud's.
-fn others<'a>(s: &'a Subject) -> impl Iterator<Item = &'a NetworkRoute> {
-    s.facts.network.routes.iter().filter(|route| route.interface != BRIDGE)
-}
-
 pub(super) fn overlaps(s: &Subject) -> Vec<Finding> {
     let network = &s.config.network;
     let mut findings = clashes(s, "network.tenant_range", &network.tenant_range);
@@ -30,7 +25,7 @@ pub(super) fn overlaps(s: &Subject) -> Vec<Finding> {
 }
 
 fn clashes(s: &Subject, key: &str, net: &Ipv4Net) -> Vec<Finding> {
-    let clash = others(s).find(|route| overlap(&route.net, net));
+    let clash = s.facts.network.routes_of_others().find(|route| overlap(&route.net, net));
     let finding = |route: &NetworkRoute| {
         let what = format!("{key} {net} overlaps {}, which is reached by {}", route.net, route.interface);
         if s.is_begun() {

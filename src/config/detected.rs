@@ -8,7 +8,6 @@ use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::accounts;
-use crate::paths::BRIDGE;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -131,7 +130,7 @@ const TENANT_RANGES: &[&str] =
 /// The first that this machine has no route to. Where it has to all of them, the first that only wider routes cover: it
 /// works, and what those lead to is partly hidden from instances.
 fn free_range(facts: &Facts, offered: &[&str]) -> (Ipv4Net, Option<Finding>) {
-    let others = || facts.network.routes.iter().filter(|route| route.interface != BRIDGE);
+    let others = || facts.network.routes_of_others();
     let nets: Vec<Ipv4Net> = offered.iter().filter_map(|text| text.parse().ok()).collect();
     let clash = |net: &Ipv4Net| others().find(|route| overlap(&route.net, net));
     if let Some(free) = nets.iter().find(|net| clash(net).is_none()) {

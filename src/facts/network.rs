@@ -2,6 +2,7 @@
 
 use super::resolver::{self, NameServers};
 use crate::host::{Host, Result, files, links, sysctl};
+use crate::paths::{BRIDGE, CLASS_LINK};
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr};
@@ -86,6 +87,11 @@ pub struct NetworkRoute {
 }
 
 impl Network {
+    /// Routes to networks of others: those of the external bridge and of notebooks are the cloud's.
+    pub fn routes_of_others(&self) -> impl Iterator<Item = &NetworkRoute> {
+        self.routes.iter().filter(|route| route.interface != BRIDGE && route.interface != CLASS_LINK)
+    }
+
     /// The link by which this machine reaches the world, and its address there as the kernel chooses it: the one that the
     /// default route names, else one in the router's network, else the first that is not link-local (the kernel's
     /// `inet_select_addr`). Without a default route, the first link of a device that has an address.
