@@ -81,7 +81,7 @@ check_and_test_without_hosts() {
     cargo fmt --all --check
     begin "lints"
     cargo clippy --locked --all-targets --quiet -- -D warnings
-    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/* tests/scenario/*.sh vagrant/*.sh
+    shellcheck --external-sources bootstrap.sh test.sh .ci/run benches/*.sh benches/by-hand/devstack.sh benches/by-hand/resources.sh profiles/guest/* profiles/notebook/init profiles/notebook/before-driver profiles/notebook/root/usr/local/sbin/* tests/scenario/*.sh vagrant/*.sh
     if command -v cargo-deny >/dev/null; then
         cargo deny --offline check licenses bans sources
     else

@@ -46,7 +46,11 @@ fn plan_text(change: impl FnOnce(&mut Config)) -> String {
     let mut config = profile::answers("workstation", &facts(&host)).unwrap();
     config.host.administrators = vec!["ada".parse().unwrap()];
     change(&mut config);
-    let installation = Installation::new(&host, config).unwrap();
+    text_of(&host, &config)
+}
+
+fn text_of(host: &Host, config: &Config) -> String {
+    let installation = Installation::new(host, config.clone()).unwrap();
     let plan = installation.plan(&installation.journal().unwrap()).unwrap();
     let mut lines = Vec::new();
     for step in &plan.steps {
@@ -171,6 +175,34 @@ fn the_plan_of_a_workstation_with_volumes() {
         config.volumes.device = "/dev/sdb".parse().unwrap();
     });
     assert!(with.contains("volumes-file:") && !on_disk.contains("volumes-file:") && on_disk.contains("volume-group:"));
+}
+
+/// Only what notebooks add, with a card of NVIDIA's for some of them; the image of those comes behind the other one.
+#[test]
+fn the_plan_of_a_workstation_with_notebooks() {
+    let (dir, host) = captured();
+    put_card(dir.path(), "0000:41:00.0", "vfio-pci");
+    let mut config = profile::answers("workstation", &facts(&host)).unwrap();
+    config.gpu = toml::from_str("cards = \"all-ready\"").unwrap();
+    let without = text_of(&host, &config);
+    config.classroom.enabled = true;
+    let with = text_of(&host, &config);
+    let more: Vec<String> =
+        with.lines().filter(|line| !without.lines().any(|other| other == *line)).map(without_version).collect();
+    insta::assert_snapshot!(more.join("\n"));
+    config.engine = EngineName::Devstack;
+    let devstack = text_of(&host, &config);
+    assert!(devstack.contains("python:uv") && devstack.contains("classroom:image-with-driver"), "{devstack}");
+}
+
+/// Images are called by what they are made of.
+fn without_version(line: &str) -> String {
+    let is_version = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = |word: &str| match word.rsplit_once('-') {
+        Some((name, version)) if is_version(version) => format!("{name}-VERSION"),
+        _ => word.to_owned(),
+    };
+    line.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 #[test]

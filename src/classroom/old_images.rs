@@ -5,6 +5,7 @@ use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::cloud::resource::image::{self, ListedImage};
 use crate::cloud::resource::{Listed, server};
+use crate::cloud::resource_action::not_yet;
 use crate::cloud::{ApiError, Id, Session, SharedSession};
 use crate::host::Host;
 use std::collections::BTreeSet;
@@ -17,10 +18,7 @@ pub fn taken_out(admin: SharedSession, current: Vec<String>) -> Task {
             let names: Vec<&str> = old.iter().map(|(name, _)| name.as_str()).collect();
             Ok(Checked::done_if(old.is_empty(), format!("remove {}, which nobody has", names.join(", "))))
         }
-        Err(error) if error.is_transient() || error.is_unauthorized() => {
-            Ok(Checked::Later("when the cloud answers".into()))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => not_yet(error),
     };
     let id = ActionId::new("classroom", "old-images");
     Task::new(id, "Remove images of notebooks that nobody has any more", probe, move |_: &Host| {

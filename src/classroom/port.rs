@@ -8,6 +8,7 @@ use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
 use crate::cloud::resource::port;
 use crate::cloud::resource::{Kind, needed, network};
+use crate::cloud::resource_action::not_yet;
 use crate::cloud::{ApiError, Id, Session, SharedSession};
 use crate::config::Config;
 use crate::host::{Error, Host, Result};
@@ -60,14 +61,6 @@ pub fn bound(input: PortInput) -> Task {
     })
     .undone_by(undo)
     .asking_the_running_system()
-}
-
-fn not_yet(error: ApiError) -> Result<Checked> {
-    match error {
-        ApiError::Missing { .. } => Ok(Checked::Later(format!("when port {PORTAL} is there"))),
-        error if error.is_transient() || error.is_unauthorized() => Ok(Checked::Later("when the cloud answers".into())),
-        error => Err(error.into()),
-    }
 }
 
 fn bind(host: &Host, input: &PortInput) -> Result<()> {

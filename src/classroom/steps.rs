@@ -22,7 +22,7 @@ use crate::cloud::resource::quota::Quota;
 use crate::cloud::resource::router::Router;
 use crate::cloud::resource::security_group::SecurityGroup;
 use crate::cloud::resource::server;
-use crate::cloud::resource_action::Wanted;
+use crate::cloud::resource_action::{Wanted, not_yet};
 use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
 use crate::config::classroom::NotebookAnswer;
@@ -259,10 +259,7 @@ impl Maker<'_> {
             }
             Ok(Some(_)) => Ok(Checked::Done),
             Ok(None) => Ok(Checked::needed("make it")),
-            Err(error) if error.is_transient() || error.is_unauthorized() => {
-                Ok(Checked::Later("when the cloud answers".into()))
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => not_yet(error),
         };
         let make = move |host: &Host| notebook::create(host, &room, &request).map(drop);
         let id = ActionId::new("notebook", &name);
@@ -272,8 +269,10 @@ impl Maker<'_> {
             step.after(&["classroom-network"]).after(&self.input.card_flavors.map_or_else(Vec::new, |step| vec![step]));
         let resources = &self.input.config.resources;
         step = match self.input.config.classroom.image.own() {
-            // Its flavor may have a card, too, without a word about it.
-            None if self.room.card_image != self.room.image => step.after(&[GIVEN, CARD_IMAGE_GIVEN]),
+            // A flavor that is said may have a card, too.
+            None if self.room.card_image != self.room.image && (answer.gpu || answer.flavor.is_some()) => {
+                step.after(&[GIVEN, CARD_IMAGE_GIVEN])
+            }
             None => step.after(&[GIVEN]),
             Some(own) if resources.images.iter().any(|image| image.name == *own) => {
                 step.after(&[&format!("image-{own}")])

@@ -113,11 +113,7 @@ impl Action for Wanted {
             Ok(Comparison::Later(when)) => Ok(Checked::Later(when)),
             Ok(Comparison::Foreign(how)) => Ok(Checked::LeftAlone(self.foreign(&how))),
             Ok(Comparison::Fixed(how)) => Ok(Checked::LeftAlone(self.fixed(&how))),
-            Err(error) if error.is_transient() => Ok(Checked::Later("when the cloud answers".into())),
-            Err(ApiError::NoService(_)) => Ok(Checked::Later("when the cloud is complete".into())),
-            Err(ApiError::Missing { kind, name, .. }) => Ok(Checked::Later(format!("when {kind} {name} is there"))),
-            Err(error) if error.is_unauthorized() => Ok(Checked::Later("when its user can log in".into())),
-            Err(error) => Err(error.into()),
+            Err(error) => not_yet(error),
         }
     }
 
@@ -139,6 +135,20 @@ impl Action for Wanted {
             Ok(awaited.map_err(|error| refusal::explained(host, error))?)
         });
         waited.map(|()| Applied::Done)
+    }
+}
+
+/// What a look at the cloud says where it could not be answered: later, as far as that can be expected.
+///
+/// # Errors
+/// Any other error.
+pub fn not_yet(error: ApiError) -> Result<Checked> {
+    match error {
+        error if error.is_transient() => Ok(Checked::Later("when the cloud answers".into())),
+        ApiError::NoService(_) => Ok(Checked::Later("when the cloud is complete".into())),
+        ApiError::Missing { kind, name, .. } => Ok(Checked::Later(format!("when {kind} {name} is there"))),
+        error if error.is_unauthorized() => Ok(Checked::Later("when its user can log in".into())),
+        error => Err(error.into()),
     }
 }
 
