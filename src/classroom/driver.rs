@@ -60,7 +60,7 @@ const RELEASES: [Release; 2] = [
         closed: "linux-modules-nvidia-580-server-generic",
         open: "linux-modules-nvidia-580-server-open-generic",
         programs: &["nvidia-utils-580-server", "nvidia-compute-utils-580-server", "libnvidia-compute-580-server"],
-        components: &["restricted", "universe", "multiverse"],
+        components: &["restricted"],
     },
 ];
 

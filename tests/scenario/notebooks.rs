@@ -117,10 +117,10 @@ pub fn worked_in() -> Verdict {
     let touch = "import os; [os.access(p, os.W_OK) for p in ('/opt/notebook/server', '/opt/notebook/kernel')]";
     assert_eq!(cell("ada", touch).expect(0).out.trim(), "[False, True]");
     // A home that is nearly full is said among its files, and not any more when there is room again.
-    let fill = "cd /home/student; left=$(df --output=avail --block-size=1M . | tail -n 1); \
+    let fill = "set -e; cd /home/student; left=$(df --output=avail --block-size=1M . | tail -n 1); \
                 fallocate --length $((left - 100))M big; systemctl start notebook-space; stat --format=%U HOME*; cat HOME*; \
                 rm big; systemctl start notebook-space; ls HOME* 2>&1 || true";
-    let said = in_notebook("ada", &["sh", "-c", fill]).expect(0).out;
+    let said = in_notebook("ada", &[fill]).expect(0).out;
     assert!(
         said.starts_with("student\n") && said.contains("/home/student/big") && said.contains("No such file"),
         "{said}"
