@@ -59,8 +59,8 @@ const RELEASES: [Release; 2] = [
         kernel: &["linux-image-generic"],
         closed: "linux-modules-nvidia-580-server-generic",
         open: "linux-modules-nvidia-580-server-open-generic",
-        programs: &["nvidia-utils-580-server", "nvidia-compute-utils-580-server", "libnvidia-compute-580-server"],
-        components: &["restricted"],
+        programs: &["nvidia-utils-580-server", "nvidia-modprobe", "libnvidia-compute-580-server"],
+        components: &["restricted", "multiverse"],
     },
 ];
 

@@ -14,15 +14,17 @@ use std::path::{Path, PathBuf};
 
 /// The student's home in a notebook.
 const HOME: &str = "/home/student";
-/// What makes itself anew, and is large.
-const LEFT_OUT: [&str; 2] = ["./.cache", "./.local/share/Trash"];
+/// What makes itself anew.
+const LEFT_OUT: [&str; 3] = ["./.cache", "./.local/share/Trash", "./HOME-IS-NEARLY-FULL.txt"];
+/// Who writes in it: the student's JupyterLab, and who looks whether it is full.
+const WRITERS: [&str; 3] = ["notebook.service", "notebook-space.timer", "notebook-space.service"];
 /// What stays free on this machine, in MiB: the cloud's databases lie on the same disk.
 const KEPT_FREE_MIB: u64 = 2 << 10;
 /// Lays an archive on standard input into the home, as the student: into a directory beside it, which takes its place when
 /// it is whole. What the student made meanwhile, where an earlier try was cut off, lies in it then.
 const LAY_IN: &str = r#"set -eu
-systemctl stop notebook.service
-trap 'systemctl start --no-block notebook.service' EXIT
+systemctl stop notebook.service notebook-space.timer notebook-space.service
+trap 'systemctl start --no-block notebook.service notebook-space.timer' EXIT
 cd /home
 [ -d student ] || mv .before student
 rm -rf .coming .before
@@ -58,13 +60,14 @@ pub fn save(host: &Host, remote: &Remote, name: &str, of: &Id) -> Result<()> {
     // What was saved before must be in it, or it would be lost.
     bring_back(host, remote, name, of)?;
     // Nobody changes what is being read.
-    remote.program(&["systemctl", "stop", "notebook.service"]).quiet().run(host)?;
+    remote.program(&[&["systemctl", "stop"], &WRITERS[..]].concat()).quiet().run(host)?;
     let partial = files::sibling(&archive(name), ".new");
     let saved = read(host, remote, name, &partial);
     if saved.is_err() {
         files::remove(host, &partial)?;
         let host = host.unstoppable();
-        remote.program(&["systemctl", "start", "--no-block", "notebook.service"]).quiet().run(&host)?;
+        let start = [&["systemctl", "start", "--no-block"], &WRITERS[..2]].concat();
+        remote.program(&start).quiet().run(&host)?;
     }
     saved?;
     files::put_in_place(host, &partial, &archive(name))?;

@@ -171,6 +171,9 @@ const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY
 const STUDENT: &str = "1000:1000";
 /// MiB of the file system that are free at least; it grows with its disk.
 const FREE_MIB: u64 = 512;
+/// MiB that its build takes at most (measured: 1.8 and 9 GiB), and what is left for the cloud's databases.
+const NEEDED_MIB: u64 = 4 << 10;
+const NEEDED_MIB_WITH_DRIVER: u64 = 14 << 10;
 
 /// What the image is made of.
 #[derive(Debug, Clone)]
@@ -262,19 +265,32 @@ pub fn build(recipe: &Recipe) -> Task {
     Task::once(id, title, &version, there, move |host| make(host, &recipe)).undone_by(Undo::Nothing)
 }
 
-/// All of it; what an earlier try left is not used.
+/// All of it; nothing is left of a try that failed.
 pub fn make(host: &Host, recipe: &Recipe) -> Result<()> {
     let work = file(&format!("{}-build", recipe.file_name(Part::Disk)));
-    let root = work.join("root");
     files::remove_tree(host, &work)?;
-    files::make_parents(host, &root)?;
+    files::make_parents(host, &work.join("root"))?;
     files::set_permissions(host, &work, 0o700, None)?;
+    let free = files::free_bytes(host, &work)? >> 20;
+    let needed = if recipe.driver.is_some() { NEEDED_MIB_WITH_DRIVER } else { NEEDED_MIB };
+    let made = if free < needed {
+        let said = format!("{needed} MiB are needed for a while, and {free} MiB are free below {}", work.display());
+        Err(Error::protocol("build the image of notebooks", said))
+    } else {
+        make_in(host, recipe, &work)
+    };
+    files::remove_tree(host, &work)?;
+    made
+}
+
+fn make_in(host: &Host, recipe: &Recipe, work: &Path) -> Result<()> {
+    let root = work.join("root");
     bootstrap(host, recipe, &root)?;
+    let kernel = kernel(host, recipe, &root)?;
     environments(host, recipe, &root)?;
     furnish(host, &root)?;
-    initial_file_system(host, recipe, &root, &work.join("initramfs"))?;
-    disk(host, &root, &work.join("disk.raw"), &recipe.file(Part::Disk))?;
-    files::remove_tree(host, &work)
+    initial_file_system(host, recipe, &kernel, &root, &work.join("initramfs"))?;
+    disk(host, &root, &work.join("disk.raw"), &recipe.file(Part::Disk))
 }
 
 /// The distribution's part.
@@ -296,20 +312,26 @@ fn bootstrap(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
         let more = recipe.driver.as_ref().map_or(String::new(), |driver| format!(" {}", driver.components().join(" ")));
         command = command.arg(source + &more);
     }
-    command.run(host)?;
-    if recipe.driver.is_some() { modules_are_there(host, root) } else { Ok(()) }
+    command.run(host)
 }
 
-/// What is built while the packages are installed is not missed by them.
-fn modules_are_there(host: &Host, root: &Path) -> Result<()> {
-    let all = cpio::below(host, &root.join("usr/lib/modules"))?;
+/// The version of its kernel; of several, one that has NVIDIA's modules. What is built while the packages are installed is
+/// not missed by them.
+fn kernel(host: &Host, recipe: &Recipe, root: &Path) -> Result<String> {
+    let mut versions = files::list(host, root.join("usr/lib/modules"))?;
+    versions.retain(|version| files::exists(host, root.join(format!("boot/vmlinuz-{version}"))));
+    if recipe.driver.is_none() {
+        return versions.pop().ok_or_else(|| Error::protocol("build the image of notebooks", "it has no kernel"));
+    }
     // Debian calls it nvidia-current, or nvidia-current-open.
     let is_it = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("nvidia.ko") || name.starts_with("nvidia-current")
     };
-    if all.iter().any(is_it) {
-        return Ok(());
+    for version in versions {
+        if cpio::below(host, &root.join("usr/lib/modules").join(&version))?.iter().any(is_it) {
+            return Ok(version);
+        }
     }
     let log = Command::new("sh").args(["-c", "cat \"$1\"/var/lib/dkms/nvidia*/*/build/make.log | tail -n 20", "sh"]);
     let log = log.arg(host.real(root).to_string_lossy()).quiet().read(host).unwrap_or_default();
@@ -342,7 +364,10 @@ fn environments(host: &Host, recipe: &Recipe, root: &Path) -> Result<()> {
         let sync = ["pip", "sync", "--python", &place, "--require-hashes", "--only-binary", ":all:", &lock];
         uv(host, root, &sync)?.run(host)?;
         if name == KERNEL.0 && !recipe.packages.is_empty() {
-            let install = ["pip", "install", "--python", &place, "--only-binary", ":all:", "--constraints", &lock];
+            let pinned = format!("{BUILD}/pinned");
+            let install = ["pip", "install", "--python", &place, "--only-binary", ":all:", "--constraints", &pinned];
+            // Of what came with CUDA, they may want other versions: PyTorch pins its own.
+            files::write(host, &build.join("pinned"), KERNEL.1.as_bytes(), 0o644, None)?;
             uv(host, root, &install)?.args(recipe.packages.iter().map(ToString::to_string)).run(host)?;
         }
         // By its own hash: nobody could write it anew for files that time stamps call younger.
@@ -384,6 +409,8 @@ fn furnish(host: &Host, root: &Path) -> Result<()> {
     for one in ["var/lib/dbus/machine-id", "etc/resolv.conf", "var/lib/systemd/random-seed"] {
         files::remove(host, &root.join(one))?;
     }
+    // What the driver's modules were built in, with a key that they may be signed by.
+    files::remove_tree(host, &root.join("var/lib/dkms"))?;
     files::make_link(host, &root.join("etc/resolv.conf"), Path::new("/run/systemd/resolve/stub-resolv.conf"))?;
     // What this machine trusts, and where its packages come from: an organisation's proxy may sign with its own key.
     files::copy(host, Path::new(uv::CERTIFICATES), &root.join(uv::CERTIFICATES.trim_start_matches('/')), 0o644)?;
@@ -407,12 +434,9 @@ fn furnish(host: &Host, root: &Path) -> Result<()> {
 }
 
 /// The kernel beside the disk, and what finds the disk.
-fn initial_file_system(host: &Host, recipe: &Recipe, root: &Path, tree: &Path) -> Result<()> {
+fn initial_file_system(host: &Host, recipe: &Recipe, kernel: &str, root: &Path, tree: &Path) -> Result<()> {
     let boot = root.join("boot");
-    let mut kernels = files::list(host, &boot)?;
-    kernels.retain(|name| name.starts_with("vmlinuz-"));
-    let kernel = kernels.pop().ok_or_else(|| Error::protocol("build the image of notebooks", "it has no kernel"))?;
-    files::copy(host, &boot.join(&kernel), &recipe.file(Part::Kernel), 0o644)?;
+    files::copy(host, &boot.join(format!("vmlinuz-{kernel}")), &recipe.file(Part::Kernel), 0o644)?;
     for name in files::list(host, &boot)? {
         files::remove_tree(host, &boot.join(name))?;
     }
@@ -421,7 +445,7 @@ fn initial_file_system(host: &Host, recipe: &Recipe, root: &Path, tree: &Path) -
     }
     files::write(host, &tree.join("init"), INIT.as_bytes(), 0o755, None)?;
     files::copy(host, &root.join("usr/bin/busybox"), &tree.join("bin/busybox"), 0o755)?;
-    let modules = root.join("usr/lib/modules").join(kernel.trim_start_matches("vmlinuz-"));
+    let modules = root.join("usr/lib/modules").join(kernel);
     let all = cpio::below(host, &modules)?;
     for (number, name) in MODULES.iter().enumerate() {
         let is_it = |path: &&PathBuf| {

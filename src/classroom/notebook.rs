@@ -29,6 +29,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(600);
 const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// How long Nova may take to stop or start it.
 const ACT_LIMIT: Duration = Duration::from_secs(180);
+/// How long its cards may take; one that hangs never answers.
+const CARD_LIMIT: Duration = Duration::from_secs(120);
 /// By what a flavor has cards (Nova, "pci_passthrough:alias").
 const CARDS: &str = "pci_passthrough:alias";
 const POLL: Duration = Duration::from_millis(500);
@@ -279,8 +281,9 @@ fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: 
 /// Of NVIDIA's cards (`profiles/notebook/root/usr/local/sbin/notebook-card`). An image of somebody's own need not have it.
 fn driver_works(host: &Host, remote: &Remote, name: &str) -> Result<()> {
     let look = "test ! -e /usr/local/sbin/notebook-card || exec /usr/local/sbin/notebook-card";
-    match remote.program(&["sh", "-c", look]).quiet().run(host) {
-        Err(Error::Failed { tail, .. }) => {
+    match remote.program(&["sh", "-c", look]).limit(CARD_LIMIT).quiet().run(host) {
+        // Of ssh itself: 255.
+        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => {
             Err(ClassroomError::NoDriver { name: name.to_owned(), how: command::harmless(tail.trim()) }.into())
         }
         other => other,

@@ -10,6 +10,11 @@ use crate::cloud::{ApiError, Id, Session, SharedSession};
 use crate::host::Host;
 use std::collections::BTreeSet;
 
+/// What the journal calls it: that an image could go is no damage.
+pub fn id() -> ActionId {
+    ActionId::new("classroom", "old-images")
+}
+
 /// Takes out what is not among the images called `current` and nobody has; an image's parts go with it.
 pub fn taken_out(admin: SharedSession, current: Vec<String>) -> Task {
     let (again, wanted) = (admin.clone(), current.clone());
@@ -20,10 +25,13 @@ pub fn taken_out(admin: SharedSession, current: Vec<String>) -> Task {
         }
         Err(error) => not_yet(error),
     };
-    let id = ActionId::new("classroom", "old-images");
-    Task::new(id, "Remove images of notebooks that nobody has any more", probe, move |_: &Host| {
+    Task::new(id(), "Remove images of notebooks that nobody has any more", probe, move |_: &Host| {
         for (_, id) in again.ask(|session| outdated(session, &wanted))? {
-            again.ask(|session| session.delete("image", &format!("/images/{id}")))?;
+            match again.ask(|session| session.delete("image", &format!("/images/{id}"))) {
+                // Somebody protected it, or something has it: it is only tidying.
+                Ok(()) | Err(ApiError::Refused { status: 403 | 409, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     })
@@ -33,10 +41,18 @@ pub fn taken_out(admin: SharedSession, current: Vec<String>) -> Task {
 
 fn outdated(session: &Session, current: &[String]) -> Result<Vec<(String, Id)>, ApiError> {
     let images = image::all(session)?;
-    // Looked at behind the images: an instance that was made in between has one of the current ones.
-    let used: Vec<String> = server::everybodys(session)?.iter().filter_map(|found| found.made_of()).collect();
     let named = |found: &ListedImage| Some((found.name.clone()?, found.id.clone()));
     let ours: Vec<(String, Id)> = images.iter().filter(|found| found.is_ours()).filter_map(named).collect();
+    // A snapshot of an instance boots with the parts of the image that the instance was made of.
+    let others = images.iter().filter(|found| !found.is_ours());
+    let parts = others.flat_map(|found| ["kernel_id", "ramdisk_id"].map(|part| found.properties.get(part)));
+    let mut used: Vec<String> = parts.flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    // Looked at behind the images: an instance that was made in between has one of the current ones.
+    for (_, id) in unused(&ours, &used, current) {
+        if server::is_made_of(session, &id)? {
+            used.push(id.to_string());
+        }
+    }
     Ok(unused(&ours, &used, current))
 }
 

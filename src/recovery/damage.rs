@@ -4,6 +4,7 @@
 use super::health::{self, LayerHealth};
 use crate::action::Checked;
 use crate::action::unit::WAIT;
+use crate::classroom::old_images;
 use crate::cloud::resource_action::LEFT_ALONE;
 use crate::complaint::Complaint;
 use crate::failure::Failure;
@@ -49,10 +50,12 @@ fn pending_of_step(planned: PlannedStep) -> impl Iterator<Item = Finding> {
     let closing = planned.step.closing;
     let only_again = move |checked: &Checked| closing && matches!(checked, Checked::Later(_));
     let only_wait = |checked: &Checked| matches!(checked, Checked::Needed(change) if change.summary.starts_with(WAIT));
-    let pending = planned
-        .actions
-        .into_iter()
-        .filter(move |action| action.is_pending() && !only_again(&action.checked) && !only_wait(&action.checked));
+    let pending = planned.actions.into_iter().filter(move |action| {
+        action.id != old_images::id()
+            && action.is_pending()
+            && !only_again(&action.checked)
+            && !only_wait(&action.checked)
+    });
     pending.map(damaged)
 }
 

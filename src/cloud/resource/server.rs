@@ -118,11 +118,6 @@ pub struct Address {
 }
 
 impl ListedServer {
-    /// The id of the image that it was made of; none of one that boots from a volume.
-    pub fn made_of(&self) -> Option<String> {
-        self.image["id"].as_str().map(str::to_owned)
-    }
-
     /// Its address of this kind: "fixed" or "floating".
     pub fn address(&self, kind: &str) -> Option<Ipv4Addr> {
         self.addresses.values().flatten().find_map(|address| match address.addr {
@@ -184,9 +179,11 @@ pub fn all(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
     list(session, "compute", "/servers/detail", "servers")
 }
 
-/// Those of every project: what an administrator is shown.
-pub fn everybodys(session: &Session) -> Result<Vec<ListedServer>, ApiError> {
-    list(session, "compute", "/servers/detail?all_tenants=1", "servers")
+/// Whether anybody has an instance made of the image with this id; an administrator is told.
+pub fn is_made_of(session: &Session, image: &Id) -> Result<bool, ApiError> {
+    let path = format!("/servers?all_tenants=1&limit=1&image={image}");
+    let found: Vec<Value> = list(session, "compute", &path, "servers")?;
+    Ok(!found.is_empty())
 }
 
 /// The instance called `name`.
