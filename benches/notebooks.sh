@@ -3,7 +3,7 @@
 # and thirty ordered at once against thirty in a row (Nova's fake driver: what is measured is the cloud, and no emulated
 # processor). Needs an idle machine.
 #
-#   benches/notebooks.sh        about eight minutes
+#   benches/notebooks.sh        about fifteen minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=benches/lab.sh
