@@ -45,6 +45,24 @@ pub enum ClassroomError {
         /// MiB that are free.
         free: u64,
     },
+    /// The volume of its home is another instance's.
+    #[error("volume {volume}, on which the home of notebook {name} is, belongs to instance {instance}")]
+    HomeIsElsewhere {
+        /// The notebook.
+        name: String,
+        /// The volume.
+        volume: String,
+        /// Which instance has it.
+        instance: String,
+    },
+    /// It runs, and its home is not on its volume.
+    #[error("notebook {name} has volume {volume}, and its home is not on it")]
+    HomeNotUsed {
+        /// The notebook.
+        name: String,
+        /// The volume.
+        volume: String,
+    },
     /// There is no notebook of this name.
     #[error("there is no notebook {name}")]
     Missing {
@@ -118,6 +136,13 @@ impl RoomError for ClassroomError {
             }
             Self::NoDriver { name, .. } => format!(
                 "gpucloud-install notebook ssh {name} -- dmesg; whether the card itself works: gpucloud-install gpu test"
+            ),
+            Self::HomeIsElsewhere { instance, .. } => {
+                format!("when nobody needs that: gpucloud-install notebook show {instance}; then: notebook delete {instance}")
+            }
+            Self::HomeNotUsed { name, .. } => format!(
+                "gpucloud-install notebook ssh {name} -- systemctl status notebook-home; an image of your own mounts the \
+                 volume, or has none: home_gib = 0 below [classroom] (docs/classroom.md)"
             ),
             Self::NotRunning { name, state } if state == "SHUTOFF" => format!(
                 "gpucloud-install notebook start {name}; or without saving what is in it: notebook delete {name} \

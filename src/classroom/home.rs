@@ -1,6 +1,6 @@
 //! What a student has in a notebook: brought to this machine before the notebook goes, laid into the next one of its name.
 //! One packed archive for each, with times and permissions, replaced only when the new one is whole.
-//! What is left out: [`LEFT_OUT`].
+//! What is left out: [`LEFT_OUT`]. Homes on volumes (`home_volume.rs`) need none of it, but for what was saved before.
 
 use super::ClassroomError;
 use super::identity::Identity;
@@ -26,15 +26,20 @@ const LAY_IN: &str = r#"set -eu
 systemctl stop notebook.service notebook-space.timer notebook-space.service
 trap 'systemctl start --no-block notebook.service notebook-space.timer' EXIT
 cd /home
+earlier() {
+    if [ -n "$(ls -A .before)" ]; then mv .before "student/earlier-$(date +%Y%m%d-%H%M%S)"; else rm -rf .before; fi
+}
 [ -d student ] || mv .before student
-rm -rf .coming .before
+[ ! -d .before ] || earlier
+rm -rf .coming
 install -d -o student -g student -m 700 .coming
 setpriv --reuid=student --regid=student --init-groups --no-new-privs \
     tar --extract --zstd --same-permissions --directory /home/.coming
 sync -f .coming
 mv student .before
 mv .coming student
-if [ -n "$(ls .before)" ]; then mv .before "student/earlier-$(date +%Y%m%d-%H%M%S)"; else rm -rf .before; fi
+earlier
+sync -f student
 "#;
 
 fn archive(name: &str) -> PathBuf {
@@ -130,13 +135,26 @@ fn look_through(host: &Host, path: &Path) -> std::result::Result<(), String> {
 /// # Errors
 /// What was saved is not whole; the notebook cannot take it.
 pub fn bring_back(host: &Host, remote: &Remote, name: &str, to: &Id) -> Result<()> {
-    let noted = files::read_text(host, Identity::of(name).home_note())?;
-    if !is_saved(host, name) || noted.as_deref() == Some(to.as_str()) {
+    if !is_saved(host, name) || is_noted(host, name, to)? {
         return Ok(());
     }
     look_through(host, &archive(name)).map_err(|why| not_whole(name, why))?;
     remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)).quiet().run(host)?;
     note(host, name, to)
+}
+
+/// Whether what was saved was laid into the instance `of`; of one with a volume, too, that its home was seen to be on it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_noted(host: &Host, name: &str, of: &Id) -> Result<bool> {
+    Ok(files::read_text(host, Identity::of(name).home_note())?.as_deref() == Some(of.as_str()))
+}
+
+/// The home of the instance `of` is on a volume, with what was laid into it: what is saved here is no longer needed.
+pub fn leave_to_volume(host: &Host, name: &str, of: &Id) -> Result<()> {
+    note(host, name, of)?;
+    forget(host, name)
 }
 
 /// Removes what was saved.

@@ -2,9 +2,10 @@
 //! knows whom it speaks to, and told to the instance as a tar on a drive of its own: files, no code. All of it is root's
 //! alone, on both sides.
 
-use super::ClassroomError;
+use super::{ClassroomError, home_volume};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
+use crate::cloud::Id;
 use crate::cloud::resource::server::UserData;
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
@@ -115,13 +116,14 @@ impl Identity {
         Ok(files::read_text(host, path)?.ok_or_else(unknown)?)
     }
 
-    /// What it is told at its first boot (`profiles/notebook/root/usr/local/sbin/notebook-setup` reads it).
+    /// What it is told at each boot (`profiles/notebook/root/usr/local/sbin/notebook-setup` reads it); `home`: the volume
+    /// that its student's home is on.
     ///
     /// # Errors
     /// Something of it is missing here.
-    pub fn told(&self, host: &Host) -> Result<UserData> {
+    pub fn told(&self, host: &Host, home: Option<&Id>) -> Result<UserData> {
         let key = self.dir().join(HOST_KEY);
-        let parts = [
+        let mut parts = vec![
             ("hostname", format!("{}\n", self.name)),
             ("authorized_keys", self.read_text(host, &public_of(&login_key()))?),
             (HOST_KEY, self.read_text(host, &key)?),
@@ -129,6 +131,7 @@ impl Identity {
             (TOKEN, self.token(host)?.expose().to_owned()),
             ("environment", format!("BASE_URL={}\n", self.base_url())),
         ];
+        parts.extend(home.map(|id| ("home-volume", home_volume::serial(id).to_owned())));
         let failed = |error| Error::Io { doing: "pack", path: self.dir(), source: error };
         let mut archive = tar::Builder::new(Vec::new());
         for (name, content) in &parts {
@@ -190,7 +193,8 @@ mod tests {
         let host = with_keys(dir.path());
         let ada = Identity::of("ada");
         ada.make(&host).unwrap();
-        let UserData(bytes) = ada.told(&host).unwrap();
+        let volume: Id = serde_json::from_str("\"5f0b2c3e-1234-4000-8000-000000000001\"").unwrap();
+        let UserData(bytes) = ada.told(&host, Some(&volume)).unwrap();
         assert!(bytes.len() < 48 << 10, "Nova takes 64 KiB of base64: {}", bytes.len());
         let mut archive = tar::Archive::new(bytes.as_slice());
         let mut parts = std::collections::BTreeMap::new();
@@ -202,10 +206,14 @@ mod tests {
             parts.insert(entry.path().unwrap().display().to_string(), text);
         }
         let script = include_str!("../../profiles/notebook/root/usr/local/sbin/notebook-setup");
+        let home = include_str!("../../profiles/notebook/root/usr/local/sbin/notebook-home");
         let unit = include_str!("../../profiles/notebook/root/etc/systemd/system/notebook.service");
         for name in parts.keys() {
-            assert!(script.contains(&format!("/{name}")) || unit.contains(&format!("/run/notebook/{name}")), "{name}");
+            let known = format!("/run/notebook/{name}");
+            let read = script.contains(&format!("$told/{name}")) || unit.contains(&known) || home.contains(&known);
+            assert!(read, "{name}");
         }
+        assert_eq!(parts["home-volume"], "5f0b2c3e-1234-4000-8");
         assert_eq!(parts["environment"], "BASE_URL=/s/ada/\n");
         assert_eq!(parts["token"], ada.token(&host).unwrap().expose());
         assert!(!parts.values().any(|text| text.contains("private login")), "the login key stays here");

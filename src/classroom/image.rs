@@ -1,168 +1,24 @@
 //! The image that notebooks are made of, built on this machine: a small system of the distribution's packages, JupyterLab
-//! in an environment that belongs to root, another one for the student's cells, and what starts them. The distribution's
-//! packages are [`PACKAGES`]; Python's are in the locks in `profiles/notebook/` (`server.lock`, and `kernel.lock` for cells),
-//! where all of it lies that is text. Notebooks with cards have one of their own: NVIDIA's driver (`driver.rs`) and CUDA's
-//! libraries (`cuda.lock`) come on top.
+//! in an environment that belongs to root, another one for the student's cells, and what starts them. Notebooks with cards
+//! have one of their own: NVIDIA's driver (`driver.rs`) and CUDA's libraries come on top. What it consists of: `recipe.rs`.
 //!
 //! It is one ext4 file system without partitions, beside a kernel and a small initial file system: it boots with BIOS and
 //! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in
 //! it.
 
-use super::driver::Driver;
+use super::recipe::{BEFORE_DRIVER, FILES, INIT, KERNEL, MASKED, MODULES, Part, Recipe, UNITS, texts};
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked, Undo};
-use crate::config::classroom::PythonPackage;
 use crate::engine::uv;
 use crate::facts::{apt, reach};
 use crate::host::command::Command;
 use crate::host::{Error, Host, Result, cpio, files};
 use crate::resources::file;
-use include_dir::{Dir, DirEntry, include_dir};
 use std::path::{Path, PathBuf};
 
-/// What it consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Linux.
-    Kernel,
-    /// What finds the disk.
-    InitialFileSystem,
-    /// The disk.
-    Disk,
-}
-
-impl Part {
-    /// All of them.
-    pub const ALL: [Part; 3] = [Part::Kernel, Part::InitialFileSystem, Part::Disk];
-
-    /// Its file, and what its name in the cloud begins with; of an image with a driver for cards where `has_driver`.
-    pub fn file_name(self, has_driver: bool) -> String {
-        let name = if has_driver { "notebook-nvidia" } else { "notebook" };
-        match self {
-            Part::Kernel => format!("{name}-kernel"),
-            Part::InitialFileSystem => format!("{name}-initramfs"),
-            Part::Disk => name.to_owned(),
-        }
-    }
-}
-
-/// Files that are laid over the root.
-static FILES: Dir = include_dir!("$CARGO_MANIFEST_DIR/profiles/notebook/root");
-/// The first program of the initial file system.
-const INIT: &str = include_str!("../../profiles/notebook/init");
-/// Run before the packages of an image with a driver are installed.
-const BEFORE_DRIVER: &str = include_str!("../../profiles/notebook/before-driver");
-/// The environments: where they lie below `/opt/notebook`, and what is in them.
-const SERVER: (&str, &str) = ("server", include_str!("../../profiles/notebook/server.lock"));
-const KERNEL: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/kernel.lock"));
-/// [`KERNEL`]'s, with CUDA's libraries.
-const CUDA: (&str, &str) = ("kernel", include_str!("../../profiles/notebook/cuda.lock"));
-
-/// Packages of the distribution, beside its essential ones and a kernel.
-const PACKAGES: [&str; 17] = [
-    "systemd-sysv",
-    "systemd-resolved",
-    "systemd-timesyncd",
-    "dbus",
-    "udev",
-    "kmod",
-    "iproute2",
-    "netbase",
-    "procps",
-    "ca-certificates",
-    "python3",
-    "openssh-server",
-    "busybox-static",
-    "e2fsprogs",
-    "less",
-    "tar",
-    "zstd",
-];
-/// Loaded before anything else, in this order: what the disk and its file system need, then the drive that tells the
-/// notebook what it is, and its network, which udev would look for one by one. What a kernel has built in is not there.
-const MODULES: [&str; 25] = [
-    "virtio",
-    "virtio_ring",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "virtio_blk",
-    "crc32c_generic",
-    "crc32c-cryptoapi",
-    "crc16",
-    "mbcache",
-    "jbd2",
-    "ext4",
-    "scsi_common",
-    "scsi_mod",
-    "libata",
-    "ata_piix",
-    "libahci",
-    "ahci",
-    "cdrom",
-    "sr_mod",
-    "isofs",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "virtio-rng",
-];
-const UNITS: [&str; 8] = [
-    "systemd-networkd.service",
-    "systemd-resolved.service",
-    "systemd-timesyncd.service",
-    "ssh.service",
-    "notebook-setup.service",
-    "notebook.service",
-    "notebook-card.service",
-    "notebook-space.timer",
-];
-/// What only takes time at a boot, or does work that nobody asks of a notebook: measured emulated, where each program that
-/// is started counts, a third of the time until JupyterLab answers.
-const MASKED: [&str; 36] = [
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty@tty1.service",
-    "ldconfig.service",
-    "systemd-firstboot.service",
-    "systemd-hwdb-update.service",
-    "systemd-journal-catalog-update.service",
-    "systemd-networkd-wait-online.service",
-    "systemd-pcrmachine.service",
-    "systemd-tpm2-setup.service",
-    "systemd-tpm2-setup-early.service",
-    "systemd-update-done.service",
-    "motd-news.timer",
-    "dev-hugepages.mount",
-    "dev-mqueue.mount",
-    "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount",
-    "sys-kernel-config.mount",
-    "sys-fs-fuse-connections.mount",
-    "modprobe@configfs.service",
-    "modprobe@drm.service",
-    "modprobe@efi_pstore.service",
-    "modprobe@fuse.service",
-    "modprobe@loop.service",
-    "modprobe@dm_mod.service",
-    "systemd-binfmt.service",
-    "proc-sys-fs-binfmt_misc.automount",
-    "systemd-pstore.service",
-    "systemd-network-generator.service",
-    "systemd-hostnamed.socket",
-    // Nobody has a password here.
-    "serial-getty@ttyS0.service",
-    "run-lock.mount",
-];
 /// The only program that makes units at a boot which is of use here: the others look for disks, cards and consoles that a
 /// notebook has not.
 const GENERATOR: &str = "systemd-fstab-generator";
-/// Raised where how it is made changes, and none of what is hashed.
-const GENERATION: &str = "1";
 /// Where the environments are made, in the root; gone afterwards.
 const BUILD: &str = "/tmp/build";
 /// Variables by which programs find a proxy.
@@ -174,82 +30,6 @@ const FREE_MIB: u64 = 512;
 /// MiB that its build takes at most (measured: 1.8 and 9 GiB), and what is left for the cloud's databases.
 const NEEDED_MIB: u64 = 4 << 10;
 const NEEDED_MIB_WITH_DRIVER: u64 = 14 << 10;
-
-/// What the image is made of.
-#[derive(Debug, Clone)]
-pub struct Recipe {
-    /// `ID` of this machine's os-release: the image is of the same family, and comes from the same mirror.
-    pub distribution: String,
-    /// Python packages beside those of the lock.
-    pub packages: Vec<PythonPackage>,
-    /// For notebooks with cards.
-    pub driver: Option<Driver>,
-}
-
-impl Recipe {
-    fn is_ubuntu(&self) -> bool {
-        self.distribution == "ubuntu"
-    }
-
-    /// A release whose Python the locks are made for.
-    fn codename(&self) -> &'static str {
-        if self.is_ubuntu() { "noble" } else { "trixie" }
-    }
-
-    fn packages(&self) -> Vec<&'static str> {
-        let system = match &self.driver {
-            Some(driver) => driver.packages(),
-            None if self.is_ubuntu() => vec!["linux-image-virtual"],
-            None => vec!["linux-image-cloud-amd64"],
-        };
-        [&PACKAGES[..], &system].concat()
-    }
-
-    /// The locks of both environments.
-    fn locks(&self) -> [(&'static str, &'static str); 2] {
-        [SERVER, if self.driver.is_some() { CUDA } else { KERNEL }]
-    }
-
-    /// Another one for everything that makes another image; the day's packages of the distribution are not among it.
-    pub fn version(&self) -> String {
-        let [server, kernel] = self.locks();
-        let others = [GENERATION, INIT, server.1, kernel.1, self.codename()];
-        let mut all = [&self.packages()[..], &MODULES, &UNITS, &MASKED, &others].concat().join("\n");
-        all.extend(self.packages.iter().map(|package| format!("\n{package}")));
-        all.push_str(self.driver.map_or("", |_| BEFORE_DRIVER));
-        for file in texts(&FILES) {
-            all.push_str(&format!("\n{}\n{}", file.path().display(), file.contents_utf8().unwrap_or_default()));
-        }
-        files::hash(all.as_bytes()).chars().take(8).collect()
-    }
-
-    /// What a part is called in the cloud: notebooks of an older one go on with that.
-    pub fn name(&self, part: Part) -> String {
-        format!("{}-{}", self.file_name(part), self.version())
-    }
-
-    /// The file of a part.
-    pub fn file_name(&self, part: Part) -> String {
-        part.file_name(self.driver.is_some())
-    }
-
-    fn file(&self, part: Part) -> PathBuf {
-        file(&self.file_name(part))
-    }
-
-    /// What it is, in words.
-    pub fn what(&self) -> &'static str {
-        if self.driver.is_some() { "the image of notebooks with cards" } else { "the image of notebooks" }
-    }
-}
-
-fn texts(dir: &'static Dir) -> Vec<&'static include_dir::File<'static>> {
-    let below = |entry: &'static DirEntry| match entry {
-        DirEntry::Dir(dir) => texts(dir),
-        DirEntry::File(file) => vec![file],
-    };
-    dir.entries().iter().flat_map(below).collect()
-}
 
 /// Builds it, once for each recipe.
 pub fn build(recipe: &Recipe) -> Task {
@@ -487,33 +267,4 @@ fn disk(host: &Host, root: &Path, raw: &Path, target: &Path) -> Result<()> {
         .arg(host.real(&new).to_string_lossy())
         .run(host)?;
     files::rename(host, &new, target)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn recipe(distribution: &str, packages: &[&str]) -> Recipe {
-        let packages = packages.iter().map(|name| name.parse().unwrap()).collect();
-        Recipe { distribution: distribution.into(), packages, driver: None }
-    }
-
-    #[test]
-    fn another_recipe_is_another_image() {
-        let plain = recipe("debian", &[]);
-        assert_eq!(plain.version(), recipe("debian", &[]).version());
-        assert_ne!(plain.version(), recipe("debian", &["torch"]).version());
-        assert_ne!(plain.version(), recipe("ubuntu", &[]).version());
-        assert_eq!(plain.name(Part::Disk), format!("notebook-{}", plain.version()));
-    }
-
-    #[test]
-    fn no_package_that_slows_the_start_is_in_a_lock_and_nobodys_key_in_the_files() {
-        for (name, lock) in [SERVER, KERNEL, CUDA] {
-            assert!(!lock.contains("rfc3987-syntax==") && !lock.contains("lark=="), "{name}");
-        }
-        let paths: Vec<String> = texts(&FILES).iter().map(|file| file.path().display().to_string()).collect();
-        assert!(paths.iter().any(|path| path == "usr/local/sbin/notebook-setup"), "{paths:?}");
-        assert!(!paths.iter().any(|path| path.contains("ssh_host") || path.contains("authorized")), "{paths:?}");
-    }
 }

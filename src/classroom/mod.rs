@@ -1,7 +1,8 @@
 //! Notebooks: for each student a JupyterLab in an instance of its own, which only this machine reaches.
 //!
 //! ```text
-//! image      the image that they are made of, built here
+//! recipe     what the image that they are made of consists of, and its version (pure)
+//! image      how it is built here
 //! old_images images that nobody has any more, taken out of the cloud
 //! driver     NVIDIA's driver in the one of notebooks with cards (pure)
 //! steps      project, network, port of this machine, image, declared notebooks as steps of a plan
@@ -9,9 +10,12 @@
 //! port       this machine's place in their network, as an action
 //! identity   what a notebook is told at its first boot: name, token, keys; and who may read it here
 //! notebook   made, listed, stopped, started, taken away
+//! building   which of them Nova still builds
+//! ready      one that runs, waited for until it can be worked in
 //! jupyter    what its JupyterLab answers
 //! remote     programs in a notebook, over SSH
 //! home       what a student has in it, brought here before it goes and laid back into the next
+//! home_volume  the same on a volume, which outlives it
 //! health     the layer `notebooks` of `status`
 //! error      what goes wrong
 //! ```
@@ -20,10 +24,12 @@
 //! The link to their network is made by `port.rs`, noted in `network/class_port.rs`, and brought back by `network/keep.rs`.
 //! How JupyterLab is configured: `profiles/notebook/root/etc/notebook/server.json`.
 
+pub mod building;
 pub mod driver;
 pub mod error;
 pub mod health;
 pub mod home;
+pub mod home_volume;
 pub mod identity;
 pub mod image;
 pub mod jupyter;
@@ -31,6 +37,8 @@ pub mod notebook;
 pub mod old_images;
 pub mod port;
 pub mod reach;
+pub mod ready;
+pub mod recipe;
 pub mod remote;
 pub mod steps;
 
@@ -40,6 +48,7 @@ use crate::cloud::SharedSession;
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::host::{Host, Result};
+use std::sync::Arc;
 
 /// The project, its user, its network and its router.
 pub use crate::config::classroom::CLASSROOM;
@@ -59,6 +68,10 @@ pub struct Classroom {
     pub image: String,
     /// The same of those with cards.
     pub card_image: String,
+    /// GiB of the volume of a new home, where the cloud has volumes; 0: homes are on the disks of notebooks.
+    pub home_gib: u32,
+    /// Which of them Nova builds.
+    pub building: Arc<building::Building>,
 }
 
 /// The finding about notebooks that the answers no longer want.

@@ -1,21 +1,22 @@
 //! Notebooks: made, listed, stopped, started, taken away. It blocks until the end and tells how far it is to the
-//! [`Host`]'s observer.
+//! [`Host`]'s observer. How one that runs is waited for until it can be worked in: `ready.rs`.
 
-use super::home;
 use super::identity::Identity;
-use super::jupyter::{self, Answered, Jupyter};
+use super::jupyter;
+use super::ready::{self, Times};
 use super::remote::Remote;
-use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS};
+use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS, home, home_volume};
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::image;
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
-use crate::cloud::{ApiError, Session, refusal, room};
+use crate::cloud::{ApiError, Id, Session, refusal, room};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
-use crate::host::{Error, Host, Result, command, files};
+use crate::host::{Error, Host, Result, files};
 use serde::Serialize;
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// Sizes of notebooks without a card: name, processors, MiB of memory, GiB of disk. The first is taken where none is
@@ -25,21 +26,15 @@ pub const SIZES: [(&str, u32, u32, u32); 3] =
 
 /// How long Nova may take to build it; a first copy of its image takes longest.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
-/// How long it may take from there until its JupyterLab answers. Emulated and beside others: two minutes.
-const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// How long Nova may take to stop or start it.
 const ACT_LIMIT: Duration = Duration::from_secs(180);
-/// How long its cards may take; one that hangs never answers.
-const CARD_LIMIT: Duration = Duration::from_secs(120);
 /// By what a flavor has cards (Nova, "pci_passthrough:alias").
 const CARDS: &str = "pci_passthrough:alias";
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 /// How long another command about the same notebook may take: one that makes it.
 const LOCK_LIMIT: Duration = Duration::from_secs(1200);
 /// How long an API may be away meanwhile.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long it may take to accept a connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A notebook that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,23 +66,12 @@ pub struct Notebook {
     pub url: Option<String>,
     /// When it was made.
     pub created: String,
-}
-
-/// How long each part took, in seconds from the order on.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Times {
-    /// Until Nova had built it.
-    pub built: f64,
-    /// Until it answered SSH: it has booted.
-    pub booted: f64,
-    /// Until its JupyterLab took its token.
-    pub answered: f64,
-    /// Until its first kernel had come and gone: it is ready.
-    pub ready: f64,
+    /// Whether it has a volume, which its student's home is on.
+    pub home_on_volume: bool,
 }
 
 impl Notebook {
-    fn of(found: &ListedServer) -> Self {
+    pub(super) fn of(found: &ListedServer) -> Self {
         let address = found.address("fixed");
         let identity = Identity::of(&found.name);
         Self {
@@ -98,6 +82,7 @@ impl Notebook {
             address,
             url: address.map(|address| jupyter::url(&identity, address)),
             created: found.created.clone(),
+            home_on_volume: !found.volumes.is_empty(),
         }
     }
 }
@@ -124,7 +109,7 @@ fn server_called(room: &Classroom, name: &str) -> std::result::Result<Option<Lis
     room.user.ask_patiently(PATIENCE, || true, |session| server::find(session, name))
 }
 
-fn found(room: &Classroom, name: &str) -> Result<ListedServer> {
+pub(super) fn found(room: &Classroom, name: &str) -> Result<ListedServer> {
     Ok(server_called(room, name)?.ok_or_else(|| ClassroomError::Missing { name: name.to_owned() })?)
 }
 
@@ -157,7 +142,8 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     // What is known of an earlier one is not this one's.
     identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
-    let ordered = order(host, room, &identity, image, &size.name);
+    let ordered = home_volume::ready(host, room, name)
+        .and_then(|home| order(host, room, &identity, (image, &size.name), home.as_ref()));
     if ordered.is_err() {
         identity.forget(host)?;
     }
@@ -165,7 +151,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     wait_built(host, room, name)?;
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
     if request.until_ready {
-        wait_ready(host, room, name, begin, &mut times)?;
+        ready::wait(host, room, name, begin, &mut times)?;
     }
     Ok((get(room, name)?, times))
 }
@@ -176,7 +162,13 @@ fn locked(host: &Host, identity: &Identity) -> Result<files::Lock> {
     files::lock_within(host, &identity.lock_file(), &what, LOCK_LIMIT)
 }
 
-fn order(host: &Host, room: &Classroom, identity: &Identity, image: &str, flavor: &str) -> Result<()> {
+fn order(
+    host: &Host,
+    room: &Classroom,
+    identity: &Identity,
+    (image, flavor): (&str, &str),
+    home: Option<&Id>,
+) -> Result<()> {
     let order = Server {
         name: identity.name().to_owned(),
         image: image.to_owned(),
@@ -185,7 +177,8 @@ fn order(host: &Host, room: &Classroom, identity: &Identity, image: &str, flavor
         security_groups: vec![NOTEBOOKS.into()],
         key_pair: None,
         boot_volume_gib: None,
-        user_data: Some(identity.told(host)?),
+        volumes: home.into_iter().cloned().collect(),
+        user_data: Some(identity.told(host, home)?),
         // What is in it is somebody's: no plan takes it away.
         marked: false,
     };
@@ -223,105 +216,12 @@ fn chosen_size<'a>(request: &Request, all: &'a [ListedFlavor]) -> Result<&'a Lis
 fn wait_built(host: &Host, room: &Classroom, name: &str) -> Result<()> {
     host.wait_while(&format!("notebook {name}"), BUILD_LIMIT, POLL, || {
         let go_on = || host.go_on().is_ok();
-        let building = room.user.ask_patiently(PATIENCE, go_on, |session| server::building(session, name));
-        Ok(building.map_err(|error| refusal::explained(host, error))?)
+        if room.building.includes(name, || room.user.ask_patiently(PATIENCE, go_on, server::all_building))? {
+            return Ok(Some("being built".into()));
+        }
+        let built = room.user.ask_patiently(PATIENCE, go_on, |session| server::built(session, name));
+        Ok(built.map_err(|error| refusal::explained(host, error))?)
     })
-}
-
-/// Waits until it has booted, answers and has started a kernel.
-fn wait_ready(host: &Host, room: &Classroom, name: &str, begin: Instant, times: &mut Times) -> Result<()> {
-    let identity = Identity::of(name);
-    let server = found(room, name)?;
-    let silent = |how: String| ClassroomError::Silent { name: name.to_owned(), how, console: None };
-    let address = server.address("fixed").ok_or_else(|| silent("it has no address".into()))?;
-    let jupyter = Jupyter::new(host, &identity, address, identity.token(host)?);
-    let mut last = String::new();
-    let waited = host.wait_while(&format!("notebook {name}"), ANSWER_LIMIT, POLL, || {
-        if times.booted == 0.0 {
-            match TcpStream::connect_timeout(&SocketAddr::from((address, super::reach::SSH)), CONNECT_LIMIT) {
-                Ok(_) => {
-                    times.booted = begin.elapsed().as_secs_f64();
-                    home::bring_back(host, &Remote::new(identity.clone(), address), name, &server.id)?;
-                }
-                Err(_) => {
-                    still_runs(room, name)?;
-                    last = "it boots".into();
-                    return Ok(Some(last.clone()));
-                }
-            }
-        }
-        last = match jupyter.status() {
-            Answered::Well => return Ok(None),
-            Answered::Badly(403) => return Err(ClassroomError::OtherToken { name: name.to_owned() }.into()),
-            Answered::Badly(status) => format!("JupyterLab answers with status {status}"),
-            Answered::Not(_) => "JupyterLab starts".into(),
-        };
-        Ok(Some(last.clone()))
-    });
-    match waited {
-        Err(Error::TimedOut { seconds, .. }) => {
-            let how = format!("{last}, and nothing else within {seconds} s");
-            let console = room.user.ask(|session| said_last(session, &server)).ok().flatten();
-            return Err(ClassroomError::Silent { name: name.to_owned(), how, console }.into());
-        }
-        other => other?,
-    }
-    times.answered = begin.elapsed().as_secs_f64();
-    jupyter.try_a_kernel(host).map_err(|error| match error {
-        Error::Stopped => error,
-        error => silent(format!("JupyterLab answers, and starts no kernel ({error})")).into(),
-    })?;
-    if Notebook::of(&server).gpu {
-        driver_works(host, &Remote::new(identity, address), name)?;
-    }
-    times.ready = begin.elapsed().as_secs_f64();
-    Ok(())
-}
-
-/// Of NVIDIA's cards (`profiles/notebook/root/usr/local/sbin/notebook-card`). An image of somebody's own need not have it.
-fn driver_works(host: &Host, remote: &Remote, name: &str) -> Result<()> {
-    let look = "test ! -e /usr/local/sbin/notebook-card || exec /usr/local/sbin/notebook-card";
-    match remote.program(&["sh", "-c", look]).limit(CARD_LIMIT).quiet().run(host) {
-        // Of ssh itself: 255.
-        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => {
-            Err(ClassroomError::NoDriver { name: name.to_owned(), how: command::harmless(tail.trim()) }.into())
-        }
-        other => other,
-    }
-}
-
-fn still_runs(room: &Classroom, name: &str) -> Result<()> {
-    let found = found(room, name)?;
-    match found.status.as_str() {
-        "ERROR" => Err(found.fault_in_words().into()),
-        "SHUTOFF" if found.task.is_none() => {
-            let how = "it ended by itself while it booted".to_owned();
-            Err(ClassroomError::Silent { name: name.to_owned(), how, console: None }.into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The last line of its console that tells of a failure.
-fn said_last(session: &Session, server: &ListedServer) -> std::result::Result<Option<String>, ApiError> {
-    let output = console(session, server, 200)?;
-    let tells = |line: &&str| ["notebook", "ailed", "anic", "rror"].iter().any(|word| line.contains(word));
-    Ok(output.lines().rfind(tells).map(str::to_owned))
-}
-
-fn console(session: &Session, server: &ListedServer, lines: u32) -> std::result::Result<String, ApiError> {
-    let asked = serde_json::json!({"length": lines});
-    let answer = server::act(session, &server.id, "os-getConsoleOutput", asked)?;
-    Ok(command::harmless(answer["output"].as_str().unwrap_or_default()))
-}
-
-/// What its console printed last.
-///
-/// # Errors
-/// There is no such notebook; the cloud's own.
-pub fn console_of(room: &Classroom, name: &str, lines: u32) -> Result<String> {
-    let server = found(room, name)?;
-    Ok(room.user.ask(|session| console(session, &server, lines))?)
 }
 
 /// What can be told to a notebook that is there.
@@ -335,6 +235,9 @@ pub enum Verb {
     Restart,
 }
 
+/// How Nova is told to shut one down: what it has not written yet, it writes.
+const STOP: (&str, Value, &str) = ("os-stop", Value::Null, "SHUTOFF");
+
 /// Does it, and waits until it is so: a started one until it can be worked in.
 ///
 /// # Errors
@@ -345,28 +248,34 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
     let server = found(room, name)?;
     let action = match (verb, server.status.as_str()) {
         (Verb::Stop, "SHUTOFF") => None,
-        (Verb::Stop, _) => Some(("os-stop", Value::Null, "SHUTOFF")),
+        (Verb::Stop, _) => Some(STOP),
         (Verb::Start, "ACTIVE") => None,
         (Verb::Restart, "ACTIVE") => Some(("reboot", serde_json::json!({"type": "SOFT"}), "ACTIVE")),
         (Verb::Start | Verb::Restart, _) => Some(("os-start", Value::Null, "ACTIVE")),
     };
-    if let Some((action, argument, state)) = action {
-        room.user.ask(|session| server::act(session, &server.id, action, argument.clone()))?;
-        host.wait_while(&format!("notebook {name}"), ACT_LIMIT, POLL, || {
-            let go_on = || host.go_on().is_ok();
-            let look = |session: &Session| server::get(session, server.id.as_str());
-            let now = room.user.ask_patiently(PATIENCE, go_on, look)?;
-            match now.status.as_str() {
-                "ERROR" => Err(refusal::explained(host, now.fault_in_words()).into()),
-                status if status == state && now.task.is_none() => Ok(None),
-                status => Ok(Some(now.task.clone().unwrap_or_else(|| status.to_owned()))),
-            }
-        })?;
+    if let Some(action) = action {
+        act(host, room, &server, action)?;
     }
     if verb != Verb::Stop {
-        wait_ready(host, room, name, begin, &mut Times::default())?;
+        ready::wait(host, room, name, begin, &mut Times::default())?;
     }
     get(room, name)
+}
+
+/// Tells Nova to do something with it, and waits until it is in this state.
+fn act(host: &Host, room: &Classroom, server: &ListedServer, action: (&str, Value, &str)) -> Result<()> {
+    let (action, argument, state) = action;
+    room.user.ask(|session| server::act(session, &server.id, action, argument.clone()))?;
+    host.wait_while(&format!("notebook {}", server.name), ACT_LIMIT, POLL, || {
+        let go_on = || host.go_on().is_ok();
+        let look = |session: &Session| server::get(session, server.id.as_str());
+        let now = room.user.ask_patiently(PATIENCE, go_on, look)?;
+        match now.status.as_str() {
+            "ERROR" => Err(refusal::explained(host, now.fault_in_words()).into()),
+            status if status == state && now.task.is_none() => Ok(None),
+            status => Ok(Some(now.task.clone().unwrap_or_else(|| status.to_owned()))),
+        }
+    })
 }
 
 /// How a program runs in it.
@@ -394,17 +303,17 @@ pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Re
     // Killed ahead of this, the notebook knows a token that nobody here does: another one helps, which SSH brings.
     Identity::of(name).note_token(host, &token)?;
     let name = server.name.as_str();
-    Ok(wait_ready(host, room, name, Instant::now(), &mut Times::default())?)
+    Ok(ready::wait(host, room, name, Instant::now(), &mut Times::default())?)
 }
 
 /// What becomes of a student's work when a notebook ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// It is saved here.
+    /// It is saved here, or stays on its volume.
     Saved,
-    /// It is lost; what was saved before stays.
+    /// It is lost but for what is on a volume; what was saved before stays.
     NotSaved,
-    /// It is lost, with what was saved before.
+    /// It is lost, with its volume and what was saved before.
     Forgotten,
 }
 
@@ -416,23 +325,50 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<(
     let identity = Identity::of(name);
     let _lock = locked(host, &identity)?;
     let server = server_called(room, name)?;
-    let is_there = server.is_some() || identity.is_known(host) || work == Work::Forgotten && home::is_saved(host, name);
+    let is_there = server.is_some() || identity.is_known(host) || work == Work::Forgotten && is_kept(host, room, name)?;
     if !is_there {
         return Err(ClassroomError::Missing { name: name.to_owned() }.into());
     }
     if let Some(server) = server {
         if work == Work::Saved && server.launched_at.is_some() {
-            if server.status != "ACTIVE" {
-                return Err(ClassroomError::NotRunning { name: name.to_owned(), state: server.status }.into());
-            }
-            home::save(host, &remote(room, name)?, name, &server.id)?;
+            keep_work(host, room, &server)?;
         }
         room.user.ask(|session| server::delete(session, &server.id))?;
     }
     if work == Work::Forgotten {
+        home_volume::remove(host, room, name)?;
         home::forget(host, name)?;
     }
     identity.forget(host)
+}
+
+/// Saves what is in it, where that would be lost with it.
+fn keep_work(host: &Host, room: &Classroom, server: &ListedServer) -> Result<()> {
+    let name = server.name.as_str();
+    let on_volume = home_volume::of(room, server)?.is_some() && home::is_noted(host, name, &server.id)?;
+    match (on_volume, server.status.as_str()) {
+        (true, "ACTIVE") => act(host, room, server, STOP),
+        (true, _) => Ok(()),
+        (false, "ACTIVE") => home::save(host, &remote(room, name)?, name, &server.id),
+        (false, state) => Err(ClassroomError::NotRunning { name: name.to_owned(), state: state.to_owned() }.into()),
+    }
+}
+
+/// Whether something is kept of a notebook of this name, for the next one: saved here, or on a volume.
+///
+/// # Errors
+/// The cloud's own.
+pub fn is_kept(host: &Host, room: &Classroom, name: &str) -> Result<bool> {
+    Ok(home::is_saved(host, name) || home_volume::find(room, name)?.is_some())
+}
+
+/// The names of all those that something is kept of.
+///
+/// # Errors
+/// The cloud's own; a directory cannot be read.
+pub fn kept(host: &Host, room: &Classroom) -> Result<Vec<String>> {
+    let all: BTreeSet<String> = home::saved(host)?.into_iter().chain(home_volume::names(room)?).collect();
+    Ok(all.into_iter().collect())
 }
 
 #[cfg(test)]

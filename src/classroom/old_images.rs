@@ -1,6 +1,6 @@
 //! Images of earlier releases and answers: taken out of the cloud when nothing there was made of them any more.
 
-use super::image::Part;
+use super::recipe::Part;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
 use crate::cloud::resource::image::{self, ListedImage};

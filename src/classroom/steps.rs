@@ -1,9 +1,10 @@
 //! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
-use super::image::{self, Part, Recipe};
+use super::image;
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
+use super::recipe::{Part, Recipe};
 use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
 use super::{driver, old_images};
 use crate::action::directory::Directory;
@@ -34,6 +35,7 @@ use crate::paths;
 use crate::plan::{Hold, Step};
 use crate::resources::file;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The step behind which notebooks can be made of the image.
 const GIVEN: &str = "classroom-image-given";
@@ -41,7 +43,7 @@ const GIVEN: &str = "classroom-image-given";
 const CARD_IMAGE_GIVEN: &str = "classroom-card-image-given";
 
 /// The project's only limit is the machine itself.
-const UNLIMITED: [&str; 4] = ["instances", "vcpus", "memory_mib", "security_group_rules"];
+const UNLIMITED: [&str; 6] = ["instances", "vcpus", "memory_mib", "security_group_rules", "volumes", "storage_gib"];
 
 /// What the steps are made from.
 pub struct ClassroomInput<'a> {
@@ -88,7 +90,8 @@ pub fn classroom(
     let own = config.classroom.image.own().map(ToString::to_string);
     let image = own.unwrap_or_else(|| plain.name(Part::Disk));
     let card_image = with_driver.map_or_else(|| image.clone(), |recipe| recipe.name(Part::Disk));
-    Classroom { user: SharedSession::new(login), admin: admin.clone(), image, card_image }
+    let (user, admin) = (SharedSession::new(login), admin.clone());
+    Classroom { user, admin, image, card_image, home_gib: config.classroom.home_gib, building: Arc::default() }
 }
 
 /// All steps; none where there are no notebooks.

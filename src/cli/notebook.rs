@@ -23,7 +23,7 @@ pub enum Notebook {
     /// Boot it anew; its kernels end
     #[command(after_help = "Example:\n  sudo gpucloud-install notebook restart ada")]
     Restart(OneNotebook),
-    /// End it; what its student has in it is saved on this machine first
+    /// End it; what its student has in it stays: on its volume, else saved here
     Delete(NotebookDelete),
     /// Print its token, or give it another one
     Token(NotebookToken),
@@ -43,7 +43,7 @@ pub struct OneNotebook {
 /// Options of `notebook create`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What was saved of an earlier notebook of this name is laid into it.\n\nExamples:\n  sudo gpucloud-install notebook create ada\n  sudo gpucloud-install notebook create ada bob --gpu"
+    after_help = "It has the home of the earlier notebook of this name: its volume, or what was saved.\n\nExamples:\n  sudo gpucloud-install notebook create ada\n  sudo gpucloud-install notebook create ada bob --gpu"
 )]
 pub struct NotebookCreate {
     /// Its name: small letters, digits, `-`; several are made at once
@@ -68,10 +68,10 @@ pub struct NotebookCreate {
 pub struct NotebookDelete {
     /// Its name
     pub name: NotebookName,
-    /// Save nothing; what was saved of it before stays
+    /// Save nothing; what was kept of it before stays
     #[arg(long)]
     pub without_saving: bool,
-    /// Save nothing, and remove what was saved of it before
+    /// Save nothing, and remove what was kept of it: its volume, what was saved
     #[arg(long, conflicts_with = "without_saving")]
     pub and_its_data: bool,
 }

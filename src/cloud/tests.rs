@@ -223,6 +223,7 @@ fn an_instance_whose_order_is_not_answered_is_found() {
         security_groups: Vec::new(),
         key_pair: None,
         boot_volume_gib: None,
+        volumes: Vec::new(),
         user_data: None,
         marked: false,
     };
@@ -381,6 +382,7 @@ fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
         security_groups: Vec::new(),
         key_pair: Some("demo".into()),
         boot_volume_gib: None,
+        volumes: Vec::new(),
         user_data: None,
         marked: true,
     };

@@ -3,9 +3,10 @@
 //! new verb is a variant in `cli/notebook.rs` and an arm here.
 
 use super::Invocation;
+use crate::classroom::Classroom;
 use crate::classroom::identity::Identity;
-use crate::classroom::notebook::{self, Notebook as Shown, Request, Times, Verb, Work};
-use crate::classroom::{Classroom, home};
+use crate::classroom::notebook::{self, Notebook as Shown, Request, Verb, Work};
+use crate::classroom::ready::{self, Times};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
 use crate::ending::Ending;
@@ -78,7 +79,7 @@ fn create(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
     for (name, result) in results {
         match result {
             Ok((shown, times)) => {
-                let mut document = document(invocation, &shown);
+                let mut document = document(invocation, room, &shown)?;
                 document["seconds"] = json!(times);
                 made.push(document);
                 invocation.ui.say(made_in_words(&shown, &times, options.no_wait));
@@ -124,16 +125,16 @@ fn ways_in(shown: &Shown) -> String {
     )
 }
 
-fn document(invocation: &Invocation, shown: &Shown) -> Value {
+fn document(invocation: &Invocation, room: &Classroom, shown: &Shown) -> Result<Value, Failure> {
     let mut document = json!(shown);
     document["token_file"] = json!(Identity::of(&shown.name).token_file());
-    document["saved"] = json!(home::is_saved(&invocation.host, &shown.name));
-    document
+    document["saved"] = json!(notebook::is_kept(&invocation.host, room, &shown.name)?);
+    Ok(document)
 }
 
 fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
     let all = notebook::all(room)?;
-    let saved = home::saved(&invocation.host)?;
+    let saved = notebook::kept(&invocation.host, room)?;
     invocation.ui.document("notebook list", json!({"notebooks": all, "saved": saved}));
     if invocation.ui.is_json() {
         return Ok(Ending::Done);
@@ -152,14 +153,14 @@ fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
     let gone: Vec<&String> = saved.iter().filter(|name| all.iter().all(|one| one.name != **name)).collect();
     if !gone.is_empty() {
         let names = gone.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        invocation.ui.say(format!("\nSaved of notebooks that are gone: {names}. notebook create NAME brings it back."));
+        invocation.ui.say(format!("\nKept of notebooks that are gone: {names}. notebook create NAME brings it back."));
     }
     Ok(Ending::Done)
 }
 
 fn show(invocation: &Invocation, room: &Classroom, name: &NotebookName) -> Result<Ending, Failure> {
     let shown = notebook::get(room, name.as_str())?;
-    invocation.ui.document("notebook show", document(invocation, &shown));
+    invocation.ui.document("notebook show", document(invocation, room, &shown)?);
     let card = if shown.gpu { ", with a card" } else { "" };
     invocation.ui.say(format!("{}: {}, {}{card}\n{}", shown.name, shown.state, shown.flavor, ways_in(&shown)));
     Ok(Ending::Done)
@@ -178,7 +179,7 @@ fn tell(
         Verb::Restart => "restart",
     };
     let shown = notebook::tell(host, room, name.as_str(), verb)?;
-    invocation.ui.document(&format!("notebook {word}"), document(invocation, &shown));
+    invocation.ui.document(&format!("notebook {word}"), document(invocation, room, &shown)?);
     let more = if verb == Verb::Stop { "what is in it stays" } else { "it can be worked in" };
     invocation.ui.say(format!("{} is {}: {more}.", shown.name, shown.state));
     Ok(Ending::Done)
@@ -186,16 +187,21 @@ fn tell(
 
 fn delete(invocation: &Invocation, host: &Host, room: &Classroom, options: &NotebookDelete) -> Result<Ending, Failure> {
     let name = options.name.as_str();
+    let on_volume = notebook::get(room, name).is_ok_and(|shown| shown.home_on_volume);
     let (work, question) = match (options.and_its_data, options.without_saving) {
         (true, _) => {
             (Work::Forgotten, format!("End {name} and lose what its student has in it, and all that was saved?"))
         }
+        (_, true) if on_volume => {
+            (Work::NotSaved, format!("Take the power from {name}? Its home stays on its volume."))
+        }
         (_, true) => (Work::NotSaved, format!("End {name} and lose what its student has in it?")),
+        _ if on_volume => (Work::Saved, format!("End {name}? Its home stays on its volume.")),
         _ => (Work::Saved, format!("End {name}? What its student has in it is saved here.")),
     };
     invocation.consent(&question, false)?;
     notebook::delete(host, room, name, work)?;
-    let saved = home::is_saved(&invocation.host, name);
+    let saved = notebook::is_kept(&invocation.host, room, name)?;
     invocation.ui.document("notebook delete", json!({"name": name, "saved": saved}));
     invocation.ui.say(match saved {
         true => format!("{name} is gone; notebook create {name} brings back what was in it."),
@@ -234,7 +240,7 @@ fn logs(invocation: &Invocation, room: &Classroom, options: &NotebookLogs) -> Re
     let asked = remote.program(&[&journal[..], &["--lines", &lines]].concat()).quiet().read(&invocation.host);
     let (from, text) = match asked {
         Ok(text) => ("journal", text),
-        Err(_) => ("console", notebook::console_of(room, name, options.lines)?),
+        Err(_) => ("console", ready::console_of(room, name, options.lines)?),
     };
     invocation.ui.document("notebook logs", json!({"name": name, "from": from, "output": text}));
     if !invocation.ui.is_json() {

@@ -240,6 +240,11 @@ pub const ANSWERS: &[Answer] = &[
         on_change: OnChange::Live,
     },
     Answer {
+        key: "classroom.home_gib",
+        meaning: "GiB of a student's home, a volume of its own where volumes.backend is not none; 0: on the notebook's disk",
+        on_change: OnChange::Live,
+    },
+    Answer {
         key: "classroom.packages",
         meaning: "Python packages beside NumPy, pandas and Matplotlib: [\"scikit-learn\", \"torch==2.9.1\"]; new notebooks have them",
         on_change: OnChange::Live,

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 /// What begins with this word in the cloud belongs to the classroom: project, network, router, security groups.
 pub const CLASSROOM: &str = "classroom";
+/// The largest home, in GiB: ext4 takes no more (16 TiB).
+const LARGEST_HOME: u32 = 16 << 10;
 /// How many addresses the classroom's network has, as a prefix.
 const PREFIX: u8 = 24;
 
@@ -26,7 +28,7 @@ checked_name! {
 }
 
 /// Whether there are notebooks, and of what.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassroomAnswers {
     /// Whether there are any.
@@ -35,6 +37,8 @@ pub struct ClassroomAnswers {
     pub image: NotebookImage,
     /// Whether notebooks with cards have NVIDIA's driver.
     pub driver: CardDriver,
+    /// GiB of a home, which is on a volume of its own where the cloud has volumes; 0: on the notebook's disk.
+    pub home_gib: u32,
     /// Python packages beside those that the image has.
     pub packages: Vec<PythonPackage>,
     /// Those that are there from the beginning.
@@ -96,6 +100,19 @@ pub struct NotebookAnswer {
     pub gpu: bool,
 }
 
+impl Default for ClassroomAnswers {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            image: NotebookImage::default(),
+            driver: CardDriver::default(),
+            home_gib: 10,
+            packages: Vec::new(),
+            notebooks: Vec::new(),
+        }
+    }
+}
+
 impl ClassroomAnswers {
     /// The network of the classroom: the last part of `tenant_range`.
     pub fn subnet(tenant_range: &Ipv4Net) -> Ipv4Net {
@@ -107,6 +124,9 @@ impl ClassroomAnswers {
     pub(super) fn check(&self, resources: &ResourceAnswers, tenant_range: &Ipv4Net) -> Result<(), String> {
         if !self.enabled {
             return Ok(());
+        }
+        if self.home_gib > LARGEST_HOME {
+            return Err(format!("classroom.home_gib: {} is more than {LARGEST_HOME}", self.home_gib));
         }
         let mut names = BTreeSet::new();
         for notebook in &self.notebooks {
@@ -164,6 +184,8 @@ mod tests {
         };
         answers("enabled = true").check(&sample(), &range).unwrap();
         let twice = "enabled = true\nnotebooks = [{ name = \"ada\" }, { name = \"ada\" }]";
+        let large = "enabled = true\nhome_gib = 20000";
+        assert_eq!(complaint(large, &|_| ()), "classroom.home_gib: 20000 is more than 16384");
         assert_eq!(complaint(twice, &|_| ()), "classroom.notebooks: two are called ada");
         let overlap = |resources: &mut ResourceAnswers| resources.networks[0].subnet = "10.254.0.0/16".parse().unwrap();
         assert!(complaint("enabled = true", &overlap).contains("overlaps 10.254.255.0/24"));

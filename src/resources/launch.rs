@@ -153,6 +153,7 @@ fn complete(session: &Session, order: &LaunchRequest) -> Result<Server, ApiError
         security_groups,
         key_pair: Some(key_pair),
         boot_volume_gib: order.boot_volume_gib,
+        volumes: Vec::new(),
         user_data: None,
         marked: false,
     })

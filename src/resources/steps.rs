@@ -261,6 +261,7 @@ impl Maker<'_> {
             security_groups: Vec::new(),
             key_pair: Some(answer.key_pair.to_string()),
             boot_volume_gib: answer.boot_volume_gib,
+            volumes: Vec::new(),
             user_data: None,
             marked: true,
         };

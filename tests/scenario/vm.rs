@@ -247,14 +247,16 @@ fn volume(args: &[&str]) -> serde_json::Value {
     inside(CLOUD, &all).expect(0).json()
 }
 
+/// The answers want volumes.
+const VOLUMES_ON: &str =
+    "sed -i 's/^backend = \"none\"/backend = \"lvm\"/; s/^size_gib = 30/size_gib = 4/' /etc/gpucloud/gpucloud.toml";
+
 /// A volume is made, attached, extended and written; after a power cut it is there with the same content, and the instance
 /// has it. Another instance boots from one.
 pub fn with_volumes() -> Verdict {
     let answers = shell(CLOUD, "cat /etc/gpucloud/gpucloud.toml").expect(0).out;
     assert!(answers.contains("backend = \"none\""), "{answers}");
-    let edit =
-        "sed -i 's/^backend = \"none\"/backend = \"lvm\"/; s/^size_gib = 30/size_gib = 4/' /etc/gpucloud/gpucloud.toml";
-    shell(CLOUD, edit).expect(0);
+    shell(CLOUD, VOLUMES_ON).expect(0);
     inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
     volume(&["create", "data", "--size-gib", "1"]);
     let launch = ["gpucloud-install", "instance", "launch", "one", "--network", "private", "--wait", "1800"];
@@ -282,6 +284,46 @@ pub fn with_volumes() -> Verdict {
     inside(CLOUD, &["gpucloud-install", "instance", "delete", "two", "--yes"]).expect(0);
     volume(&["detach", "data"]);
     volume(&["delete", "data"]);
+    inside(CLOUD, &["gpucloud-install", "instance", "delete", "one", "--yes"]).expect(0);
+    Ok(())
+}
+
+fn notebook(args: &[&str]) -> Done {
+    inside(CLOUD, &[&["gpucloud-install", "notebook"], args].concat())
+}
+
+/// A home on a volume outlives its notebook, and a power cut.
+pub fn with_homes() -> Verdict {
+    shell(CLOUD, VOLUMES_ON).expect(0);
+    let edit = "sed -i '/^\\[classroom\\]/,$ s/^enabled = false/enabled = true/; s/^home_gib = .*/home_gib = 1/' \
+                /etc/gpucloud/gpucloud.toml";
+    shell(CLOUD, edit).expect(0);
+    inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
+    notebook(&["create", "ada"]).expect(0);
+    assert_eq!(notebook(&["show", "ada", "--json"]).expect(0).json()["home_on_volume"], true);
+    let write = "echo mine > /home/student/work; chown student: /home/student/work; lsblk --noheadings --output=FSTYPE,SIZE,MOUNTPOINTS \
+                 /dev/vdb; ls -A /home";
+    let said = notebook(&["ssh", "ada", "--", write]).expect(0).out;
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words, ["ext4", "1G", "/home", "lost+found", "student"], "{said}");
+    notebook(&["delete", "ada", "--yes"]).expect(0);
+    let list = notebook(&["list", "--json"]).expect(0).json();
+    assert_eq!((&list["notebooks"], &list["saved"]), (&serde_json::json!([]), &serde_json::json!(["ada"])));
+    // It is made as large as homes are now.
+    shell(CLOUD, "sed -i 's/^home_gib = 1/home_gib = 2/' /etc/gpucloud/gpucloud.toml").expect(0);
+    inside(CLOUD, &["gpucloud-install", "apply", "--yes"]).expect(0);
+    notebook(&["create", "ada"]).expect(0);
+    let look = "cat /home/student/work; lsblk --noheadings --output=SIZE /dev/vdb; df --output=size /home | tail -n 1";
+    let said = notebook(&["ssh", "ada", "--", look]).expect(0).out;
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(words[..2] == ["mine", "2G"] && words[2].parse::<u64>()? > 1_500_000, "{said}");
+    notebook(&["ssh", "ada", "--", "sync"]).expect(0);
+    ours(&["lab", "cut", CLOUD]).expect(0);
+    ours(&["lab", "up", "--name", CLOUD, "--yes"]).expect(0);
+    let read = || notebook(&["ssh", "ada", "--", "findmnt /home && cat /home/student/work"]).out.ends_with("mine\n");
+    assert!(within(Duration::from_secs(2400), read), "the home is not back");
+    notebook(&["delete", "ada", "--and-its-data", "--yes"]).expect(0);
+    assert_eq!(notebook(&["list", "--json"]).expect(0).json()["saved"], serde_json::json!([]));
     Ok(())
 }
 

@@ -37,6 +37,8 @@ pub struct Server {
     /// Size in GiB of the volume that it boots from, which is made of its image; without, it boots from a disk of the
     /// hypervisor's.
     pub boot_volume_gib: Option<u32>,
+    /// Volumes that it has beside that; they outlive it.
+    pub volumes: Vec<Id>,
     /// What it is told on a drive of its own, at most 48 KiB.
     pub user_data: Option<UserData>,
     /// Whether it carries our mark.
@@ -98,6 +100,16 @@ pub struct ListedServer {
     /// When it ran first; never, where Nova could not build it.
     #[serde(default, rename = "OS-SRV-USG:launched_at")]
     pub launched_at: Option<String>,
+    /// The volumes that it has.
+    #[serde(default, rename = "os-extended-volumes:volumes_attached")]
+    pub volumes: Vec<AttachedVolume>,
+}
+
+/// A volume of an instance.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AttachedVolume {
+    /// Its id.
+    pub id: Id,
 }
 
 /// Why an instance is in error, in Nova's words.
@@ -259,23 +271,33 @@ impl Server {
     fn body(&self, session: &Session) -> Result<Value, ApiError> {
         let image = image::get(session, &self.image)?;
         let flavor = flavor::get(session, &self.flavor)?;
-        match self.boot_volume_gib {
-            None => explain::too_small(&image, &flavor)?,
-            Some(_) if !volume::is_offered(session) => return Err(ApiError::NoVolumes),
-            Some(_) => {}
+        if self.boot_volume_gib.is_none() {
+            explain::too_small(&image, &flavor)?;
+        }
+        if (self.boot_volume_gib.is_some() || !self.volumes.is_empty()) && !volume::is_offered(session) {
+            return Err(ApiError::NoVolumes);
         }
         let place = match &self.place {
             Place::Port(name) => json!({"port": needed(port::find(session, name)?, Kind::Port, name)?.entry.id}),
             Place::Network(name) => json!({"uuid": network::get(session, name)?.id}),
         };
         let mut body = json!({"name": self.name, "flavorRef": flavor.id, "networks": [place]});
-        match self.boot_volume_gib {
-            None => body["imageRef"] = json!(image.id),
-            Some(size) => {
-                body["block_device_mapping_v2"] = json!([{
-                    "boot_index": 0, "source_type": "image", "uuid": image.id, "destination_type": "volume",
-                    "volume_size": size, "delete_on_termination": true}]);
+        let boots_from = match self.boot_volume_gib {
+            None => {
+                body["imageRef"] = json!(image.id);
+                json!({"boot_index": 0, "source_type": "image", "uuid": image.id, "destination_type": "local",
+                    "delete_on_termination": true})
             }
+            Some(size) => json!({"boot_index": 0, "source_type": "image", "uuid": image.id,
+                "destination_type": "volume", "volume_size": size, "delete_on_termination": true}),
+        };
+        let beside = self.volumes.iter().map(|id| {
+            json!({"boot_index": -1, "source_type": "volume", "uuid": id, "destination_type": "volume",
+                "delete_on_termination": false})
+        });
+        // One that boots from its image and has nothing beside it is known by `imageRef` alone.
+        if self.boot_volume_gib.is_some() || !self.volumes.is_empty() {
+            body["block_device_mapping_v2"] = std::iter::once(boots_from).chain(beside).collect();
         }
         if let Some(host_name) = host_name(&self.name) {
             body["hostname"] = json!(host_name);
@@ -344,12 +366,22 @@ impl Resource for Server {
 
 /// What Nova still does with the instance called `name`; an error that says why when it failed.
 pub fn building(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
-    // Asked again and again, by many at once: without details Nova asks Neutron nothing.
     let path = format!("/servers?status=BUILD&name={}", encode(&pattern(name)));
     let building: Vec<Entry> = list(session, "compute", &path, "servers")?;
     if building.iter().any(|server| server.name == name) {
         return Ok(Some("being built".into()));
     }
+    built(session, name)
+}
+
+/// The names of all that Nova builds. Without details it asks Neutron nothing.
+pub fn all_building(session: &Session) -> Result<Vec<String>, ApiError> {
+    let building: Vec<Entry> = list(session, "compute", "/servers?status=BUILD", "servers")?;
+    Ok(building.into_iter().map(|server| server.name).collect())
+}
+
+/// The same as [`building`] for one that Nova may have built.
+pub fn built(session: &Session, name: &str) -> Result<Option<String>, ApiError> {
     let found = get(session, name)?;
     match found.status.as_str() {
         "BUILD" => Ok(Some(found.task.unwrap_or_else(|| "scheduling".into()))),

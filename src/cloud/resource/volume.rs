@@ -118,7 +118,8 @@ pub fn delete(session: &Session, id: &Id) -> Result<(), ApiError> {
     session.delete(SERVICE, &format!("/volumes/{id}"))
 }
 
-fn find(session: &Session, name: &str) -> Result<Option<ListedVolume>, ApiError> {
+/// The volume called `name`.
+pub fn find(session: &Session, name: &str) -> Result<Option<ListedVolume>, ApiError> {
     let path = format!("/volumes/detail?name={}", encode(name));
     only(list(session, SERVICE, &path, "volumes")?, Kind::Volume, name)
 }
