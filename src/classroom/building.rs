@@ -8,23 +8,30 @@ use std::time::{Duration, Instant};
 /// How long an answer counts.
 const COUNTS: Duration = Duration::from_millis(500);
 
+/// The names, or why there are none.
+type Answer = Result<Vec<String>, ApiError>;
+
 /// What Nova said last.
 #[derive(Debug, Default)]
-pub struct Building(Mutex<Option<(Instant, Vec<String>)>>);
+pub struct Building(Mutex<Option<(Instant, Answer)>>);
 
 impl Building {
     /// Whether the one called `name` is among those that `ask` tells, asked again where that is too long ago. Who comes
-    /// while somebody asks, waits for that.
+    /// while somebody asks, waits for that and gets what came of it, a failure too.
     ///
     /// # Errors
     /// What `ask` returns.
-    pub fn includes(&self, name: &str, ask: impl FnOnce() -> Result<Vec<String>, ApiError>) -> Result<bool, ApiError> {
+    pub fn includes(&self, name: &str, ask: impl FnOnce() -> Answer) -> Result<bool, ApiError> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= COUNTS) {
-            let names = ask()?;
-            *last = Some((Instant::now(), names));
+            let answer = ask();
+            *last = Some((Instant::now(), answer));
         }
-        Ok(last.as_ref().is_some_and(|(_, names)| names.iter().any(|one| one == name)))
+        match last.as_ref() {
+            Some((_, Ok(names))) => Ok(names.iter().any(|one| one == name)),
+            Some((_, Err(error))) => Err(error.clone()),
+            None => Ok(false),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What goes wrong with notebooks, beyond what the hands and the APIs say: a new case is a variant here, with what to do in
-//! `next`. Why Nova could not build one is said by `cloud/refusal.rs`; how far one that was built came, by `notebook.rs`.
+//! `next`. Why Nova could not build one is said by `cloud/refusal.rs`; how far one that was built came, by `ready.rs`.
 
 use crate::host::RoomError;
 
@@ -45,15 +45,45 @@ pub enum ClassroomError {
         /// MiB that are free.
         free: u64,
     },
+    /// Cinder cannot make the volume of its home.
+    #[error(
+        "Cinder could not make a volume of {gib} GiB for the home of notebook {name}: most likely there is no room for it"
+    )]
+    NoHome {
+        /// The notebook.
+        name: String,
+        /// How large it would be.
+        gib: u32,
+    },
     /// The volume of its home is another instance's.
     #[error("volume {volume}, on which the home of notebook {name} is, belongs to instance {instance}")]
     HomeIsElsewhere {
         /// The notebook.
         name: String,
-        /// The volume.
+        /// Id of the volume.
         volume: String,
         /// Which instance has it.
         instance: String,
+        /// The id of that.
+        id: String,
+    },
+    /// Cinder has given its home up, which may be whole.
+    #[error("the volume of notebook {name}'s home is in Cinder's state {state}")]
+    HomeBroken {
+        /// The notebook.
+        name: String,
+        /// Id of the volume.
+        volume: String,
+        /// "error", "error_extending".
+        state: String,
+    },
+    /// What was saved cannot be laid into it.
+    #[error("what was saved of notebook {name} cannot be laid into it: {why}")]
+    NotLaidIn {
+        /// The notebook.
+        name: String,
+        /// What tar says.
+        why: String,
     },
     /// It runs, and its home is not on its volume.
     #[error("notebook {name} has volume {volume}, and its home is not on it")]
@@ -103,6 +133,12 @@ pub enum ClassroomError {
         /// "SHUTOFF".
         state: String,
     },
+    /// It runs, and nobody can log in to see where its home is.
+    #[error("notebook {name} does not let this machine log in, so nobody knows whether its home is on its volume")]
+    Locked {
+        /// The notebook.
+        name: String,
+    },
     /// What was brought from it cannot be read.
     #[error("what was saved of notebook {name} is not whole: {why}")]
     NotWhole {
@@ -137,12 +173,31 @@ impl RoomError for ClassroomError {
             Self::NoDriver { name, .. } => format!(
                 "gpucloud-install notebook ssh {name} -- dmesg; whether the card itself works: gpucloud-install gpu test"
             ),
-            Self::HomeIsElsewhere { instance, .. } => {
-                format!("when nobody needs that: gpucloud-install notebook show {instance}; then: notebook delete {instance}")
+            Self::NoHome { .. } => {
+                "what has the room: gpucloud-install notebook list, volume list; more room: volumes.size_gib, smaller \
+                 homes: classroom.home_gib; why: journalctl -u gpucloud-cinder-scheduler -u gpucloud-cinder-volume -n 50"
+                    .into()
             }
+            Self::HomeIsElsewhere { volume, id, .. } => {
+                format!("where it is not needed there: openstack --os-cloud gpucloud server remove volume {id} {volume}")
+            }
+            Self::HomeBroken { volume, .. } => format!(
+                "what is on it may be whole; why: journalctl -u gpucloud-cinder-volume -u devstack@c-vol -n 50; then: \
+                 openstack --os-cloud gpucloud volume set --state available {volume}, and the same again"
+            ),
+            Self::NotLaidIn { name, .. } => format!(
+                "it is still saved here, and the notebook was left as it is; where it has no room: a larger \
+                 classroom.home_gib or --flavor; then: gpucloud-install notebook delete {name} --without-saving; notebook \
+                 create {name}"
+            ),
             Self::HomeNotUsed { name, .. } => format!(
                 "gpucloud-install notebook ssh {name} -- systemctl status notebook-home; an image of your own mounts the \
-                 volume, or has none: home_gib = 0 below [classroom] (docs/classroom.md)"
+                 volume, or has none: home_gib = 0 below [classroom], apply, notebook delete {name}, notebook create {name} \
+                 (docs/classroom.md)"
+            ),
+            Self::Locked { name } => format!(
+                "gpucloud-install notebook restart {name}; or without saving what is in it (a volume stays): notebook delete \
+                 {name} --without-saving"
             ),
             Self::NotRunning { name, state } if state == "SHUTOFF" => format!(
                 "gpucloud-install notebook start {name}; or without saving what is in it: notebook delete {name} \

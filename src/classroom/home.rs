@@ -6,7 +6,7 @@ use super::ClassroomError;
 use super::identity::Identity;
 use super::remote::Remote;
 use crate::cloud::Id;
-use crate::host::{Host, Result, files};
+use crate::host::{Error, Host, Result, command, files};
 use crate::paths::HOMES;
 use ruzstd::decoding::StreamingDecoder;
 use std::io::Read;
@@ -24,7 +24,7 @@ const KEPT_FREE_MIB: u64 = 2 << 10;
 /// it is whole. What the student made meanwhile, where an earlier try was cut off, lies in it then.
 const LAY_IN: &str = r#"set -eu
 systemctl stop notebook.service notebook-space.timer notebook-space.service
-trap 'systemctl start --no-block notebook.service notebook-space.timer' EXIT
+trap 'rm -rf /home/.coming; systemctl start --no-block notebook.service notebook-space.timer' EXIT
 cd /home
 earlier() {
     if [ -n "$(ls -A .before)" ]; then mv .before "student/earlier-$(date +%Y%m%d-%H%M%S)"; else rm -rf .before; fi
@@ -139,7 +139,14 @@ pub fn bring_back(host: &Host, remote: &Remote, name: &str, to: &Id) -> Result<(
         return Ok(());
     }
     look_through(host, &archive(name)).map_err(|why| not_whole(name, why))?;
-    remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)).quiet().run(host)?;
+    match remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)).quiet().run(host) {
+        // Of ssh itself: 255.
+        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => {
+            let why = command::harmless(tail.trim());
+            return Err(ClassroomError::NotLaidIn { name: name.to_owned(), why }.into());
+        }
+        other => other?,
+    }
     note(host, name, to)
 }
 

@@ -1,11 +1,12 @@
-//! Who a notebook is: its name, its token, SSH's host key. Made here before its instance, so that the first login already
-//! knows whom it speaks to, and told to the instance as a tar on a drive of its own: files, no code. All of it is root's
+//! Who a notebook is, and what it is told at each boot: its name, its token, SSH's host key, its home's volume. Made here
+//! before its instance, so that the first login already knows whom it speaks to, and told to the instance as a tar on a
+//! drive of its own: files, no code (`profiles/notebook/root/usr/local/sbin/notebook-setup` reads it). All of it is root's
 //! alone, on both sides.
 
-use super::{ClassroomError, home_volume};
+use super::ClassroomError;
+use super::home_volume::HomeVolume;
 use crate::action::task::Task;
 use crate::action::{ActionId, Checked};
-use crate::cloud::Id;
 use crate::cloud::resource::server::UserData;
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
@@ -121,7 +122,7 @@ impl Identity {
     ///
     /// # Errors
     /// Something of it is missing here.
-    pub fn told(&self, host: &Host, home: Option<&Id>) -> Result<UserData> {
+    pub fn told(&self, host: &Host, home: Option<&HomeVolume>) -> Result<UserData> {
         let key = self.dir().join(HOST_KEY);
         let mut parts = vec![
             ("hostname", format!("{}\n", self.name)),
@@ -131,7 +132,8 @@ impl Identity {
             (TOKEN, self.token(host)?.expose().to_owned()),
             ("environment", format!("BASE_URL={}\n", self.base_url())),
         ];
-        parts.extend(home.map(|id| ("home-volume", home_volume::serial(id).to_owned())));
+        parts.extend(home.map(|home| ("home-volume", home.id.to_string())));
+        parts.extend(home.filter(|home| home.is_new).map(|_| ("home-is-new", String::new())));
         let failed = |error| Error::Io { doing: "pack", path: self.dir(), source: error };
         let mut archive = tar::Builder::new(Vec::new());
         for (name, content) in &parts {
@@ -193,7 +195,8 @@ mod tests {
         let host = with_keys(dir.path());
         let ada = Identity::of("ada");
         ada.make(&host).unwrap();
-        let volume: Id = serde_json::from_str("\"5f0b2c3e-1234-4000-8000-000000000001\"").unwrap();
+        let id: crate::cloud::Id = serde_json::from_str("\"5f0b2c3e-1234-4000-8000-000000000001\"").unwrap();
+        let volume = HomeVolume { id, is_new: true };
         let UserData(bytes) = ada.told(&host, Some(&volume)).unwrap();
         assert!(bytes.len() < 48 << 10, "Nova takes 64 KiB of base64: {}", bytes.len());
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -213,7 +216,7 @@ mod tests {
             let read = script.contains(&format!("$told/{name}")) || unit.contains(&known) || home.contains(&known);
             assert!(read, "{name}");
         }
-        assert_eq!(parts["home-volume"], "5f0b2c3e-1234-4000-8");
+        assert_eq!(parts["home-volume"], "5f0b2c3e-1234-4000-8000-000000000001");
         assert_eq!(parts["environment"], "BASE_URL=/s/ada/\n");
         assert_eq!(parts["token"], ada.token(&host).unwrap().expose());
         assert!(!parts.values().any(|text| text.contains("private login")), "the login key stays here");

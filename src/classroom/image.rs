@@ -1,10 +1,9 @@
-//! The image that notebooks are made of, built on this machine: a small system of the distribution's packages, JupyterLab
-//! in an environment that belongs to root, another one for the student's cells, and what starts them. Notebooks with cards
-//! have one of their own: NVIDIA's driver (`driver.rs`) and CUDA's libraries come on top. What it consists of: `recipe.rs`.
+//! How the image of notebooks is built on this machine: packages unpacked (mmdebstrap), Python's environments installed and
+//! compiled, files laid over it, and all of it made one compressed disk beside a kernel and an initial file system. What it
+//! consists of, its version among it: `recipe.rs`. Another one, for notebooks with cards, has NVIDIA's driver on top.
 //!
-//! It is one ext4 file system without partitions, beside a kernel and a small initial file system: it boots with BIOS and
-//! with UEFI alike, and grows to the size of its disk. Nothing is mounted for it on this machine, and nobody's key is in
-//! it.
+//! It is one file system without partitions: it boots with BIOS and with UEFI alike, and grows to the size of its disk.
+//! Nothing is mounted for it on this machine, and nobody's key is in it.
 
 use super::recipe::{BEFORE_DRIVER, FILES, INIT, KERNEL, MASKED, MODULES, Part, Recipe, UNITS, texts};
 use crate::action::task::Task;

@@ -1,23 +1,23 @@
 //! Notebooks: for each student a JupyterLab in an instance of its own, which only this machine reaches.
 //!
 //! ```text
-//! recipe     what the image that they are made of consists of, and its version (pure)
-//! image      how it is built here
-//! old_images images that nobody has any more, taken out of the cloud
-//! driver     NVIDIA's driver in the one of notebooks with cards (pure)
-//! steps      project, network, port of this machine, image, declared notebooks as steps of a plan
-//! reach      what a notebook may reach, and who reaches it (pure)
-//! port       this machine's place in their network, as an action
-//! identity   what a notebook is told at its first boot: name, token, keys; and who may read it here
-//! notebook   made, listed, stopped, started, taken away
-//! building   which of them Nova still builds
-//! ready      one that runs, waited for until it can be worked in
-//! jupyter    what its JupyterLab answers
-//! remote     programs in a notebook, over SSH
-//! home       what a student has in it, brought here before it goes and laid back into the next
-//! home_volume  the same on a volume, which outlives it
-//! health     the layer `notebooks` of `status`
-//! error      what goes wrong
+//! recipe      what the image that they are made of consists of, and its version (pure)
+//! image       how it is built here
+//! old_images  images that nobody has any more, taken out of the cloud
+//! driver      NVIDIA's driver in the one of notebooks with cards (pure)
+//! steps       project, network, port of this machine, image, declared notebooks as steps of a plan
+//! reach       what a notebook may reach, and who reaches it (pure)
+//! port        this machine's place in their network, as an action
+//! identity    what a notebook is told at each boot: name, token, keys; and who may read it here
+//! notebook    made, listed, stopped, started, taken away
+//! building    which of them Nova still builds
+//! ready       one that runs, waited for until it can be worked in
+//! jupyter     what its JupyterLab answers
+//! remote      programs in a notebook, over SSH
+//! home        what a student has in it, brought here before it goes and laid back into the next
+//! home_volume a home on a volume, which outlives its notebook
+//! health      the layer `notebooks` of `status`
+//! error       what goes wrong
 //! ```
 //!
 //! Answers are in `config/classroom.rs`, verbs in `command/notebook.rs`; what is in the image as text, `profiles/notebook/`.

@@ -1,6 +1,7 @@
 //! Notebooks: made, listed, stopped, started, taken away. It blocks until the end and tells how far it is to the
 //! [`Host`]'s observer. How one that runs is waited for until it can be worked in: `ready.rs`.
 
+use super::home_volume::HomeVolume;
 use super::identity::Identity;
 use super::jupyter;
 use super::ready::{self, Times};
@@ -9,7 +10,7 @@ use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS, home, home_volume};
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::image;
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
-use crate::cloud::{ApiError, Id, Session, refusal, room};
+use crate::cloud::{ApiError, Session, refusal, room};
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
 use crate::host::{Error, Host, Result, files};
@@ -66,7 +67,7 @@ pub struct Notebook {
     pub url: Option<String>,
     /// When it was made.
     pub created: String,
-    /// Whether it has a volume, which its student's home is on.
+    /// Whether it was made with a volume for its student's home, and has it.
     pub home_on_volume: bool,
 }
 
@@ -82,7 +83,7 @@ impl Notebook {
             address,
             url: address.map(|address| jupyter::url(&identity, address)),
             created: found.created.clone(),
-            home_on_volume: !found.volumes.is_empty(),
+            home_on_volume: home_volume::of(found).is_some(),
         }
     }
 }
@@ -145,6 +146,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     let ordered = home_volume::ready(host, room, name)
         .and_then(|home| order(host, room, &identity, (image, &size.name), home.as_ref()));
     if ordered.is_err() {
+        home_volume::forget_new(room, name);
         identity.forget(host)?;
     }
     ordered?;
@@ -167,7 +169,7 @@ fn order(
     room: &Classroom,
     identity: &Identity,
     (image, flavor): (&str, &str),
-    home: Option<&Id>,
+    home: Option<&HomeVolume>,
 ) -> Result<()> {
     let order = Server {
         name: identity.name().to_owned(),
@@ -177,10 +179,11 @@ fn order(
         security_groups: vec![NOTEBOOKS.into()],
         key_pair: None,
         boot_volume_gib: None,
-        volumes: home.into_iter().cloned().collect(),
+        volumes: home.map(|home| home.id.clone()).into_iter().collect(),
         user_data: Some(identity.told(host, home)?),
         // What is in it is somebody's: no plan takes it away.
         marked: false,
+        metadata: home.map(|home| (home_volume::KEY.to_owned(), home.id.to_string())).into_iter().collect(),
     };
     Ok(room.user.ask(|session| order.order(session)).map(drop)?)
 }
@@ -317,52 +320,75 @@ pub enum Work {
     Forgotten,
 }
 
-/// Ends it, and whatever is known of it here.
+/// Ends it, and whatever is known of it here; returns whether something of it is kept for the next one of its name.
 ///
 /// # Errors
 /// It does not run, so that nothing can be saved; what was saved is not whole. Then it is left as it is.
-pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<()> {
+pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<bool> {
     let identity = Identity::of(name);
     let _lock = locked(host, &identity)?;
     let server = server_called(room, name)?;
-    let is_there = server.is_some() || identity.is_known(host) || work == Work::Forgotten && is_kept(host, room, name)?;
-    if !is_there {
+    let is_kept = || Ok::<_, Error>(home::is_saved(host, name) || home_volume::is_there(room, name)?);
+    if server.is_none() && !identity.is_known(host) && (work != Work::Forgotten || !is_kept()?) {
         return Err(ClassroomError::Missing { name: name.to_owned() }.into());
     }
+    let mut on_volume = false;
     if let Some(server) = server {
+        on_volume = home_volume::of(&server).is_some();
         if work == Work::Saved && server.launched_at.is_some() {
-            keep_work(host, room, &server)?;
+            on_volume &= keep_work(host, room, &server)?;
         }
         room.user.ask(|session| server::delete(session, &server.id))?;
+        home_volume::forget_new(room, name);
     }
     if work == Work::Forgotten {
         home_volume::remove(host, room, name)?;
         home::forget(host, name)?;
     }
-    identity.forget(host)
+    identity.forget(host)?;
+    Ok(work != Work::Forgotten && (on_volume || home::is_saved(host, name)))
 }
 
-/// Saves what is in it, where that would be lost with it.
-fn keep_work(host: &Host, room: &Classroom, server: &ListedServer) -> Result<()> {
+/// Saves what is in it, where that would be lost with it; returns whether it is on a volume.
+fn keep_work(host: &Host, room: &Classroom, server: &ListedServer) -> Result<bool> {
     let name = server.name.as_str();
-    let on_volume = home_volume::of(room, server)?.is_some() && home::is_noted(host, name, &server.id)?;
-    match (on_volume, server.status.as_str()) {
-        (true, "ACTIVE") => act(host, room, server, STOP),
-        (true, _) => Ok(()),
-        (false, "ACTIVE") => home::save(host, &remote(room, name)?, name, &server.id),
-        (false, state) => Err(ClassroomError::NotRunning { name: name.to_owned(), state: state.to_owned() }.into()),
+    let volume = home_volume::of(server);
+    let not_running = || ClassroomError::NotRunning { name: name.to_owned(), state: server.status.clone() };
+    if server.status != "ACTIVE" {
+        // Where it was seen to be on its volume, and the power is off, nothing can be lost.
+        let is_safe = volume.is_some() && home::is_noted(host, name, &server.id)?;
+        return if is_safe { Ok(true) } else { Err(not_running().into()) };
+    }
+    let remote = remote(room, name)?;
+    let Some(volume) = volume else {
+        home::save(host, &remote, name, &server.id)?;
+        return Ok(false);
+    };
+    match home_volume::is_used(host, &remote, &volume)? {
+        Some(true) => ready::settle_home(host, room, &remote, server, &volume)?,
+        Some(false) if serves(host, &remote)? => {
+            home::save(host, &remote, name, &server.id)?;
+            return Ok(false);
+        }
+        // Its volume did not come, so nobody ever worked in it.
+        Some(false) => {}
+        None => return Err(ClassroomError::Locked { name: name.to_owned() }.into()),
+    }
+    act(host, room, server, STOP)?;
+    Ok(true)
+}
+
+/// Whether somebody may work in it: an image of somebody's own may call its JupyterLab otherwise.
+fn serves(host: &Host, remote: &Remote) -> Result<bool> {
+    let look = "! systemctl cat notebook-home.service >/dev/null 2>&1 || systemctl is-active --quiet notebook.service";
+    match remote.program(&["sh", "-c", look]).quiet().run(host) {
+        Ok(()) => Ok(true),
+        Err(Error::Failed { status, .. }) if !status.ends_with(" 255") => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Whether something is kept of a notebook of this name, for the next one: saved here, or on a volume.
-///
-/// # Errors
-/// The cloud's own.
-pub fn is_kept(host: &Host, room: &Classroom, name: &str) -> Result<bool> {
-    Ok(home::is_saved(host, name) || home_volume::find(room, name)?.is_some())
-}
-
-/// The names of all those that something is kept of.
+/// The names of all those that something is kept of: saved here, or on a volume.
 ///
 /// # Errors
 /// The cloud's own; a directory cannot be read.

@@ -1,5 +1,5 @@
 //! A notebook that runs, waited for until it can be worked in: it has booted, has its home, answers, starts a kernel, and
-//! its card works. What does not come up says how far it came.
+//! its card works. What does not come up says how far it came. The limits of each wait are here.
 
 use super::identity::Identity;
 use super::jupyter::{Answered, Jupyter};
@@ -7,7 +7,7 @@ use super::notebook::{Notebook, POLL, found};
 use super::remote::Remote;
 use super::{Classroom, ClassroomError, home, home_volume, reach};
 use crate::cloud::resource::server::{self, ListedServer};
-use crate::cloud::{ApiError, Session};
+use crate::cloud::{ApiError, Id, Session};
 use crate::host::{Error, Host, Result, command};
 use serde::Serialize;
 use std::net::{SocketAddr, TcpStream};
@@ -43,21 +43,21 @@ pub fn wait(host: &Host, room: &Classroom, name: &str, begin: Instant, times: &m
     let silent = |how: String| ClassroomError::Silent { name: name.to_owned(), how, console: None };
     let address = server.address("fixed").ok_or_else(|| silent("it has no address".into()))?;
     let jupyter = Jupyter::new(host, &identity, address, identity.token(host)?);
-    let home = home_volume::of(room, &server)?;
+    let home = home_volume::of(&server);
     let mut last = String::new();
     let waited = host.wait_while(&format!("notebook {name}"), ANSWER_LIMIT, POLL, || {
         if times.booted == 0.0 {
             match TcpStream::connect_timeout(&SocketAddr::from((address, reach::SSH)), CONNECT_LIMIT) {
                 Ok(_) => {
-                    times.booted = begin.elapsed().as_secs_f64();
                     let remote = Remote::new(identity.clone(), address);
-                    if let Some(volume) = &home {
-                        home_volume::check_used(host, &remote, name, volume)?;
+                    match home.as_ref().map(|volume| Ok((volume, home_volume::is_used(host, &remote, volume)?))) {
+                        None => home::bring_back(host, &remote, name, &server.id)?,
+                        Some(Ok((volume, Some(true)))) => settle_home(host, room, &remote, &server, volume)?,
+                        Some(Ok((_, Some(false)))) => return Err(home_volume::not_used(name).into()),
+                        Some(Ok((_, None))) => return Ok(Some("its home comes".into())),
+                        Some(Err(error)) => return Err(error),
                     }
-                    home::bring_back(host, &remote, name, &server.id)?;
-                    if home.is_some() {
-                        home::leave_to_volume(host, name, &server.id)?;
-                    }
+                    times.booted = begin.elapsed().as_secs_f64();
                 }
                 Err(_) => {
                     still_runs(room, name)?;
@@ -92,6 +92,26 @@ pub fn wait(host: &Host, room: &Classroom, name: &str, begin: Instant, times: &m
     }
     times.ready = begin.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// A home that is on its volume: what was saved before there was one is laid into it, once, and is on it alone from then on.
+///
+/// # Errors
+/// It cannot be laid in; Cinder cannot note that somebody is on it.
+pub(super) fn settle_home(
+    host: &Host,
+    room: &Classroom,
+    remote: &Remote,
+    server: &ListedServer,
+    volume: &Id,
+) -> Result<()> {
+    let name = server.name.as_str();
+    if home::is_noted(host, name, &server.id)? && !home::is_saved(host, name) {
+        return Ok(());
+    }
+    home_volume::note_used(room, volume)?;
+    home::bring_back(host, remote, name, &server.id)?;
+    home::leave_to_volume(host, name, &server.id)
 }
 
 /// Of NVIDIA's cards (`profiles/notebook/root/usr/local/sbin/notebook-card`). An image of somebody's own need not have it.

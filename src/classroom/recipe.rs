@@ -109,7 +109,7 @@ pub(super) const UNITS: [&str; 9] = [
 ];
 /// What only takes time at a boot, or does work that nobody asks of a notebook: measured emulated, where each program that
 /// is started counts, a third of the time until JupyterLab answers.
-pub(super) const MASKED: [&str; 36] = [
+pub(super) const MASKED: [&str; 37] = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
@@ -144,6 +144,8 @@ pub(super) const MASKED: [&str; 36] = [
     "systemd-pstore.service",
     "systemd-network-generator.service",
     "systemd-hostnamed.socket",
+    // Where it is Ubuntu's way in, its port is open long before there is anybody to answer.
+    "ssh.socket",
     // Nobody has a password here.
     "serial-getty@ttyS0.service",
     "run-lock.mount",

@@ -226,6 +226,7 @@ fn an_instance_whose_order_is_not_answered_is_found() {
         volumes: Vec::new(),
         user_data: None,
         marked: false,
+        metadata: std::collections::BTreeMap::new(),
     };
     assert_eq!(session.ask(|session| server.order(session)).unwrap().as_str(), "id-0");
     assert_eq!(kinds(&made), ["servers"]);
@@ -385,6 +386,7 @@ fn foreign_networks_routers_images_volumes_and_instances_are_told_too() {
         volumes: Vec::new(),
         user_data: None,
         marked: true,
+        metadata: std::collections::BTreeMap::new(),
     };
     assert_eq!(told(&server), "it has flavor tiny instead of ds2G, it was not made of image mine");
 }

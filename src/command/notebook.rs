@@ -3,10 +3,10 @@
 //! new verb is a variant in `cli/notebook.rs` and an arm here.
 
 use super::Invocation;
-use crate::classroom::Classroom;
 use crate::classroom::identity::Identity;
 use crate::classroom::notebook::{self, Notebook as Shown, Request, Verb, Work};
 use crate::classroom::ready::{self, Times};
+use crate::classroom::{Classroom, home};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
 use crate::ending::Ending;
@@ -79,7 +79,7 @@ fn create(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
     for (name, result) in results {
         match result {
             Ok((shown, times)) => {
-                let mut document = document(invocation, room, &shown)?;
+                let mut document = document(invocation, &shown);
                 document["seconds"] = json!(times);
                 made.push(document);
                 invocation.ui.say(made_in_words(&shown, &times, options.no_wait));
@@ -125,17 +125,17 @@ fn ways_in(shown: &Shown) -> String {
     )
 }
 
-fn document(invocation: &Invocation, room: &Classroom, shown: &Shown) -> Result<Value, Failure> {
+fn document(invocation: &Invocation, shown: &Shown) -> Value {
     let mut document = json!(shown);
     document["token_file"] = json!(Identity::of(&shown.name).token_file());
-    document["saved"] = json!(notebook::is_kept(&invocation.host, room, &shown.name)?);
-    Ok(document)
+    document["saved"] = json!(shown.home_on_volume || home::is_saved(&invocation.host, &shown.name));
+    document
 }
 
 fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
     let all = notebook::all(room)?;
-    let saved = notebook::kept(&invocation.host, room)?;
-    invocation.ui.document("notebook list", json!({"notebooks": all, "saved": saved}));
+    let kept = notebook::kept(&invocation.host, room);
+    invocation.ui.document("notebook list", json!({"notebooks": all, "saved": kept.as_ref().ok()}));
     if invocation.ui.is_json() {
         return Ok(Ending::Done);
     }
@@ -150,6 +150,13 @@ fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         invocation.ui.say(text::table(&["NAME", "STATE", "FLAVOR", "CARD", "ADDRESS"], &rows));
     }
+    let saved = match kept {
+        Ok(saved) => saved,
+        Err(error) => {
+            invocation.ui.say(format!("\nWhat is kept of notebooks that are gone is not known: {error}"));
+            return Ok(Ending::Done);
+        }
+    };
     let gone: Vec<&String> = saved.iter().filter(|name| all.iter().all(|one| one.name != **name)).collect();
     if !gone.is_empty() {
         let names = gone.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -160,7 +167,7 @@ fn list(invocation: &Invocation, room: &Classroom) -> Result<Ending, Failure> {
 
 fn show(invocation: &Invocation, room: &Classroom, name: &NotebookName) -> Result<Ending, Failure> {
     let shown = notebook::get(room, name.as_str())?;
-    invocation.ui.document("notebook show", document(invocation, room, &shown)?);
+    invocation.ui.document("notebook show", document(invocation, &shown));
     let card = if shown.gpu { ", with a card" } else { "" };
     invocation.ui.say(format!("{}: {}, {}{card}\n{}", shown.name, shown.state, shown.flavor, ways_in(&shown)));
     Ok(Ending::Done)
@@ -179,7 +186,7 @@ fn tell(
         Verb::Restart => "restart",
     };
     let shown = notebook::tell(host, room, name.as_str(), verb)?;
-    invocation.ui.document(&format!("notebook {word}"), document(invocation, room, &shown)?);
+    invocation.ui.document(&format!("notebook {word}"), document(invocation, &shown));
     let more = if verb == Verb::Stop { "what is in it stays" } else { "it can be worked in" };
     invocation.ui.say(format!("{} is {}: {more}.", shown.name, shown.state));
     Ok(Ending::Done)
@@ -193,15 +200,14 @@ fn delete(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
             (Work::Forgotten, format!("End {name} and lose what its student has in it, and all that was saved?"))
         }
         (_, true) if on_volume => {
-            (Work::NotSaved, format!("Take the power from {name}? Its home stays on its volume."))
+            (Work::NotSaved, format!("Take the power from {name}? What is not on its volume is lost."))
         }
         (_, true) => (Work::NotSaved, format!("End {name} and lose what its student has in it?")),
         _ if on_volume => (Work::Saved, format!("End {name}? Its home stays on its volume.")),
         _ => (Work::Saved, format!("End {name}? What its student has in it is saved here.")),
     };
     invocation.consent(&question, false)?;
-    notebook::delete(host, room, name, work)?;
-    let saved = notebook::is_kept(&invocation.host, room, name)?;
+    let saved = notebook::delete(host, room, name, work)?;
     invocation.ui.document("notebook delete", json!({"name": name, "saved": saved}));
     invocation.ui.say(match saved {
         true => format!("{name} is gone; notebook create {name} brings back what was in it."),
@@ -235,8 +241,15 @@ fn log_in(invocation: &Invocation, room: &Classroom, options: &NotebookSsh) -> R
 fn logs(invocation: &Invocation, room: &Classroom, options: &NotebookLogs) -> Result<Ending, Failure> {
     let (name, lines) = (options.name.as_str(), options.lines.to_string());
     let remote = notebook::remote(room, name)?;
-    let journal =
-        ["journalctl", "--unit=notebook.service", "--unit=notebook-setup.service", "--no-pager", "--output=cat"];
+    let journal = [
+        "journalctl",
+        "--unit=notebook.service",
+        "--unit=notebook-setup.service",
+        "--unit=notebook-home.service",
+        "--unit=notebook-card.service",
+        "--no-pager",
+        "--output=cat",
+    ];
     let asked = remote.program(&[&journal[..], &["--lines", &lines]].concat()).quiet().read(&invocation.host);
     let (from, text) = match asked {
         Ok(text) => ("journal", text),

@@ -60,7 +60,7 @@ fn create(invocation: &Invocation, options: &VolumeSize) -> Result<Ending, Failu
         return Err(Failure::new(format!("there is a volume called {name} already"), "", next));
     }
     let wanted = volume::Volume { name: name.clone(), size_gib: options.size_gib };
-    cloud.ask(|cloud| wanted.make(cloud, false))?;
+    cloud.ask(|cloud| wanted.make(cloud, &[]))?;
     let made = cloud.ask(|cloud| volume::get(cloud, &name))?;
     let made = wait_for(invocation, &cloud, &made, &["available"])?;
     let sentence = format!("{name} is there. An instance gets it: gpucloud-install volume attach {name} INSTANCE");

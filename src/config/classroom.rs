@@ -1,5 +1,6 @@
-//! `[classroom]`: notebooks for students, each in an instance of its own: whether there are any, what they are made of,
-//! packages, and those that are there from the beginning. Their network is no answer: it is the end of
+//! `[classroom]`: notebooks for students, each in an instance of its own: whether there are any, what they are made of, the
+//! administrator's own Python packages, how large homes are, and those that are there from the beginning. Defaults are in
+//! [`ClassroomAnswers::default`]. Their network is no answer: it is the end of
 //! `network.tenant_range` ([`ClassroomAnswers::subnet`], [`PREFIX`]). (What else a new answer needs: `answers.rs`.)
 
 use super::resources::{ResourceAnswers, ResourceName};

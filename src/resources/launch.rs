@@ -10,6 +10,7 @@ use crate::config::resources::EXTERNAL;
 use crate::failure::Failure;
 use crate::host::{Host, Result as HostResult};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -156,6 +157,7 @@ fn complete(session: &Session, order: &LaunchRequest) -> Result<Server, ApiError
         volumes: Vec::new(),
         user_data: None,
         marked: false,
+        metadata: BTreeMap::new(),
     })
 }
 

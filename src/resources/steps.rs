@@ -264,6 +264,7 @@ impl Maker<'_> {
             volumes: Vec::new(),
             user_data: None,
             marked: true,
+            metadata: BTreeMap::new(),
         };
         let after = [
             format!("port-{name}"),

@@ -43,6 +43,8 @@ pub struct Server {
     pub user_data: Option<UserData>,
     /// Whether it carries our mark.
     pub marked: bool,
+    /// What is noted of it in Nova beside that.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// What an instance is told when it boots; it may hold secrets.
@@ -312,8 +314,10 @@ impl Server {
             body["config_drive"] = json!(true);
             body["user_data"] = json!(BASE64.encode(bytes));
         }
-        if self.marked {
-            body["metadata"] = json!({MARK_KEY: MARK});
+        let mark = self.marked.then(|| (MARK_KEY.to_owned(), MARK.to_owned()));
+        let metadata: BTreeMap<_, _> = self.metadata.clone().into_iter().chain(mark).collect();
+        if !metadata.is_empty() {
+            body["metadata"] = json!(metadata);
         }
         Ok(json!({"server": body}))
     }

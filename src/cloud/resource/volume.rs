@@ -36,8 +36,9 @@ pub struct ListedVolume {
     /// Which instances have it.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
+    /// Our mark, and what is noted of it.
     #[serde(default, skip_serializing)]
-    metadata: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Where a volume is attached.
@@ -113,6 +114,14 @@ pub fn detach(session: &Session, volume: &Id, server: &Id) -> Result<(), ApiErro
     session.delete("compute", &format!("/servers/{server}/os-volume_attachments/{volume}"))
 }
 
+/// Takes back what is noted of it under `key`.
+pub fn forget(session: &Session, id: &Id, key: &str) -> Result<(), ApiError> {
+    match session.delete(SERVICE, &format!("/volumes/{id}/metadata/{key}")) {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
 /// Removes it, and what is on it.
 pub fn delete(session: &Session, id: &Id) -> Result<(), ApiError> {
     session.delete(SERVICE, &format!("/volumes/{id}"))
@@ -125,12 +134,10 @@ pub fn find(session: &Session, name: &str) -> Result<Option<ListedVolume>, ApiEr
 }
 
 impl Volume {
-    /// Asks Cinder for it, with our mark or as somebody's own.
-    pub fn make(&self, session: &Session, marked: bool) -> Result<(), ApiError> {
-        let mut body = json!({"name": self.name, "size": self.size_gib});
-        if marked {
-            body["metadata"] = json!({MARK_KEY: MARK});
-        }
+    /// Asks Cinder for it, with this noted of it: our mark, or nothing for somebody's own.
+    pub fn make(&self, session: &Session, metadata: &[(&str, &str)]) -> Result<(), ApiError> {
+        let metadata: BTreeMap<_, _> = metadata.iter().copied().collect();
+        let body = json!({"name": self.name, "size": self.size_gib, "metadata": metadata});
         create(session, SERVICE, "/volumes", "volume", body, || find(session, &self.name)).map(drop)
     }
 }
@@ -157,7 +164,7 @@ impl Resource for Volume {
         if find(session, &self.name)?.is_some() {
             return Ok(());
         }
-        self.make(session, true)
+        self.make(session, &[(MARK_KEY, MARK)])
     }
 
     fn awaited(&self, session: &Session) -> Result<Option<String>, ApiError> {

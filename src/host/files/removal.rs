@@ -64,7 +64,8 @@ fn refuse_mounts(host: &Host, path: &Path) -> Result<()> {
         None => Ok(()),
         Some(mount) => {
             let what = format!("remove {}", path.display());
-            Err(Error::protocol(what, format!("{} is mounted inside: unmount it", mount.mount_point.display())))
+            let inside = mount.mount_point.display();
+            Err(Error::protocol(what, format!("{inside} is mounted inside; where nobody needs it: umount {inside}")))
         }
     }
 }
