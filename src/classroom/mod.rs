@@ -74,19 +74,62 @@ pub struct Classroom {
     pub building: Arc<building::Building>,
 }
 
+/// Fewer homes than these are said to be few.
+const FEW_HOMES: usize = 8;
 /// The finding about notebooks that the answers no longer want.
 pub const STILL_THERE: &str = "notebooks";
 
-/// What stands in the way of what the answers ask for: notebooks are students', and nobody would reach them any more.
+/// What stands in the way of what the answers ask for: notebooks are students', and nobody would reach them any more; and what
+/// will once there are more of them.
 ///
 /// # Errors
 /// What is known of notebooks cannot be read.
 pub fn findings(host: &Host, config: &Config) -> Result<Vec<Finding>> {
-    let known = if config.classroom.enabled { Vec::new() } else { identity::known(host)? };
+    if config.classroom.enabled {
+        return Ok(few_homes(config).into_iter().collect());
+    }
+    let known = identity::known(host)?;
     if known.is_empty() {
         return Ok(Vec::new());
     }
     let what = format!("classroom.enabled is false, and there are notebooks: {}", known.join(", "));
     let next = "enabled = true below [classroom]; what nobody needs: gpucloud-install notebook delete NAME";
     Ok(vec![Finding::stop(STILL_THERE, what, next)])
+}
+
+/// Volumes are as large as they say from the beginning (`cinder.conf`, `lvm_type`). How large a disk of their own is, is not
+/// known here.
+fn few_homes(config: &Config) -> Option<Finding> {
+    let (size, home) = (config.volumes.size_gib, config.classroom.home_gib);
+    if !config.volumes.are_wanted() || config.volumes.device.path().is_some() || home == 0 {
+        return None;
+    }
+    // LVM's own part is less than one.
+    let homes = size.saturating_sub(1) / home;
+    let what = format!("volumes have {size} GiB: room for {homes} homes of {home} GiB");
+    let next = "a larger volumes.size_gib, or a smaller classroom.home_gib (0: on the disks of notebooks)";
+    let wanted = FEW_HOMES.max(config.classroom.notebooks.len());
+    (usize::try_from(homes).unwrap_or(usize::MAX) < wanted).then(|| Finding::warn("homes", what, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::volumes::VolumeAnswers;
+    use crate::config::volumes::VolumeBackend::{self, Lvm};
+
+    #[test]
+    fn homes_that_volumes_have_no_room_for_are_said_before_anybody_needs_one() {
+        let config = |size_gib, home_gib, backend| {
+            let mut config = crate::config::tests::sample();
+            config.volumes = VolumeAnswers { backend, size_gib, ..VolumeAnswers::default() };
+            config.classroom.home_gib = home_gib;
+            config
+        };
+        let said = |size, home, backend| few_homes(&config(size, home, backend)).map(|finding| finding.what);
+        assert_eq!(said(30, 10, Lvm).unwrap(), "volumes have 30 GiB: room for 2 homes of 10 GiB");
+        assert_eq!(said(500, 10, Lvm), None);
+        assert_eq!(said(30, 0, Lvm), None);
+        assert_eq!(said(30, 10, VolumeBackend::None), None);
+    }
 }
