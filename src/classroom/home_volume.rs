@@ -110,13 +110,14 @@ fn made(host: &Host, room: &Classroom, notebook: &str) -> Result<Option<ListedVo
     })
 }
 
-/// Removes the one of a notebook that nobody was on, as far as that is possible: it is no reason to fail.
-pub fn forget_new(room: &Classroom, notebook: &str) {
-    if let Ok(Some(found)) = find(room, notebook)
-        && is_new(&found)
-        && found.attachments.is_empty()
-    {
-        let _ = room.user.ask(|session| volume::delete(session, &found.id));
+/// Removes the one of a notebook if nobody was on it, as far as that is possible: it is no reason to fail. Returns whether it
+/// goes.
+pub fn forget_new(room: &Classroom, notebook: &str) -> bool {
+    match find(room, notebook) {
+        Ok(Some(found)) if is_new(&found) && found.attachments.is_empty() => {
+            room.user.ask(|session| volume::delete(session, &found.id)).is_ok()
+        }
+        _ => false,
     }
 }
 

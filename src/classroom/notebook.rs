@@ -339,8 +339,8 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
             on_volume &= keep_work(host, room, &server)?;
         }
         room.user.ask(|session| server::delete(session, &server.id))?;
-        home_volume::forget_new(room, name);
     }
+    on_volume &= !home_volume::forget_new(room, name);
     if work == Work::Forgotten {
         home_volume::remove(host, room, name)?;
         home::forget(host, name)?;

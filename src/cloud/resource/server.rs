@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// How long Nova may take to take an instance away.
-const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
+/// How long Nova may take to take an instance away, and its volumes from it; in a virtual lab more than a minute.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(300);
 
 /// An instance, as it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
