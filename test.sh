@@ -3,8 +3,9 @@
 #   ./test.sh          what continuous integration runs
 #   ./test.sh --fast   without whole installations
 #   ./test.sh --only network,damage   these groups of whole installations, and nothing else; tests/lab.rs has their names
-#   ./test.sh --long   with what takes an hour: forty installations, each killed once; and, where
-#                      GPUCLOUD_TEST_GIT_BASE names a folder with a mirror of its repositories, a real DevStack
+#   ./test.sh --long   with what takes an hour: forty installations, each killed once; a cloud on a kernel of its own; where
+#                      GPUCLOUD_TEST_GIT_BASE names a folder with a mirror of its repositories, a real DevStack; with
+#                      GPUCLOUD_TEST_NESTED=1, where KVM is in virtual machines too, a notebook in one
 set -euo pipefail
 cd "$(dirname "$0")"
 

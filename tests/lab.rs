@@ -179,6 +179,7 @@ fn around_the_cloud() -> Vec<Group> {
 
 /// What needs no such cloud: beside the others, in hosts of their own.
 fn beside_the_cloud() -> Vec<Group> {
+    let not_nested = |one: One| One { why_not: one.why_not.or_else(vm::not_nested), ..one };
     let no_mirror = |one: One| One { why_not: one.why_not.or_else(resources::no_mirror), ..one };
     vec![
         Group {
@@ -245,7 +246,7 @@ fn beside_the_cloud() -> Vec<Group> {
                 long_trial("a_cloud_comes_up_on_a_kernel_of_its_own", vm::with_a_cloud),
                 long_trial("two_routers_instances_reach_each_other_s_addresses", vm::with_two_routers),
                 long_trial("volumes_outlive_a_power_cut", vm::with_volumes),
-                long_trial("a_home_on_a_volume_outlives_its_notebook", vm::with_homes),
+                not_nested(long_trial("a_home_on_a_volume_outlives_its_notebook", vm::with_homes)),
                 long_trial("a_card_reaches_an_instance", vm::with_cards),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkmanager", ubuntu_like::network_manager),

@@ -292,6 +292,16 @@ fn notebook(args: &[&str]) -> Done {
     inside(CLOUD, &[&["gpucloud-install", "notebook"], args].concat())
 }
 
+/// Where virtual machines run in virtual machines at their own speed.
+const NESTED: &str = "GPUCLOUD_TEST_NESTED";
+
+/// Why no notebook boots in a virtual lab: emulated in an emulated machine, it was not there after 25 minutes.
+pub fn not_nested() -> Option<String> {
+    let why =
+        || format!("a notebook that is emulated twice does not come up: {NESTED}=1 where KVM is, in its guests too");
+    std::env::var_os(NESTED).is_none().then(why)
+}
+
 /// A home on a volume outlives its notebook, and a power cut.
 pub fn with_homes() -> Verdict {
     shell(CLOUD, VOLUMES_ON).expect(0);
