@@ -332,15 +332,19 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
     if server.is_none() && !identity.is_known(host) && (work != Work::Forgotten || !is_kept()?) {
         return Err(ClassroomError::Missing { name: name.to_owned() }.into());
     }
-    let mut on_volume = false;
+    let (mut on_volume, mut ran) = (false, false);
     if let Some(server) = server {
         on_volume = home_volume::of(&server).is_some();
-        if work == Work::Saved && server.launched_at.is_some() {
+        ran = server.launched_at.is_some();
+        if work == Work::Saved && ran {
             on_volume &= keep_work(host, room, &server)?;
         }
         room.user.ask(|session| server::delete(session, &server.id))?;
     }
-    on_volume &= !home_volume::forget_new(room, name);
+    // Of one that ran, and was not looked into, nobody knows whether somebody was on its volume.
+    if work == Work::Saved || !ran {
+        on_volume &= !home_volume::forget_new(room, name);
+    }
     if work == Work::Forgotten {
         home_volume::remove(host, room, name)?;
         home::forget(host, name)?;
