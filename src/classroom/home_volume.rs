@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(500);
 /// What its name begins with.
 const PREFIX: &str = "home-";
-/// Under this Nova notes of a notebook which volume its home is on, and Cinder of a volume that nobody was on it yet.
+/// Under this Nova notes of a notebook which volume its home is on, and Cinder of a volume that no notebook ran with it yet.
 pub const KEY: &str = "gpucloud_home";
 const NEW: &str = "new";
 /// How much of its id a notebook's kernel shows as its serial number (virtio-blk).
@@ -27,7 +27,7 @@ const SERIAL: usize = 20;
 pub struct HomeVolume {
     /// Its id; the file system that the notebook makes on it has it too.
     pub id: Id,
-    /// Whether nobody was ever on it, whatever it holds: Cinder's volumes are not empty everywhere.
+    /// Whether no notebook ever ran with it, whatever it holds: Cinder's volumes are not empty everywhere.
     pub is_new: bool,
 }
 
@@ -78,21 +78,21 @@ pub fn of(server: &ListedServer) -> Option<Id> {
 }
 
 /// The one for a new notebook of this name, that no instance has: made where there is none yet, and as large as homes are now.
-/// None where homes are on the disks of notebooks.
+/// None where homes are on the disks of notebooks: a volume that is there stays, and waits.
 ///
 /// # Errors
 /// Cinder cannot make it; an instance has it.
 pub fn ready(host: &Host, room: &Classroom, notebook: &str) -> Result<Option<HomeVolume>> {
     let told = |found: ListedVolume| HomeVolume { is_new: is_new(&found), id: found.id };
+    if room.home_gib == 0 || !room.user.ask(|session| Ok(volume::is_offered(session)))? {
+        return Ok(None);
+    }
     match free(host, room, notebook)? {
-        // Homes are on disks now, and nobody was on this one.
-        Some(found) if room.home_gib == 0 && is_new(&found) => Ok(None),
         Some(found) if found.size < room.home_gib => {
             room.user.ask(|session| volume::extend(session, &found.id, room.home_gib))?;
             Ok(free(host, room, notebook)?.map(told))
         }
         Some(found) => Ok(Some(told(found))),
-        None if room.home_gib == 0 || !room.user.ask(|session| Ok(volume::is_offered(session)))? => Ok(None),
         None => made(host, room, notebook).map(|made| made.map(told)),
     }
 }
@@ -110,7 +110,7 @@ fn made(host: &Host, room: &Classroom, notebook: &str) -> Result<Option<ListedVo
     })
 }
 
-/// Removes the one of a notebook if nobody was on it, as far as that is possible: it is no reason to fail. Returns whether it
+/// Removes the one of a notebook if none ever ran with it, as far as that is possible: it is no reason to fail. Returns whether it
 /// goes.
 pub fn forget_new(room: &Classroom, notebook: &str) -> bool {
     match find(room, notebook) {
@@ -175,7 +175,7 @@ pub fn not_used(notebook: &str) -> ClassroomError {
     ClassroomError::HomeNotUsed { name: notebook.to_owned(), volume: name_of(notebook) }
 }
 
-/// Notes that somebody is on it: it is never made anew from here on.
+/// Notes that a notebook runs with it, so that somebody may be on it: it is never taken for new from here on.
 ///
 /// # Errors
 /// Cinder's own.

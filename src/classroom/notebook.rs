@@ -143,14 +143,19 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     // What is known of an earlier one is not this one's.
     identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
-    let ordered = home_volume::ready(host, room, name)
-        .and_then(|home| order(host, room, &identity, (image, &size.name), home.as_ref()));
+    let ordered = home_volume::ready(host, room, name).and_then(|home| {
+        order(host, room, &identity, (image, &size.name), home.as_ref())?;
+        Ok(home)
+    });
     if ordered.is_err() {
         home_volume::forget_new(room, name);
         identity.forget(host)?;
     }
-    ordered?;
+    let home = ordered?;
     wait_built(host, room, name)?;
+    if let Some(home) = home.filter(|home| home.is_new) {
+        home_volume::note_used(room, &home.id)?;
+    }
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
     if request.until_ready {
         ready::wait(host, room, name, begin, &mut times)?;

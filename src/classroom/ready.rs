@@ -109,6 +109,7 @@ pub(super) fn settle_home(
     if home::is_noted(host, name, &server.id)? && !home::is_saved(host, name) {
         return Ok(());
     }
+    // Killed behind its order, `create` has not noted it.
     home_volume::note_used(room, volume)?;
     home::bring_back(host, remote, name, &server.id)?;
     home::leave_to_volume(host, name, &server.id)
