@@ -4,9 +4,9 @@
 
 use super::ClassroomError;
 use super::identity::Identity;
-use super::remote::Remote;
+use super::remote::{self, Remote};
 use crate::cloud::Id;
-use crate::host::{Error, Host, Result, command, files};
+use crate::host::{Host, Result, files};
 use crate::paths::HOMES;
 use ruzstd::decoding::StreamingDecoder;
 use std::io::Read;
@@ -139,14 +139,8 @@ pub fn bring_back(host: &Host, remote: &Remote, name: &str, to: &Id) -> Result<(
         return Ok(());
     }
     look_through(host, &archive(name)).map_err(|why| not_whole(name, why))?;
-    match remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)).quiet().run(host) {
-        // Of ssh itself: 255.
-        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => {
-            let why = command::harmless(tail.trim());
-            return Err(ClassroomError::NotLaidIn { name: name.to_owned(), why }.into());
-        }
-        other => other?,
-    }
+    let laid_in = remote::outcome(host, remote.program(&["sh", "-c", LAY_IN]).stdin_file(archive(name)))?;
+    laid_in.map_err(|why| ClassroomError::NotLaidIn { name: name.to_owned(), why })?;
     note(host, name, to)
 }
 

@@ -3,7 +3,7 @@
 //! (`profiles/notebook/root/usr/local/sbin/notebook-home`). Which volume is a notebook's is noted in Nova, so that Cinder is
 //! asked only where a volume is to be made, freed or removed.
 
-use super::remote::Remote;
+use super::remote::{self, Remote};
 use super::{Classroom, ClassroomError};
 use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::resource::volume::{self, ListedVolume, Volume};
@@ -162,10 +162,9 @@ fn elsewhere(notebook: &str, found: &ListedVolume, holder: &ListedServer) -> Err
 pub fn is_used(host: &Host, remote: &Remote, id: &Id) -> Result<Option<bool>> {
     let look = "test \"$(findmnt --noheadings --output=SOURCE --target=/home/student)\" = \"$(readlink -f \"$1\")\"";
     let device = format!("/dev/disk/by-id/virtio-{}", serial(id));
-    match remote.program(&["sh", "-c", look, "sh", &device]).quiet().run(host) {
-        Ok(()) => Ok(Some(true)),
-        // Of ssh itself: 255.
-        Err(Error::Failed { status, .. }) => Ok((!status.ends_with(" 255")).then_some(false)),
+    match remote::outcome(host, remote.program(&["sh", "-c", look, "sh", &device])) {
+        Ok(outcome) => Ok(Some(outcome.is_ok())),
+        Err(Error::Failed { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@ use super::home_volume::HomeVolume;
 use super::identity::Identity;
 use super::jupyter;
 use super::ready::{self, Times};
-use super::remote::Remote;
+use super::remote::{self, Remote};
 use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS, home, home_volume};
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::image;
@@ -333,8 +333,10 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
     let identity = Identity::of(name);
     let _lock = locked(host, &identity)?;
     let server = server_called(room, name)?;
-    let is_kept = || Ok::<_, Error>(home::is_saved(host, name) || home_volume::is_there(room, name)?);
-    if server.is_none() && !identity.is_known(host) && (work != Work::Forgotten || !is_kept()?) {
+    let is_there = server.is_some()
+        || identity.is_known(host)
+        || work == Work::Forgotten && (home::is_saved(host, name) || home_volume::is_there(room, name)?);
+    if !is_there {
         return Err(ClassroomError::Missing { name: name.to_owned() }.into());
     }
     let (mut on_volume, mut ran) = (false, false);
@@ -390,11 +392,7 @@ fn keep_work(host: &Host, room: &Classroom, server: &ListedServer) -> Result<boo
 /// Whether somebody may work in it: an image of somebody's own may call its JupyterLab otherwise.
 fn serves(host: &Host, remote: &Remote) -> Result<bool> {
     let look = "! systemctl cat notebook-home.service >/dev/null 2>&1 || systemctl is-active --quiet notebook.service";
-    match remote.program(&["sh", "-c", look]).quiet().run(host) {
-        Ok(()) => Ok(true),
-        Err(Error::Failed { status, .. }) if !status.ends_with(" 255") => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(remote::outcome(host, remote.program(&["sh", "-c", look]))?.is_ok())
 }
 
 /// The names of all those that something is kept of: saved here, or on a volume.

@@ -4,7 +4,7 @@
 use super::identity::Identity;
 use super::jupyter::{Answered, Jupyter};
 use super::notebook::{Notebook, POLL, found};
-use super::remote::Remote;
+use super::remote::{self, Remote};
 use super::{Classroom, ClassroomError, home, home_volume, reach};
 use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::{ApiError, Id, Session};
@@ -50,12 +50,13 @@ pub fn wait(host: &Host, room: &Classroom, name: &str, begin: Instant, times: &m
             match TcpStream::connect_timeout(&SocketAddr::from((address, reach::SSH)), CONNECT_LIMIT) {
                 Ok(_) => {
                     let remote = Remote::new(identity.clone(), address);
-                    match home.as_ref().map(|volume| Ok((volume, home_volume::is_used(host, &remote, volume)?))) {
+                    match &home {
                         None => home::bring_back(host, &remote, name, &server.id)?,
-                        Some(Ok((volume, Some(true)))) => settle_home(host, room, &remote, &server, volume)?,
-                        Some(Ok((_, Some(false)))) => return Err(home_volume::not_used(name).into()),
-                        Some(Ok((_, None))) => return Ok(Some("its home comes".into())),
-                        Some(Err(error)) => return Err(error),
+                        Some(volume) => match home_volume::is_used(host, &remote, volume)? {
+                            Some(true) => settle_home(host, room, &remote, &server, volume)?,
+                            Some(false) => return Err(home_volume::not_used(name).into()),
+                            None => return Ok(Some("its home comes".into())),
+                        },
                     }
                     times.booted = begin.elapsed().as_secs_f64();
                 }
@@ -118,13 +119,8 @@ pub(super) fn settle_home(
 /// Of NVIDIA's cards (`profiles/notebook/root/usr/local/sbin/notebook-card`). An image of somebody's own need not have it.
 fn driver_works(host: &Host, remote: &Remote, name: &str) -> Result<()> {
     let look = "test ! -e /usr/local/sbin/notebook-card || exec /usr/local/sbin/notebook-card";
-    match remote.program(&["sh", "-c", look]).limit(CARD_LIMIT).quiet().run(host) {
-        // Of ssh itself: 255.
-        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => {
-            Err(ClassroomError::NoDriver { name: name.to_owned(), how: command::harmless(tail.trim()) }.into())
-        }
-        other => other,
-    }
+    let outcome = remote::outcome(host, remote.program(&["sh", "-c", look]).limit(CARD_LIMIT))?;
+    Ok(outcome.map_err(|how| ClassroomError::NoDriver { name: name.to_owned(), how })?)
 }
 
 fn still_runs(room: &Classroom, name: &str) -> Result<()> {

@@ -2,7 +2,8 @@
 //! first boot.
 
 use super::identity::{Identity, login_key};
-use crate::host::command::{Command, quoted};
+use crate::host::command::{self, Command, quoted};
+use crate::host::{Error, Host, Result};
 use std::net::Ipv4Addr;
 
 /// A notebook that can be reached.
@@ -36,5 +37,17 @@ impl Remote {
             .args(["-oStrictHostKeyChecking=yes", "-oConnectTimeout=20", "-oServerAliveInterval=15"])
             .arg(format!("-oUserKnownHostsFile={}", known.display()))
             .arg(format!("-oHostKeyAlias={}", self.identity.alias()))
+    }
+}
+
+/// What became of a program of [`Remote::program`]: where it failed, the end of what it said.
+///
+/// # Errors
+/// It did not begin; [`Error::Failed`] is ssh's own then: nobody can log in.
+pub fn outcome(host: &Host, program: Command) -> Result<std::result::Result<(), String>> {
+    match program.quiet().run(host) {
+        // Of ssh itself: 255.
+        Err(Error::Failed { tail, status, .. }) if !status.ends_with(" 255") => Ok(Err(command::harmless(tail.trim()))),
+        other => other.map(Ok),
     }
 }

@@ -5,14 +5,13 @@
 
 use super::resources::{ResourceAnswers, ResourceName};
 use super::values::{as_text, checked_name};
+use super::volumes;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What begins with this word in the cloud belongs to the classroom: project, network, router, security groups.
 pub const CLASSROOM: &str = "classroom";
-/// The largest home, in GiB: ext4 takes no more (16 TiB).
-const LARGEST_HOME: u32 = 16 << 10;
 /// How many addresses the classroom's network has, as a prefix.
 const PREFIX: u8 = 24;
 
@@ -126,8 +125,8 @@ impl ClassroomAnswers {
         if !self.enabled {
             return Ok(());
         }
-        if self.home_gib > LARGEST_HOME {
-            return Err(format!("classroom.home_gib: {} is more than {LARGEST_HOME}", self.home_gib));
+        if self.home_gib > volumes::LARGEST {
+            return Err(format!("classroom.home_gib: {} is more than {}", self.home_gib, volumes::LARGEST));
         }
         let mut names = BTreeSet::new();
         for notebook in &self.notebooks {

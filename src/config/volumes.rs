@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The largest file that is made for volumes, in GiB: ext4 takes no more (16 TiB).
-const LARGEST: u32 = 16 << 10;
+pub(super) const LARGEST: u32 = 16 << 10;
 
 /// What keeps volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
