@@ -91,7 +91,7 @@ check_and_test_without_hosts() {
     begin "Vagrant's settings"
     check_vagrant
     begin "unit tests and interrupted runs"
-    cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch
+    cargo test --locked --quiet --lib --bins --test cloud --test interrupted --test plan --test rooms --test hands --test lock --test network --test fetch --test portal
 }
 if [ "${1:-}" = --only ]; then
     export GPUCLOUD_TEST_ONLY=${2:?which groups? for example: ./test.sh --only network,damage}

@@ -6,6 +6,7 @@ mod lab;
 mod mirror;
 mod network;
 pub mod notebook;
+pub mod portal;
 
 pub use cloud::*;
 pub use gpu::*;
@@ -13,6 +14,7 @@ pub use lab::*;
 pub use mirror::*;
 pub use network::*;
 pub use notebook::Notebook;
+pub use portal::Portal;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -163,6 +165,9 @@ pub enum Command {
     /// Notebooks: a JupyterLab for each student, in an instance of its own
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install notebook create ada")]
     Notebook(Notebook),
+    /// The page that students open
+    #[command(subcommand, hide = true)]
+    Portal(Portal),
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),

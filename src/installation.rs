@@ -42,7 +42,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Answers, facts, secrets, engine.
 pub struct Installation {
@@ -266,7 +266,7 @@ impl Installation {
         let Some((admin, password)) = self.classroom_login() else { return Ok(Vec::new()) };
         let claims = &self.cards()?.claims;
         let has_card_flavors = !gpu::flavors::computed(claims).is_empty();
-        let steps = classroom::steps::steps(&ClassroomInput {
+        classroom::steps::steps(&ClassroomInput {
             config: &self.config,
             distribution: &self.facts.os.id,
             cards: &claims.ids(),
@@ -276,8 +276,8 @@ impl Installation {
             card_flavors: has_card_flavors.then_some(gpu::offer::FLAVORS_STEP),
             after: base::LAST,
             external: resources::steps::EXTERNAL_STEP,
-        });
-        Ok(steps)
+            prober: Arc::new(self.prober()),
+        })
     }
 
     /// Who asks the cloud about notebooks; none where it has none.

@@ -13,6 +13,7 @@
 //! network          how instances reach the world, and the world them
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
 //! classroom        notebooks: a JupyterLab for each student, in an instance of its own
+//! portal           the page that students open: a token, and they are in their notebook
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, rollback; the kinds of change
 //! undo             runs undo records
@@ -49,6 +50,7 @@ pub mod lab;
 pub mod network;
 pub mod paths;
 pub mod plan;
+pub mod portal;
 pub mod recovery;
 pub mod resources;
 pub mod run;

@@ -38,5 +38,7 @@ pub const CLASSROOM: &str = "/var/lib/gpucloud/classroom";
 pub const HOMES: &str = "/var/lib/gpucloud/homes";
 /// This machine's link in the network of the notebooks.
 pub const CLASS_LINK: &str = "gcportal0";
+/// What the portal knows, and who is logged in there: root's, with the portal's account as its group.
+pub const PORTAL: &str = "/var/lib/gpucloud-portal";
 /// The volume group that volumes are cut from.
 pub const VOLUME_GROUP: &str = "gpucloud-volumes";

@@ -109,8 +109,9 @@ fn around_the_cloud() -> Vec<Group> {
             trials: vec![
                 trial("a_notebook_is_built_and_made", notebooks::made),
                 trial("cells_run_in_a_notebook_from_this_machine", notebooks::worked_in),
+                trial("a_student_comes_by_the_portal_and_nobody_else_does", notebooks::by_the_portal),
                 trial("a_notebook_reaches_nothing_of_this_machine_and_nobody_else_reaches_it", notebooks::closed),
-                trial("a_home_outlives_its_notebook_and_an_old_token_does_not", notebooks::kept),
+                trial("a_home_and_a_token_outlive_a_notebook", notebooks::kept),
                 // Four minutes of a continuous integration that has an hour.
                 long_trial("a_notebook_is_there_again_after_a_boot", notebooks::back_after_a_boot),
             ],

@@ -1,4 +1,5 @@
-//! Notebooks: for each student a JupyterLab in an instance of its own, which only this machine reaches.
+//! Notebooks: for each student a JupyterLab in an instance of its own, which only this machine reaches; students come by the
+//! page of the room `portal/`.
 //!
 //! ```text
 //! recipe      what the image that they are made of consists of, and its version (pure)
@@ -14,6 +15,7 @@
 //! ready       one that runs, waited for until it can be worked in
 //! jupyter     what its JupyterLab answers
 //! remote      programs in a notebook, over SSH
+//! students    their tokens, and what the portal is told of them and of notebooks
 //! home        what a student has in it, brought here before it goes and laid back into the next
 //! home_volume a home on a volume, which outlives its notebook
 //! health      the layer `notebooks` of `status`
@@ -41,6 +43,7 @@ pub mod ready;
 pub mod recipe;
 pub mod remote;
 pub mod steps;
+pub mod students;
 
 pub use error::ClassroomError;
 
@@ -70,6 +73,8 @@ pub struct Classroom {
     pub card_image: String,
     /// GiB of the volume of a new home, where the cloud has volumes; 0: homes are on the disks of notebooks.
     pub home_gib: u32,
+    /// The page that students open; none: this machine alone reaches notebooks.
+    pub page: Option<students::Page>,
     /// Which of them Nova builds.
     pub building: Arc<building::Building>,
 }

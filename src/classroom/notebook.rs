@@ -6,7 +6,7 @@ use super::identity::Identity;
 use super::jupyter;
 use super::ready::{self, Times};
 use super::remote::{self, Remote};
-use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS, home, home_volume};
+use super::{CLASSROOM, Classroom, ClassroomError, NOTEBOOKS, home, home_volume, students};
 use crate::cloud::resource::flavor::{self, ListedFlavor};
 use crate::cloud::resource::image;
 use crate::cloud::resource::server::{self, ListedServer, Place, Server};
@@ -143,12 +143,14 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     // What is known of an earlier one is not this one's.
     identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
-    let ordered = home_volume::ready(host, room, name).and_then(|home| {
-        order(host, room, &identity, (image, &size.name), home.as_ref())?;
-        Ok(home)
-    });
+    let ordered =
+        students::tell(host, room, name, None).and_then(|()| home_volume::ready(host, room, name)).and_then(|home| {
+            order(host, room, &identity, (image, &size.name), home.as_ref())?;
+            Ok(home)
+        });
     if ordered.is_err() {
         home_volume::forget_new(room, name);
+        students::tell_gone(host, room, name)?;
         identity.forget(host)?;
     }
     let home = ordered?;
@@ -156,6 +158,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     if let Some(home) = home.filter(|home| home.is_new) {
         home_volume::note_used(room, &home.id)?;
     }
+    students::tell(host, room, name, get(room, name)?.address)?;
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
     if request.until_ready {
         ready::wait(host, room, name, begin, &mut times)?;
@@ -310,6 +313,7 @@ pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Re
     remote.program(&["systemctl", "restart", "notebook-setup.service", "notebook.service"]).quiet().run(host)?;
     // Killed ahead of this, the notebook knows a token that nobody here does: another one helps, which SSH brings.
     Identity::of(name).note_token(host, &token)?;
+    students::tell(host, room, name, server.address("fixed"))?;
     let name = server.name.as_str();
     Ok(ready::wait(host, room, name, Instant::now(), &mut Times::default())?)
 }
@@ -355,7 +359,9 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
     if work == Work::Forgotten {
         home_volume::remove(host, room, name)?;
         home::forget(host, name)?;
+        students::forget_token(host, name)?;
     }
+    students::tell_gone(host, room, name)?;
     identity.forget(host)?;
     Ok(work != Work::Forgotten && (on_volume || home::is_saved(host, name)))
 }

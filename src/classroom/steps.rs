@@ -5,12 +5,14 @@ use super::image;
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
 use super::recipe::{Part, Recipe};
-use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, identity, reach};
-use super::{driver, old_images};
+use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, driver, identity, old_images, reach, students};
+use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
+use crate::action::file::File;
 use crate::action::packages::{ARCHIVES, Packages, forget_archives};
 use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
+use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::cloud::disk_image::{Format, Told};
 use crate::cloud::resource::Resource;
@@ -28,12 +30,16 @@ use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
 use crate::config::classroom::NotebookAnswer;
 use crate::config::resources::EXTERNAL;
-use crate::config::secrets::Secret;
-use crate::engine::{Entrance, uv};
+use crate::config::secrets::{Secret, Secrets};
+use crate::engine::probe::Prober;
+use crate::engine::{Entrance, portal, uv};
+use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::paths;
 use crate::plan::{Hold, Step};
 use crate::resources::file;
+use crate::template::{Templates, Values};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -65,6 +71,8 @@ pub struct ClassroomInput<'a> {
     pub after: &'a str,
     /// The step that makes the external network.
     pub external: &'a str,
+    /// What asks whether the portal answers.
+    pub prober: Arc<Prober>,
 }
 
 /// How the images are made that these answers ask for, on a machine whose `ID` in os-release is `distribution`, with these
@@ -91,13 +99,20 @@ pub fn classroom(
     let image = own.unwrap_or_else(|| plain.name(Part::Disk));
     let card_image = with_driver.map_or_else(|| image.clone(), |recipe| recipe.name(Part::Disk));
     let (user, admin) = (SharedSession::new(login), admin.clone());
-    Classroom { user, admin, image, card_image, home_gib: config.classroom.home_gib, building: Arc::default() }
+    let page = config.portal.is_wanted(&config.classroom).then(|| students::Page {
+        url: config.portal.url(config.host.address),
+        names: config.portal.names.iter().map(ToString::to_string).collect(),
+    });
+    Classroom { user, admin, image, card_image, home_gib: config.classroom.home_gib, page, building: Arc::default() }
 }
 
 /// All steps; none where there are no notebooks.
-pub fn steps(input: &ClassroomInput) -> Vec<Step> {
+///
+/// # Errors
+/// Only our own mistakes: a template that does not render.
+pub fn steps(input: &ClassroomInput) -> Result<Vec<Step>, Failure> {
     if !input.config.classroom.enabled {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let room = classroom(input.config, (input.distribution, input.cards), &input.admin, &input.password);
     let maker = Maker { input, room };
@@ -106,11 +121,12 @@ pub fn steps(input: &ClassroomInput) -> Vec<Step> {
         steps.extend(maker.images());
     }
     steps.extend(maker.network());
+    steps.extend(maker.portal()?);
     steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
     let mut end = Step::new("classroom-noted", "Note what notebooks need").closing().with(task::sync("classroom"));
     end.after = steps.iter().map(|step| step.id.clone()).collect();
     steps.push(end);
-    steps
+    Ok(steps)
 }
 
 struct Maker<'a> {
@@ -228,6 +244,28 @@ impl Maker<'_> {
         vec![make, connect]
     }
 
+    /// The page that students open.
+    fn portal(&self) -> Result<Option<Step>, Failure> {
+        let config = self.input.config;
+        let Some(service) = portal::rows(config) else { return Ok(None) };
+        let values =
+            Values::from([("port".into(), json!(config.portal.port)), ("directory".into(), json!(paths::PORTAL))]);
+        let unit = portal::UNIT_FILE;
+        let text = Templates::new(&Secrets::default())?.render(unit.trim_start_matches('/'), &values)?;
+        let (account, prober, asked) = (students::ACCOUNT, self.input.prober.clone(), service.clone());
+        let answers = move |host: &Host| prober.ask_alone(host, &asked);
+        let step = Step::new("portal", "Open the page of students")
+            .after(&["classroom-network"])
+            .with(SystemUser { name: account.into(), home: paths::PORTAL.into(), shell: NO_LOGIN })
+            .with(Directory::new(paths::PORTAL).access(0o750, "root", account))
+            .with(Directory::new(format!("{}/sessions", paths::PORTAL)).access(0o700, account, account))
+            .with(students::told(self.room.clone()))
+            .with(File::new(unit, text))
+            .with(Enabled { unit: service.unit.clone() })
+            .with(Started::new(&service.unit).reading(service.inputs.clone()).until(service.time_limit, answers));
+        Ok(Some(step))
+    }
+
     /// One that is declared is as it is declared.
     fn sizes(&self) -> Vec<Wanted> {
         let declared = &self.input.config.resources.flavors;
@@ -268,6 +306,7 @@ impl Maker<'_> {
         let id = ActionId::new("notebook", &name);
         let task = Task::new(id, format!("Make notebook {name}"), probe, make).at_runtime().asking_the_running_system();
         let mut step = Step::new(&format!("notebook-{name}"), &format!("Make notebook {name}"));
+        step = step.after(self.room.page.as_ref().map_or(&[], |_| &["portal"]));
         step =
             step.after(&["classroom-network"]).after(&self.input.card_flavors.map_or_else(Vec::new, |step| vec![step]));
         let resources = &self.input.config.resources;

@@ -84,7 +84,7 @@ pub struct NotebookDelete {
 pub struct NotebookToken {
     /// Its name
     pub name: NotebookName,
-    /// Give it another one: who has the old one is shut out, its kernels end
+    /// Give it another one: who has the old one is shut out; its kernels end only where there is no portal
     #[arg(long)]
     pub new: bool,
 }

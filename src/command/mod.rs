@@ -19,6 +19,7 @@ mod mirror;
 mod network;
 mod notebook;
 mod plan;
+mod portal;
 mod quota;
 mod recover;
 mod run_as_host;
@@ -106,6 +107,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Flavor(options)) => ("flavor", flavor::run(invocation, &options)),
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
         Some(Command::Notebook(options)) => ("notebook", notebook::run(invocation, &options)),
+        Some(Command::Portal(options)) => ("portal", portal::run(invocation, &options)),
         Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),
         Some(Command::RunAsHost(options)) => ("run-as-host", run_as_host::run(&options)),
         Some(Command::Man(options)) => ("man", completions::man(invocation, &options)),

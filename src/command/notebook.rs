@@ -6,6 +6,7 @@ use super::Invocation;
 use crate::classroom::identity::Identity;
 use crate::classroom::notebook::{self, Notebook as Shown, Request, Verb, Work};
 use crate::classroom::ready::{self, Times};
+use crate::classroom::students::{self, Page};
 use crate::classroom::{Classroom, home};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
@@ -82,7 +83,7 @@ fn create(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
                 let mut document = document(invocation, &shown);
                 document["seconds"] = json!(times);
                 made.push(document);
-                invocation.ui.say(made_in_words(&shown, &times, options.no_wait));
+                invocation.ui.say(made_in_words(room, &shown, &times, options.no_wait));
             }
             Err(failure) => {
                 invocation.ui.say(format!("{name} FAILED: {}\n  next: {}", failure.what, failure.next));
@@ -97,7 +98,7 @@ fn create(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
     Ok(ending)
 }
 
-fn made_in_words(shown: &Shown, times: &Times, built_only: bool) -> String {
+fn made_in_words(room: &Classroom, shown: &Shown, times: &Times, built_only: bool) -> String {
     let Shown { name, .. } = shown;
     if built_only {
         return format!(
@@ -109,13 +110,20 @@ fn made_in_words(shown: &Shown, times: &Times, built_only: bool) -> String {
     format!(
         "Notebook {name} is ready after {ready:.0} s (built {built:.0} s, booted {booted:.0} s, JupyterLab {answered:.0} \
          s).\n{}",
-        ways_in(shown)
+        ways_in(room, shown)
     )
 }
 
-/// How somebody on this machine gets in.
-fn ways_in(shown: &Shown) -> String {
+/// How its student gets in, else somebody on this machine.
+fn ways_in(room: &Classroom, shown: &Shown) -> String {
     let Shown { name, url, .. } = shown;
+    if let Some(Page { url, .. }) = &room.page {
+        return format!(
+            "Page        {url} (its student enters a token there)\n\
+             Token       gpucloud-install notebook token {name} (prints a link, too)\n\
+             A shell     gpucloud-install notebook ssh {name}"
+        );
+    }
     let url = url.clone().unwrap_or_else(|| "(no address yet)".into());
     format!(
         "Address     {url}lab (this machine alone reaches it)\n\
@@ -169,7 +177,7 @@ fn show(invocation: &Invocation, room: &Classroom, name: &NotebookName) -> Resul
     let shown = notebook::get(room, name.as_str())?;
     invocation.ui.document("notebook show", document(invocation, &shown));
     let card = if shown.gpu { ", with a card" } else { "" };
-    invocation.ui.say(format!("{}: {}, {}{card}\n{}", shown.name, shown.state, shown.flavor, ways_in(&shown)));
+    invocation.ui.say(format!("{}: {}, {}{card}\n{}", shown.name, shown.state, shown.flavor, ways_in(room, &shown)));
     Ok(Ending::Done)
 }
 
@@ -219,13 +227,36 @@ fn delete(invocation: &Invocation, host: &Host, room: &Classroom, options: &Note
 fn token(invocation: &Invocation, host: &Host, room: &Classroom, options: &NotebookToken) -> Result<Ending, Failure> {
     let name = options.name.as_str();
     notebook::get(room, name)?;
+    if let Some(page) = &room.page {
+        return token_for_the_page(invocation, host, room, page, options);
+    }
     if options.new {
         notebook::renew_token(host, room, name)?;
     }
     let token = Identity::of(name).token(&invocation.host)?;
-    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose()}));
+    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose(), "link": null}));
     if !invocation.ui.is_json() {
         invocation.ui.raw(&format!("{}\n", token.expose()));
+    }
+    Ok(Ending::Done)
+}
+
+/// The token of a notebook's student, who comes by the portal.
+fn token_for_the_page(
+    invocation: &Invocation,
+    host: &Host,
+    room: &Classroom,
+    page: &Page,
+    options: &NotebookToken,
+) -> Result<Ending, Failure> {
+    let name = options.name.as_str();
+    let known = if options.new { None } else { students::token(host, name)? };
+    let token = known.map_or_else(|| students::renew_token(host, room, name), Ok)?;
+    let link = page.link(&token);
+    let document = json!({"name": name, "token": token.expose(), "link": link.expose()});
+    invocation.ui.document("notebook token", document);
+    if !invocation.ui.is_json() {
+        invocation.ui.raw(&format!("{}\n{}\n", token.expose(), link.expose()));
     }
     Ok(Ending::Done)
 }

@@ -254,6 +254,21 @@ pub const ANSWERS: &[Answer] = &[
         meaning: "Notebooks that are there from the beginning: name, flavor, gpu; others: gpucloud-install notebook create",
         on_change: OnChange::Live,
     },
+    Answer {
+        key: "portal.enabled",
+        meaning: "true: a page that students open, where there are notebooks (docs/classroom.md)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "portal.port",
+        meaning: "TCP port of that page, on every address of this machine; open to everybody who reaches it",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "portal.names",
+        meaning: "How browsers call this machine beside its addresses, links by the first: [\"gpu.example.edu\"]",
+        on_change: OnChange::Live,
+    },
 ];
 
 /// What stack.sh reads once: with DevStack these are fixed too.

@@ -7,6 +7,7 @@ mod detected;
 pub mod devstack;
 pub mod gpu;
 pub mod network;
+pub mod portal;
 pub mod profile;
 pub mod resources;
 pub mod rule;
@@ -24,6 +25,7 @@ use classroom::ClassroomAnswers;
 use devstack::{DevstackAnswers, GitBase};
 use gpu::GpuAnswers;
 use network::NetworkAnswers;
+use portal::PortalAnswers;
 use resources::ResourceAnswers;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -87,6 +89,9 @@ pub struct Config {
     /// Notebooks for students.
     #[serde(default)]
     pub classroom: ClassroomAnswers,
+    /// The page that students open.
+    #[serde(default)]
+    pub portal: PortalAnswers,
 }
 
 /// This machine.
@@ -188,7 +193,8 @@ impl Config {
             return Err("resources.project: stack.sh makes the project demo, and no other".into());
         }
         self.resources.check(&self.network.tenant_range)?;
-        self.classroom.check(&self.resources, &self.network.tenant_range)
+        self.classroom.check(&self.resources, &self.network.tenant_range)?;
+        self.portal.check()
     }
 
     /// The answers as a commented file.
@@ -263,6 +269,7 @@ pub(crate) mod tests {
             network: network::tests::sample(),
             resources: resources::tests::sample(),
             classroom: ClassroomAnswers::default(),
+            portal: PortalAnswers::of_new_answers(),
         }
     }
 

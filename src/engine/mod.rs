@@ -15,6 +15,7 @@ pub mod native;
 pub mod openvswitch;
 pub mod pace;
 pub mod packages;
+pub mod portal;
 pub mod probe;
 pub mod service;
 pub mod settings;
@@ -129,8 +130,13 @@ pub trait Engine: Send + Sync {
     /// The step (by name) after which the external bridge is there.
     fn bridge_step(&self) -> &'static str;
 
+    /// Its own part of the service table.
+    fn own_services(&self, config: &Config) -> Vec<Service>;
+
     /// The service table.
-    fn services(&self, config: &Config) -> Vec<Service>;
+    fn services(&self, config: &Config) -> Vec<Service> {
+        self.own_services(config).into_iter().chain(portal::rows(config)).collect()
+    }
 
     /// What the cloud is called, and by what one gets into it.
     fn entrance(&self) -> Entrance;

@@ -27,12 +27,21 @@ pub enum Layer {
     Compute,
     /// Horizon.
     Dashboard,
+    /// The page of students.
+    Portal,
 }
 
 impl Layer {
     /// All, from the bottom up.
-    pub const ALL: [Layer; 6] =
-        [Layer::Foundation, Layer::Switch, Layer::Identity, Layer::Control, Layer::Compute, Layer::Dashboard];
+    pub const ALL: [Layer; 7] = [
+        Layer::Foundation,
+        Layer::Switch,
+        Layer::Identity,
+        Layer::Control,
+        Layer::Compute,
+        Layer::Dashboard,
+        Layer::Portal,
+    ];
 
     /// Its name as users see it.
     pub fn name(self) -> &'static str {
@@ -43,6 +52,7 @@ impl Layer {
             Layer::Control => "control",
             Layer::Compute => "compute",
             Layer::Dashboard => "dashboard",
+            Layer::Portal => "portal",
         }
     }
 }
@@ -57,6 +67,8 @@ pub enum Scope {
     Host,
     /// On every address, although only this machine has business there: closed to all others.
     Machine,
+    /// On every address, for everybody: it lets in whom it knows.
+    Everybody,
 }
 
 /// A TCP port of a service.

@@ -43,9 +43,12 @@ impl LayerHealth {
 pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let services = installation.engine.services(&installation.config);
     let complaints = complaints(installation, &services);
-    let of_services = Layer::ALL
-        .iter()
-        .filter_map(|layer| of_layer(*layer, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer)));
+    let address = installation.config.host.address;
+    let page = || format!("students open {}", installation.config.portal.url(address));
+    let of_services = Layer::ALL.iter().filter_map(|layer| {
+        let content = (*layer == Layer::Portal).then(page);
+        of_layer(*layer, content, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
+    });
     of_services
         .chain([of_network(installation)])
         .chain(of_cards(installation))
@@ -127,10 +130,12 @@ fn of_notebooks(installation: &Installation) -> Option<LayerHealth> {
 
 fn of_layer<'a>(
     layer: Layer,
+    content: Option<String>,
     services: impl Iterator<Item = (&'a Service, &'a Option<Complaint>)>,
 ) -> Option<LayerHealth> {
     let all: Vec<_> = services.collect();
-    let content = format!("{} answer", all.iter().map(|(s, _)| s.id).collect::<Vec<_>>().join(", "));
+    let answer = || format!("{} answer", all.iter().map(|(s, _)| s.id).collect::<Vec<_>>().join(", "));
+    let content = content.unwrap_or_else(answer);
     let complaints = all.iter().filter_map(|(s, c)| Some((s.id, (*c).clone()?))).collect();
     (!all.is_empty()).then(|| LayerHealth::new(layer.name(), content, complaints))
 }

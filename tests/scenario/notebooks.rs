@@ -2,7 +2,7 @@
 //! its token, the host's boot, and the end.
 
 use super::{ANSWERS, LAB, Verdict, documents};
-use crate::machine::{Done, Helper, inside, installer, ours, read, within, write};
+use crate::machine::{Done, Helper, address, inside, installer, ours, read, within, write};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -76,6 +76,59 @@ pub fn made() -> Verdict {
     assert!(twice.code == 1 && twice.err.contains("there is a notebook ada already"), "{}", twice.err);
     let without = notebook(&["create", "bob", "--gpu"]);
     assert!(without.code == 1 && without.err.contains("no card is claimed"), "{}", without.err);
+    Ok(())
+}
+
+/// From another machine's point of view: what a cell says through the portal, by the token of its student.
+fn through_the_portal(name: &str, token: &str, code: &str) -> Result<String, String> {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let program = Command::new("python3")
+        .args(["-c", KERNEL, &address(LAB), "8000", &format!("/s/{name}/"), code, "--portal"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut program = program.unwrap();
+    program.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    let done = program.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+}
+
+fn student_token(name: &str, options: &[&str]) -> String {
+    let shown = notebook(&[&["token", name, "--json"], options].concat()).expect(0).json();
+    let (token, link) = (shown["token"].as_str().unwrap().to_owned(), shown["link"].as_str().unwrap());
+    assert_eq!(link, format!("http://{}:8000/#t={token}", address(LAB)));
+    token
+}
+
+/// Students come by the portal, by a token of their own that outlives what it opens.
+pub fn by_the_portal() -> Verdict {
+    let token = student_token("ada", &[]);
+    assert_eq!(through_the_portal("ada", &token, "2 + 2"), Ok("4".into()));
+    let inner = read(LAB, "/var/lib/gpucloud/classroom/notebooks/ada/token");
+    assert!(through_the_portal("ada", inner.trim(), "1").unwrap_err().contains("lets nobody in: 403"));
+    let renewed = student_token("ada", &["--new"]);
+    assert_ne!(token, renewed);
+    let is_out = || through_the_portal("ada", &token, "1").is_err_and(|error| error.contains("403"));
+    assert!(within(Duration::from_secs(10), is_out), "an old token lets somebody in");
+    assert_eq!(through_the_portal("ada", &renewed, "3 + 3"), Ok("6".into()));
+    // Whoever breaks into the portal has its account: it reads what it is told, and nothing else of ours.
+    let reads = "for file in /etc/gpucloud/secrets.toml /var/lib/gpucloud/classroom/key /etc/openstack/clouds.yaml \
+                 /var/lib/gpucloud-portal/told.json; do head -c 1 $file >/dev/null 2>&1 && echo $file; done; true";
+    let said = inside(LAB, &["runuser", "-u", "gpucloud-portal", "--", "sh", "-c", reads]).expect(0).out;
+    assert_eq!(said.trim(), "/var/lib/gpucloud-portal/told.json");
+    let changes = "touch /var/lib/gpucloud-portal/x /var/lib/gpucloud-portal/told.json 2>&1";
+    assert_ne!(inside(LAB, &["runuser", "-u", "gpucloud-portal", "--", "sh", "-c", changes]).code, 0);
+    let status = installer(LAB, &["status", "--json"]).expect(0).json();
+    let page = status["layers"].as_array().unwrap().iter().find(|layer| layer["name"] == "portal").unwrap();
+    assert_eq!(page["detail"], format!("students open http://{}:8000/", address(LAB)));
+    // It is one of the services that are brought back.
+    inside(LAB, &["systemctl", "stop", "gpucloud-portal.service"]).expect(0);
+    assert_eq!(installer(LAB, &["status"]).code, 1);
+    installer(LAB, &["recover"]).expect(0);
+    assert_eq!(through_the_portal("ada", &renewed, "4 + 4"), Ok("8".into()));
     Ok(())
 }
 
@@ -172,28 +225,19 @@ fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A home comes back into the next notebook of its name, and an old token lets nobody in.
+/// A home comes back into the next notebook of its name, and its student's token opens that one.
 pub fn kept() -> Verdict {
     let write_file = "open('work.txt', 'w').write('mine'); import os; os.utime('work.txt', (1e9, 1e9)); \
                       os.symlink('work.txt', 'link'); os.listdir('.')";
     cell("ada", write_file).expect(0);
-    let old = notebook(&["token", "ada"]).expect(0).out;
-    let new = notebook(&["token", "ada", "--new"]).expect(0).out;
-    assert_ne!(old, new);
-    write(LAB, "/root/old-token", &old);
-    let shown = notebook(&["show", "ada", "--json"]).expect(0).json();
-    let address = shown["address"].as_str().unwrap();
-    let with_old = format!("python3 /root/kernel.py {address} 8888 /s/ada/ '1' </root/old-token");
-    let refused = inside(LAB, &["sh", "-c", &with_old]);
-    assert!(refused.code != 0 && refused.err.contains("403"), "{}{}", refused.out, refused.err);
-    assert_eq!(cell("ada", "1 + 1").expect(0).out.trim(), "2");
+    let token = student_token("ada", &[]);
     documents::check("notebook delete", &notebook(&["delete", "ada", "--yes", "--json"]).expect(0).json());
     assert_eq!(notebook(&["list", "--json"]).expect(0).json()["saved"][0], "ada");
     let refused = installer(LAB, &["uninstall", "--yes"]);
     assert!(refused.code == 3 && refused.err.contains("the saved home of 1 notebook"), "{}", refused.err);
     notebook(&["create", "ada"]).expect(0);
     let look = "import os; s = os.stat('work.txt'); (open('link').read(), int(s.st_mtime), s.st_uid)";
-    assert_eq!(cell("ada", look).expect(0).out.trim(), "('mine', 1000000000, 1000)");
+    assert_eq!(through_the_portal("ada", &token, look), Ok("('mine', 1000000000, 1000)".into()));
     Ok(())
 }
 
@@ -207,6 +251,7 @@ pub fn back_after_a_boot() -> Verdict {
     };
     assert!(within(BOOT, answers), "{}", installer(LAB, &["status"]).out);
     assert_eq!(cell("ada", "1 + 1").expect(0).out.trim(), "2");
+    assert_eq!(through_the_portal("ada", &student_token("ada", &[]), "1 + 1"), Ok("2".into()));
     // Its link taken away, the network's unit brings it back.
     inside(LAB, &["ip", "link", "set", "gcportal0", "down"]).expect(0);
     installer(LAB, &["network", "keep"]).expect(0);

@@ -138,7 +138,7 @@ impl Engine for Devstack {
         STEP
     }
 
-    fn services(&self, config: &Config) -> Vec<Service> {
+    fn own_services(&self, config: &Config) -> Vec<Service> {
         services::table(config)
     }
 

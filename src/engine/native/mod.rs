@@ -147,7 +147,7 @@ impl Engine for Native {
         switch::STEP
     }
 
-    fn services(&self, config: &Config) -> Vec<Service> {
+    fn own_services(&self, config: &Config) -> Vec<Service> {
         services::table(config)
     }
 

@@ -1,0 +1,188 @@
+//! Students: their tokens, which outlive their notebooks, and what the portal is told of both. The student of a notebook has
+//! its name.
+
+use super::Classroom;
+use super::identity::Identity;
+use crate::action::task::Task;
+use crate::action::{ActionId, Checked};
+use crate::cloud::resource::server::{self, ListedServer};
+use crate::cloud::resource_action::not_yet;
+use crate::config::secrets::Secret;
+use crate::host::{Error, Host, Result, files};
+use crate::paths::{CLASSROOM, PORTAL, RUNTIME};
+use crate::portal::token::{self, TokenHash};
+use crate::portal::told::{FILE, Notebook, Told};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reach::JUPYTER;
+
+/// The account of the portal.
+pub const ACCOUNT: &str = "gpucloud-portal";
+/// How long another command may take to tell the portal something.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+
+/// The portal, as the classroom knows it.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Where browsers find it.
+    pub url: String,
+    /// How they call this machine, beside its addresses.
+    pub names: Vec<String>,
+}
+
+impl Page {
+    /// A link that lets in whoever has it: the token stands where no server is told of it (RFC 3986, 3.5).
+    pub fn link(&self, token: &Secret) -> Secret {
+        Secret::of(format!("{}#t={}", self.url, token.expose()))
+    }
+}
+
+/// Where the token of `student` is kept, for root alone.
+pub fn token_file(student: &str) -> PathBuf {
+    Path::new(CLASSROOM).join("students").join(student)
+}
+
+/// The token of `student`, if there is one.
+///
+/// # Errors
+/// It cannot be read.
+pub fn token(host: &Host, student: &str) -> Result<Option<Secret>> {
+    let text = files::read_text(host, token_file(student))?;
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret::of))
+}
+
+/// The same, made where there is none.
+fn made_token(host: &Host, student: &str) -> Result<Secret> {
+    match token(host, student)? {
+        Some(token) => Ok(token),
+        None => note_new_token(host, student),
+    }
+}
+
+fn note_new_token(host: &Host, student: &str) -> Result<Secret> {
+    let made = token::random().map_err(|failure| Error::protocol(failure.what, failure.evidence))?;
+    let (file, text) = (token_file(student), format!("{}\n", made.expose()));
+    files::make_parents(host, &file)?;
+    files::write(host, &file, text.as_bytes(), 0o600, None)?;
+    Ok(made)
+}
+
+/// Gives `student` another token: whoever is logged in by the old one is shut out at once, and kernels run on.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn renew_token(host: &Host, room: &Classroom, student: &str) -> Result<Secret> {
+    let made = note_new_token(host, student)?;
+    change(host, room, |told| note_student(told, student, &made))?;
+    Ok(made)
+}
+
+/// Forgets the token of `student`, whose notebooks and data are gone.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn forget_token(host: &Host, student: &str) -> Result<()> {
+    files::remove(host, &token_file(student))
+}
+
+/// Tells the portal that there is this notebook, and where it answers once Nova has built it.
+///
+/// # Errors
+/// Something of it is missing here; a file cannot be written.
+pub fn tell(host: &Host, room: &Classroom, name: &str, address: Option<Ipv4Addr>) -> Result<()> {
+    if room.page.is_none() {
+        return Ok(());
+    }
+    let (student, notebook) = (made_token(host, name)?, of(host, name, address)?);
+    change(host, room, |told| {
+        note_student(told, name, &student);
+        told.notebooks.insert(name.to_owned(), notebook);
+    })
+}
+
+/// Tells the portal that a notebook is gone. Its student has nothing to open any more.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn tell_gone(host: &Host, room: &Classroom, name: &str) -> Result<()> {
+    change(host, room, |told| {
+        told.notebooks.remove(name);
+    })
+}
+
+fn note_student(told: &mut Told, student: &str, token: &Secret) {
+    // What was made here is one.
+    if let Some(hash) = TokenHash::of_typed(token.expose()) {
+        told.students.insert(student.to_owned(), hash);
+    }
+}
+
+fn of(host: &Host, name: &str, address: Option<Ipv4Addr>) -> Result<Notebook> {
+    let place = address.map(|address| SocketAddr::from((address, JUPYTER)));
+    Ok(Notebook { owner: name.to_owned(), place, token: (&Identity::of(name).token(host)?).into() })
+}
+
+/// Nothing is told where there is no portal, or not yet.
+fn change(host: &Host, room: &Classroom, work: impl FnOnce(&mut Told)) -> Result<()> {
+    let Some(page) = room.page.as_ref().filter(|_| files::exists(host, PORTAL)) else { return Ok(()) };
+    let _lock = locked(host)?;
+    let before = known(host)?;
+    let mut told = before.clone().unwrap_or_default();
+    told.names.clone_from(&page.names);
+    work(&mut told);
+    if before.as_ref() == Some(&told) { Ok(()) } else { told.write(host, ACCOUNT) }
+}
+
+fn locked(host: &Host) -> Result<files::Lock> {
+    let lock = Path::new(RUNTIME).join("portal-told.lock");
+    files::lock_within(host, &lock, "the end of another command that tells the portal something", LOCK_LIMIT)
+}
+
+fn known(host: &Host) -> Result<Option<Told>> {
+    if files::exists(host, FILE) { Told::read(host, Path::new(FILE)).map(Some) } else { Ok(None) }
+}
+
+/// Tells the portal all there is, as a task of a plan.
+pub fn told(room: Classroom) -> Task {
+    let again = room.clone();
+    let probe = move |host: &Host| {
+        let servers = match room.user.look(host, server::all) {
+            Ok(servers) => servers,
+            Err(error) => return not_yet(error),
+        };
+        let without_token = servers.iter().any(|server| !files::exists(host, token_file(&server.name)));
+        let is_told =
+            !without_token && known(host)?.is_some_and(|told| all(host, &room, &servers).is_ok_and(|all| all == told));
+        Ok(Checked::done_if(is_told, "tell it"))
+    };
+    let work = move |host: &Host| {
+        let servers = again.user.ask(server::all)?;
+        for server in &servers {
+            made_token(host, &server.name)?;
+        }
+        let _lock = locked(host)?;
+        all(host, &again, &servers)?.write(host, ACCOUNT)
+    };
+    let id = ActionId::new("portal-told", FILE);
+    Task::new(id, "Tell the portal of students and notebooks", probe, work).at_runtime().asking_the_running_system()
+}
+
+fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> {
+    let names = room.page.as_ref().map(|page| page.names.clone()).unwrap_or_default();
+    let mut told = Told { names, ..Told::default() };
+    for student in files::list(host, Path::new(CLASSROOM).join("students"))? {
+        if let Some(token) = token(host, &student)? {
+            note_student(&mut told, &student, &token);
+        }
+    }
+    for server in servers {
+        let identity = Identity::of(&server.name);
+        // What else is in the project is no notebook of ours.
+        if files::exists(host, identity.token_file()) {
+            told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"))?);
+        }
+    }
+    Ok(told)
+}

@@ -1,0 +1,33 @@
+//! The portal's row of the service table, the same with every engine. What it serves is in the room `portal/`; what makes its
+//! unit, in `classroom/steps.rs`.
+
+use super::service::{Layer, Listen, Probe, Scope, Service};
+use crate::config::Config;
+use crate::paths::PROGRAM;
+use crate::plan::Role;
+use std::time::Duration;
+
+/// Its unit.
+pub const UNIT: &str = "gpucloud-portal.service";
+/// Where the unit's file lies.
+pub const UNIT_FILE: &str = "/etc/systemd/system/gpucloud-portal.service";
+/// How long a start may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Its row, where the answers want it.
+pub fn rows(config: &Config) -> Option<Service> {
+    let port = config.portal.port;
+    config.portal.is_wanted(&config.classroom).then(|| Service {
+        id: "portal",
+        role: Role::Control,
+        unit: UNIT.into(),
+        layer: Layer::Portal,
+        after: &[],
+        inputs: vec![UNIT_FILE.into(), PROGRAM.into()],
+        listens: vec![Listen { scope: Scope::Everybody, port, purpose: "page of students" }],
+        stores: &[crate::paths::PORTAL],
+        probe: Probe::Page { port, path: "/", contains: "name=\"token\"" },
+        time_limit: LIMIT,
+        unit_file: None,
+    })
+}

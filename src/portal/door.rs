@@ -1,0 +1,423 @@
+//! The way of every request: whom it calls, where it comes from, who sends it, and which page or notebook answers.
+
+use super::forward::{Forward, Place};
+use super::headers::{COOKIES, sessions};
+use super::limits::Limits;
+use super::look;
+use super::pages::{self, Page, Pages, Row};
+use super::same_origin;
+use super::session::{LIFETIME, Session, Sessions};
+use super::token::TokenHash;
+use super::told::Told;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Extension, Form, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Authority};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::{any, get, post};
+use axum::{Router, extract::rejection::FormRejection};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+
+/// Bytes of a form; nothing that anybody can send who is not logged in is longer.
+const LONGEST_FORM: usize = 4 << 10;
+/// How long a form may take to come.
+const FORM_LIMIT: Duration = Duration::from_secs(10);
+/// Seconds until a page of somebody who waits looks again.
+const AGAIN: u32 = 3;
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Came {
+    /// From where; none behind a tunnel, which speaks for all.
+    pub address: Option<IpAddr>,
+    /// Whether the browser speaks TLS, here or at the tunnel's other end.
+    pub over_tls: bool,
+}
+
+impl Came {
+    fn cookie(self) -> &'static str {
+        COOKIES[usize::from(self.over_tls)]
+    }
+}
+
+/// Everything that requests need.
+pub struct Door {
+    told: RwLock<Arc<Told>>,
+    /// Who is logged in.
+    pub sessions: Sessions,
+    /// Wrong tokens.
+    pub limits: Limits,
+    forward: Forward,
+    pages: Pages,
+    log: Box<dyn Fn(String) + Send + Sync>,
+}
+
+type Answer = Response<Body>;
+
+impl Door {
+    /// With these sessions and pages; `log` gets a line for what an administrator may ask about later.
+    pub fn new(sessions: Sessions, pages: Pages, log: Box<dyn Fn(String) + Send + Sync>) -> Self {
+        let (told, limits, forward) = (RwLock::default(), Limits::default(), Forward::default());
+        Self { told, sessions, limits, forward, pages, log }
+    }
+
+    /// What root tells at present.
+    pub fn told(&self) -> Arc<Told> {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Root tells something else from here on.
+    pub fn tell(&self, told: Told) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
+    }
+
+    /// Notes a line.
+    pub fn log(&self, line: String) {
+        (self.log)(line);
+    }
+
+    fn session(&self, headers: &HeaderMap, came: Came) -> Option<Arc<Session>> {
+        let told = self.told();
+        // A page below ours may have set a second cookie of this name: it opens nothing, and shuts nobody out.
+        sessions(headers, came.cookie()).take(4).find_map(|cookie| self.sessions.find(cookie, &told, now()))
+    }
+
+    fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
+        self.pages.answer(status, &Page::Message { title, text, again: 0 })
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// All ways in.
+pub fn router(door: Arc<Door>) -> Router {
+    let is_text = SizeAbove::new(256).and(OnlyText).and(NotForContentType::SSE);
+    let forms = Router::new().route("/login", post(log_in)).route("/logout", post(log_out));
+    Router::new()
+        .route("/", get(front))
+        .route("/assets/{name}", get(asset))
+        .route("/s/{name}/", any(notebook))
+        .route("/s/{name}/{*rest}", any(notebook))
+        // What goes through to a notebook is as long as Jupyter takes it.
+        .layer(DefaultBodyLimit::disable())
+        .merge(forms.layer(DefaultBodyLimit::max(LONGEST_FORM)))
+        .fallback(elsewhere)
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_text))
+        .layer(from_fn_with_state(door.clone(), checked))
+        .with_state(door)
+}
+
+/// Pictures, fonts and archives are packed already; Jupyter packs nothing.
+#[derive(Clone, Copy)]
+struct OnlyText;
+
+impl Predicate for OnlyText {
+    fn should_compress<B: axum::body::HttpBody>(&self, response: &Response<B>) -> bool {
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        kind.starts_with("text/") || ["javascript", "json", "xml", "wasm"].iter().any(|part| kind.contains(part))
+    }
+}
+
+/// What holds for every request: it calls us by a name of ours, its path is plain, it comes from a page of ours.
+async fn checked(State(door): State<Arc<Door>>, request: Request<Body>, next: Next) -> Answer {
+    let headers = request.headers();
+    if !calls_us(request.uri(), headers, &door.told().names) {
+        return door.message(StatusCode::MISDIRECTED_REQUEST, "Not here", "This machine does not go by that name.");
+    }
+    if !is_plain(request.uri().path()) {
+        return door.message(StatusCode::BAD_REQUEST, "Not here", "There is no such address.");
+    }
+    let upgrade = headers.contains_key(header::UPGRADE);
+    if !same_origin::allows(request.method(), headers, upgrade) {
+        let why = "This request does not come from a page of this portal. Open the portal itself, and try again there.";
+        return if wants_page(request.method(), headers) || request.uri().path() == "/login" {
+            door.message(StatusCode::FORBIDDEN, "Refused", why)
+        } else {
+            pages::told(StatusCode::FORBIDDEN, why)
+        };
+    }
+    next.run(request).await
+}
+
+/// Whether the request calls an address, which no foreign name leads to, or one of our names.
+fn calls_us(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    // An address in the request's line is a proxy's matter.
+    if uri.authority().is_some() || host.as_str().contains('@') {
+        return false;
+    }
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// Whether nobody on the way may take it for another path.
+fn is_plain(path: &str) -> bool {
+    let is_step = |part: &str| {
+        let part = percent_decode_str(part).decode_utf8_lossy();
+        part == "." || part == ".." || part.contains(['/', '\\', '\0'])
+    };
+    // Jupyter writes a file's folder with `/`, and encodes none.
+    path.starts_with('/') && !path.split('/').any(is_step)
+}
+
+/// Whether somebody sees the answer: anything else is told in a form that programs read, and led nowhere.
+fn wants_page(method: &Method, headers: &HeaderMap) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    *method == Method::GET && accepts.contains("text/html") && !headers.contains_key(header::UPGRADE)
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Whither {
+    #[serde(default)]
+    next: String,
+}
+
+/// The page of who is logged in, else the one where a token is entered.
+async fn front(
+    State(door): State<Arc<Door>>,
+    Extension(came): Extension<Came>,
+    Query(whither): Query<Whither>,
+    headers: HeaderMap,
+) -> Answer {
+    let Some(session) = door.session(&headers, came) else {
+        return door.pages.answer(StatusCode::OK, &Page::Login { wrong: "", next: next(&whither.next) });
+    };
+    let told = door.told();
+    let mut notebooks = Vec::new();
+    for (name, notebook) in told.notebooks_of(&session.student) {
+        let state = look::at(notebook.place).await;
+        notebooks.push(Row { name: name.to_owned(), state: state.in_words().into(), is_ready: state.is_ready() });
+    }
+    let again = if notebooks.iter().all(|row| row.is_ready) { 0 } else { AGAIN };
+    door.pages.answer(StatusCode::OK, &Page::Notebooks { student: &session.student, notebooks, again })
+}
+
+/// Where to go after a login: a notebook of this portal, and nothing that a browser could take for another host.
+fn next(asked: &str) -> &str {
+    let is_ours = asked.starts_with("/s/") && asked.len() < 1000 && !asked.contains(['\\', '\r', '\n', '\t', '\0']);
+    if is_ours && is_plain(asked.split(['?', '#']).next().unwrap_or_default()) { asked } else { "" }
+}
+
+async fn asset(Path(name): Path<String>) -> Answer {
+    pages::asset(&name).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+#[derive(Deserialize)]
+struct Login {
+    token: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn log_in(
+    State(door): State<Arc<Door>>,
+    Extension(came): Extension<Came>,
+    headers: HeaderMap,
+    request: Request<Body>,
+) -> Answer {
+    use axum::extract::FromRequest;
+    let read = tokio::time::timeout(FORM_LIMIT, Form::<Login>::from_request(request, &())).await;
+    let Ok(Ok(Form(login))) = read else {
+        let status = read.map_or(StatusCode::REQUEST_TIMEOUT, |form: Result<_, FormRejection>| {
+            form.map_or_else(|rejection| rejection.status(), |_| StatusCode::OK)
+        });
+        return door.message(status, "Not understood", "This was no token. Go back and enter it again.");
+    };
+    let told = door.told();
+    let hash = TokenHash::of_typed(&login.token);
+    let Some((hash, student)) = hash.and_then(|hash| Some((hash, told.student(&hash)?))) else {
+        return wrong(&door, came, &login);
+    };
+    // One session for each browser: what it had before ends.
+    let (old, name) =
+        (sessions(&headers, came.cookie()).take(4).map(str::to_owned).collect::<Vec<_>>(), student.to_owned());
+    let begun = blocking(&door, move |door| {
+        for cookie in &old {
+            door.sessions.end(cookie).map_err(|error| error.to_string())?;
+        }
+        door.sessions.begin(&name, hash, now()).map_err(|error| error.to_string())
+    });
+    match begun.await {
+        Ok(cookie) => {
+            door.log(format!("{student} logged in{}", from(came)));
+            let to = next(&login.next);
+            let mut answer = Redirect::to(if to.is_empty() { "/" } else { to }).into_response();
+            set_cookie(&mut answer, came, &cookie, LIFETIME);
+            answer
+        }
+        Err(error) => {
+            door.log(format!("cannot note that {student} logged in: {error}"));
+            let text = "The portal cannot write at the moment. Tell your teacher; what you have open goes on.";
+            door.message(StatusCode::SERVICE_UNAVAILABLE, "Try again later", text)
+        }
+    }
+}
+
+fn wrong(door: &Door, came: Came, login: &Login) -> Answer {
+    let many = door.limits.is_too_many(came.address, &login.token);
+    if !many {
+        door.log(format!("a wrong token{}", from(came)));
+    }
+    let (status, wrong) = match many {
+        false => (StatusCode::FORBIDDEN, "This token is not known. Look again: it has twenty letters and digits."),
+        true => (StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens. Wait a minute; a right one is always taken."),
+    };
+    door.pages.answer(status, &Page::Login { wrong, next: next(&login.next) })
+}
+
+fn from(came: Came) -> String {
+    came.address.map_or_else(|| " through the tunnel".into(), |address| format!(" from {address}"))
+}
+
+async fn log_out(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, headers: HeaderMap) -> Answer {
+    let cookies: Vec<String> = sessions(&headers, came.cookie()).take(4).map(str::to_owned).collect();
+    let ended = blocking(&door, move |door| {
+        cookies.iter().try_for_each(|cookie| door.sessions.end(cookie)).map_err(|error| error.to_string())
+    });
+    if let Err(error) = ended.await {
+        door.log(format!("cannot note that somebody logged out: {error}"));
+    }
+    let mut answer = Redirect::to("/").into_response();
+    set_cookie(&mut answer, came, "", 0);
+    // What notebooks kept in a browser that may be everybody's.
+    answer.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
+    answer
+}
+
+fn set_cookie(answer: &mut Answer, came: Came, value: &str, seconds: i64) {
+    let secure = if came.over_tls { "; Secure" } else { "" };
+    let name = came.cookie();
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        answer.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    door: &Arc<Door>,
+    work: impl FnOnce(&Door) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let door = door.clone();
+    tokio::task::spawn_blocking(move || work(&door)).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// A notebook's own answer, for its owner.
+async fn notebook(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, request: Request<Body>) -> Answer {
+    let for_eyes = wants_page(request.method(), request.headers());
+    let Some(session) = door.session(request.headers(), came) else {
+        if for_eyes {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            return Redirect::to(&format!("/?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC))).into_response();
+        }
+        return pages::told(StatusCode::FORBIDDEN, "log in at the portal");
+    };
+    let told = door.told();
+    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
+    let Some(notebook) = told.opened_by(&session.student, &name) else {
+        // Whose it is, and whether it is there, is nobody else's matter.
+        let text = "It is not yours, or not there any more.";
+        return match for_eyes {
+            true => door.message(StatusCode::NOT_FOUND, "No such notebook", text),
+            false => pages::told(StatusCode::NOT_FOUND, text),
+        };
+    };
+    let answer = match notebook.place {
+        Some(address) => {
+            let base = format!("/s/{name}/");
+            let place = Place { address, token: &notebook.token, base: &base };
+            door.forward.send(request, &place, &session).await.ok()
+        }
+        None => None,
+    };
+    match answer {
+        Some(answer) => answer,
+        None if for_eyes => {
+            let state = look::at(notebook.place).await;
+            let page = Page::Message { title: state.title(), text: state.advice(), again: AGAIN };
+            door.pages.answer(StatusCode::SERVICE_UNAVAILABLE, &page)
+        }
+        None => pages::told(StatusCode::SERVICE_UNAVAILABLE, "the notebook does not answer"),
+    }
+}
+
+async fn elsewhere(State(door): State<Arc<Door>>, request: Request<Body>) -> Answer {
+    // "/s/ada" without its end.
+    let path = request.uri().path();
+    let name = path.strip_prefix("/s/").filter(|name| !name.is_empty() && !name.contains('/'));
+    match name {
+        Some(name) if *request.method() == Method::GET => Redirect::to(&format!("/s/{name}/")).into_response(),
+        _ => door.message(StatusCode::NOT_FOUND, "Not here", "There is no such address."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_ours_are_answered_to() {
+        let names = vec!["gpu.example.edu".to_owned()];
+        let calls = |hosts: &[&str], line: &str| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append("host", host.parse().unwrap());
+            }
+            calls_us(&line.parse().unwrap(), &headers, &names)
+        };
+        for good in ["gpu.example.edu", "GPU.example.edu:8000", "192.0.2.10:8000", "[2001:db8::1]:8000", "localhost"] {
+            assert!(calls(&[good], "/"), "{good}");
+        }
+        for bad in ["evil.example", "gpu.example.edu.evil.example", "x@gpu.example.edu", "", "a b"] {
+            assert!(!calls(&[bad], "/"), "{bad}");
+        }
+        assert!(!calls(&[], "/") && !calls(&["gpu.example.edu", "evil.example"], "/"));
+        assert!(!calls(&["gpu.example.edu"], "http://evil.example/"));
+    }
+
+    #[test]
+    fn a_path_means_one_thing_only() {
+        for good in ["/", "/s/ada/lab", "/s/ada/files/my%20file.txt", "/s/ada/api/contents/a..b/...", "/s/ada/a%25b"] {
+            assert!(is_plain(good), "{good}");
+        }
+        for bad in
+            ["/s/ada/../bob/", "/s/ada/%2e%2E/bob/", "/s/ada/..%2fbob", "/s/ada/./x", "*", "", "/s/a%5c..", "/x%00"]
+        {
+            assert!(!is_plain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_login_leads_to_a_notebook_and_nowhere_else() {
+        for good in ["/s/ada/lab", "/s/ada/lab?reset", "/s/ada/lab/tree/a%20b.ipynb"] {
+            assert_eq!(next(good), good);
+        }
+        for bad in [
+            "//evil.example",
+            "/\\evil.example",
+            "///x",
+            "https://evil.example",
+            "/s//../..//evil",
+            "/s/..//evil.example",
+            "/s/%2e%2e/x",
+            "/login",
+            "",
+            "/s/a\\b",
+            "%2f%2fx",
+        ] {
+            assert_eq!(next(bad), "", "{bad}");
+        }
+        assert_eq!(next(&format!("/s/{}", "a".repeat(2000))), "");
+    }
+}

@@ -1,0 +1,224 @@
+//! The portal as a process: listeners and connections, what root tells while it runs, and its end.
+
+use super::door::{self, Came, Door};
+use super::pages::Pages;
+use super::session::Sessions;
+use super::told::Told;
+use crate::failure::Failure;
+use crate::host::{Host, files};
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// How long the head of a request may take to come, and a connection may wait for the next one.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const LONGEST_HEAD: usize = 64 << 10;
+/// Connections from one address: a class behind one has six for each browser, and its WebSockets.
+const MOST_PER_ADDRESS: usize = 1024;
+/// Threads: what is done here is copying.
+const THREADS: usize = 2;
+/// How often it is looked whether root tells something else.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many looks there are between two sweeps.
+const LOOKS_PER_SWEEP: u32 = 60;
+/// How long requests that are under way may take at the end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Where browsers come in.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// Whether a tunnel's end connects here, which speaks for all and over TLS.
+    pub is_tunnel: bool,
+}
+
+/// What a portal works with.
+pub struct Order {
+    /// Where browsers come in.
+    pub listeners: Vec<Listener>,
+    /// What root tells.
+    pub told: PathBuf,
+    /// Who is logged in.
+    pub sessions: PathBuf,
+    /// Gets a line for what an administrator may ask about later.
+    pub log: Box<dyn Fn(String) + Send + Sync>,
+}
+
+/// Serves until it is told to end (SIGTERM, SIGINT).
+///
+/// # Errors
+/// The file of sessions cannot be opened; the kernel gives no threads.
+pub fn run(order: Order) -> Result<(), Failure> {
+    let Order { listeners, told, sessions, log } = order;
+    let next = "journalctl --unit=gpucloud-portal.service";
+    let failed = |what: String, error: String| Failure::new(what, error, next);
+    let known = Sessions::load(&sessions)
+        .map_err(|error| failed(format!("cannot open {}", sessions.display()), error.to_string()))?;
+    let door = Arc::new(Door::new(known, Pages::new()?, log));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let runtime = runtime.map_err(|error| failed("cannot start threads".into(), error.to_string()))?;
+    runtime.block_on(async {
+        tokio::spawn(keep_up(door.clone(), told));
+        let (end, ended) = watch::channel(false);
+        let gate = Arc::new(Gate::default());
+        let mut open = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let socket = tokio::net::TcpListener::from_std(listener.socket);
+            let socket = socket.map_err(|error| failed("cannot listen".into(), error.to_string()))?;
+            let house = House { router: door::router(door.clone()), gate: gate.clone(), ended: ended.clone() };
+            open.spawn(accept(socket, listener.is_tunnel, house));
+        }
+        told_to_end().await.map_err(|error| failed("cannot wait for signals".into(), error.to_string()))?;
+        end.send_replace(true);
+        let _ = tokio::time::timeout(FAREWELL, open.join_all()).await;
+        Ok(())
+    })
+}
+
+async fn told_to_end() -> std::io::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reads what root tells whenever it is another, and ends sessions that are no longer good.
+async fn keep_up(door: Arc<Door>, file: PathBuf) {
+    let mut seen: Option<SystemTime> = None;
+    let mut looks = 0;
+    loop {
+        let (again, path) = (door.clone(), file.clone());
+        let sweeps = looks % LOOKS_PER_SWEEP == 0;
+        let looked = tokio::task::spawn_blocking(move || look(&again, &path, seen, sweeps)).await;
+        seen = looked.unwrap_or(seen);
+        looks += 1;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// One look; returns the time of the file that is known now.
+fn look(door: &Door, file: &std::path::Path, seen: Option<SystemTime>, sweeps: bool) -> Option<SystemTime> {
+    let modified = files::modified(&Host::live(), file);
+    let is_other = modified.is_some() && modified != seen;
+    let mut known = seen;
+    if is_other {
+        match Told::read(&Host::live(), file) {
+            Ok(told) => {
+                door.tell(told);
+                known = modified;
+            }
+            Err(error) => door.log(format!("what was told before holds on: {error}")),
+        }
+    }
+    if is_other || sweeps {
+        door.limits.tidy();
+        if let Err(error) = door.sessions.sweep(&door.told(), door::now()) {
+            door.log(format!("cannot note that sessions ended: {error}"));
+        }
+    }
+    known
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+struct Gate(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection that is counted, until it is dropped.
+struct Counted {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+impl Gate {
+    /// None: the address has too many.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(address).or_default();
+        if *count >= MOST_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(Counted { gate: self.clone(), address })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut all = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct House {
+    router: Router,
+    gate: Arc<Gate>,
+    ended: watch::Receiver<bool>,
+}
+
+async fn accept(socket: tokio::net::TcpListener, is_tunnel: bool, house: House) {
+    let mut ended = house.ended.clone();
+    let mut open = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = ended.wait_for(|ended| *ended) => break,
+        };
+        while open.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, from)) => _ = open.spawn(serve(stream, from, is_tunnel, house.clone())),
+            // No descriptors are left: others end and give theirs back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    open.join_all().await;
+}
+
+async fn serve(stream: TcpStream, from: SocketAddr, is_tunnel: bool, mut house: House) {
+    let address = (!is_tunnel).then(|| from.ip().to_canonical());
+    let counted = address.map(|address| house.gate.enter(address));
+    if matches!(counted, Some(None)) || stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let came = Came { address, over_tls: is_tunnel };
+    let router = house.router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(came);
+        request
+    });
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        // A browser that goes away in the middle is no fault of ours.
+        _ = connection.as_mut() => return,
+        _ = house.ended.wait_for(|ended| *ended) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,56 @@
+//! The portal, as a process, in front of a real JupyterLab from the lock that notebooks have: who is let in and who is not,
+//! what is worked in through it, and the same in a real browser.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, missing_docs)]
+
+#[path = "../browser/mod.rs"]
+mod browser;
+mod eyes;
+mod strangers;
+mod work;
+mod world;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = fn() -> Result<(), Failed>;
+
+fn trials(why_not: Option<&String>, tests: &[(&'static str, Test)]) -> Vec<Trial> {
+    if let (Some(reason), Some((first, _))) = (why_not, tests.first()) {
+        eprintln!("ignored: {first} and {} more: {reason}", tests.len() - 1);
+    }
+    let one = |(name, test): &(&'static str, Test)| Trial::test(*name, *test).with_ignored_flag(why_not.is_some());
+    tests.iter().map(one).collect()
+}
+
+fn main() {
+    let no_jupyter = world::why_not();
+    let mut all = trials(
+        no_jupyter.as_ref(),
+        &[
+            ("who_is_not_logged_in_sees_no_notebook", strangers::without_a_session),
+            ("a_wrong_token_opens_nothing_and_a_right_one_is_always_taken", strangers::tokens),
+            ("a_notebook_is_its_owner_s_alone", strangers::of_others),
+            ("other_sites_change_nothing_and_open_no_socket", strangers::from_other_sites),
+            ("a_login_leads_to_no_other_host", strangers::led_away),
+            ("what_a_notebook_says_stays_below_its_own_pages", strangers::cookies_of_a_notebook),
+            ("requests_that_two_could_read_differently_are_refused", strangers::smuggled),
+            ("what_is_too_long_or_too_slow_is_ended_and_disturbs_nobody", strangers::long_and_slow),
+            ("cells_run_through_the_portal_and_end_with_the_session", work::cells),
+            ("another_token_ends_sessions_and_sockets", work::another_token),
+            ("large_files_go_through_and_stay_out_of_memory", work::large_files),
+            ("a_notebook_that_is_away_is_said_in_words", work::away),
+            ("a_restart_keeps_everybody_logged_in", work::restarted),
+            ("two_hundred_work_while_some_stall", work::many),
+        ],
+    );
+    let no_eyes = no_jupyter.or_else(browser::why_not);
+    all.extend(trials(
+        no_eyes.as_ref(),
+        &[("a_student_works_in_a_browser", eyes::a_student), ("pages_fit_a_telephone", eyes::on_a_telephone)],
+    ));
+    // All share one JupyterLab, and some restart the portal.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let conclusion = libtest_mimic::run(&arguments, all);
+    world::end();
+    conclusion.exit();
+}
