@@ -42,6 +42,11 @@ fn long_trial(name: &'static str, test: fn() -> Verdict) -> One {
     One { name, test, why_not: std::env::var_os(LONG).is_none().then(short).flatten() }
 }
 
+/// Needs something else, too: `why_not` says what is missing.
+fn needing(why_not: fn() -> Option<String>, one: One) -> One {
+    One { why_not: one.why_not.or_else(why_not), ..one }
+}
+
 /// Around the cloud's life; one after the other, since their hosts have one address.
 fn around_the_cloud() -> Vec<Group> {
     vec![
@@ -94,13 +99,9 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("disks_of_other_hypervisors_are_taken_or_named", || named_files::disks(&NATIVE)),
                 trial("an_api_that_is_away_is_waited_for", || resources::patient(&NATIVE)),
                 trial("apis_that_stop_in_the_middle_are_waited_for", || resources::stopped_in_the_middle(&NATIVE)),
+                // Last: from here on the hypervisor is Nova's fake one.
+                trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed),
             ],
-        },
-        Group {
-            name: "cards",
-            begins: WithTheCloud,
-            labs: &[LAB],
-            trials: vec![trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed)],
         },
         Group {
             name: "notebooks",
@@ -111,8 +112,8 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("cells_run_in_a_notebook_from_this_machine", notebooks::worked_in),
                 trial("a_student_comes_by_the_portal_and_nobody_else_does", notebooks::by_the_portal),
                 trial("a_notebook_reaches_nothing_of_this_machine_and_nobody_else_reaches_it", notebooks::closed),
-                trial("a_home_and_a_token_outlive_a_notebook", notebooks::kept),
-                // Four minutes of a continuous integration that has an hour.
+                // Four minutes each of a continuous integration that has an hour.
+                long_trial("a_home_and_a_token_outlive_a_notebook", notebooks::kept),
                 long_trial("a_notebook_is_there_again_after_a_boot", notebooks::back_after_a_boot),
             ],
         },
@@ -181,8 +182,6 @@ fn around_the_cloud() -> Vec<Group> {
 
 /// What needs no such cloud: beside the others, in hosts of their own.
 fn beside_the_cloud() -> Vec<Group> {
-    let not_nested = |one: One| One { why_not: one.why_not.or_else(vm::not_nested), ..one };
-    let no_mirror = |one: One| One { why_not: one.why_not.or_else(resources::no_mirror), ..one };
     vec![
         Group {
             name: "fresh",
@@ -248,11 +247,14 @@ fn beside_the_cloud() -> Vec<Group> {
                 long_trial("a_cloud_comes_up_on_a_kernel_of_its_own", vm::with_a_cloud),
                 long_trial("two_routers_instances_reach_each_other_s_addresses", vm::with_two_routers),
                 long_trial("volumes_outlive_a_power_cut", vm::with_volumes),
-                not_nested(long_trial("a_home_on_a_volume_outlives_its_notebook", vm::with_homes)),
+                needing(vm::not_nested, long_trial("a_home_on_a_volume_outlives_its_notebook", vm::with_homes)),
                 long_trial("a_card_reaches_an_instance", vm::with_cards),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkd", ubuntu_like::networkd),
                 long_trial("a_debian_with_ubuntu_s_habits_below_networkmanager", ubuntu_like::network_manager),
-                no_mirror(long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack)),
+                needing(
+                    resources::no_mirror,
+                    long_trial("a_real_devstack_has_the_same_resources", resources::on_devstack),
+                ),
                 long_trial("forty_installations_killed_once_each_go_on", long::single_kills),
             ],
         },

@@ -115,14 +115,11 @@ async fn keep_up(door: Arc<Door>, file: PathBuf) {
 /// One look; returns the time of the file that is known now.
 fn look(door: &Door, file: &std::path::Path, seen: Option<SystemTime>, sweeps: bool) -> Option<SystemTime> {
     let modified = files::modified(&Host::live(), file);
-    let is_other = modified.is_some() && modified != seen;
-    let mut known = seen;
+    // A file that is not there, or cannot be reached, is read for what is said of it.
+    let is_other = modified != seen || (modified.is_none() && sweeps);
     if is_other {
         match Told::read(&Host::live(), file) {
-            Ok(told) => {
-                door.tell(told);
-                known = modified;
-            }
+            Ok(told) => door.tell(told),
             Err(error) => door.log(format!("what was told before holds on: {error}")),
         }
     }
@@ -132,7 +129,7 @@ fn look(door: &Door, file: &std::path::Path, seen: Option<SystemTime>, sweeps: b
             door.log(format!("cannot note that sessions ended: {error}"));
         }
     }
-    known
+    modified
 }
 
 /// How many connections each address has.

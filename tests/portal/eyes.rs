@@ -40,16 +40,12 @@ async fn cell(page: &Client, code: &str) -> Result<(), CmdError> {
     page.active_element().await?.send_keys(&format!("{code}{RUN}")).await
 }
 
-/// Waits until JupyterLab's kernel has a socket.
+/// Waits until the kernel of a notebook that is open has a socket.
 async fn connected(portal: &Portal, cookie: &str) {
     for _ in 0..300 {
-        let kernels = portal.get("/s/ada/api/kernels", &[("Cookie", cookie)]).json();
-        let one = kernels
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|kernel| kernel["connections"] != 0 && kernel["execution_state"] == "idle");
-        if one {
+        let open = portal.get("/s/ada/api/sessions", &[("Cookie", cookie)]).json();
+        let is_ready = |kernel: &serde_json::Value| kernel["connections"] != 0 && kernel["execution_state"] == "idle";
+        if open.as_array().unwrap().iter().any(|session| is_ready(&session["kernel"])) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

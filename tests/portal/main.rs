@@ -48,8 +48,8 @@ fn main() {
         no_eyes.as_ref(),
         &[("a_student_works_in_a_browser", eyes::a_student), ("pages_fit_a_telephone", eyes::on_a_telephone)],
     ));
-    // All share one JupyterLab, and some restart the portal.
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    // All share one JupyterLab; each has a portal of its own. Much of their time is waiting.
+    let arguments = Arguments { test_threads: Some(3), ..Arguments::from_args() };
     let conclusion = libtest_mimic::run(&arguments, all);
     world::end();
     conclusion.exit();
