@@ -1,7 +1,7 @@
 //! A student's way in a real browser.
 
 use super::browser;
-use super::world::{ADA, Portal, WORLD};
+use super::world::{ADA, BUSY, Portal, WORLD};
 use fantoccini::error::CmdError;
 use fantoccini::{Client, Locator};
 use libtest_mimic::Failed;
@@ -54,6 +54,7 @@ async fn connected(portal: &Portal, cookie: &str) {
 }
 
 pub fn a_student() -> Verdict {
+    let _alone = BUSY.lock();
     let mut portal = Portal::start();
     let cookie = portal.log_in(ADA).unwrap();
     let dir = tempfile::tempdir()?;

@@ -62,6 +62,9 @@ pub struct World {
     pub jupyter_at: SocketAddr,
 }
 
+/// Held by what keeps JupyterLab busy, and by whom that would disturb: it has one thread.
+pub static BUSY: Mutex<()> = Mutex::new(());
+
 pub static WORLD: LazyLock<World> = LazyLock::new(World::begin);
 
 /// Ends JupyterLab.
