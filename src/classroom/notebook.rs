@@ -359,7 +359,7 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
     if work == Work::Forgotten {
         home_volume::remove(host, room, name)?;
         home::forget(host, name)?;
-        students::forget_token(host, name)?;
+        students::forget(host, room, name)?;
     }
     students::tell_gone(host, room, name)?;
     identity.forget(host)?;

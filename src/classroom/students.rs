@@ -79,12 +79,15 @@ pub fn renew_token(host: &Host, room: &Classroom, student: &str) -> Result<Secre
     Ok(made)
 }
 
-/// Forgets the token of `student`, whose notebooks and data are gone.
+/// Forgets `student`, whose notebooks and data are gone: the token opens nothing any more.
 ///
 /// # Errors
-/// A file cannot be removed.
-pub fn forget_token(host: &Host, student: &str) -> Result<()> {
-    files::remove(host, &token_file(student))
+/// A file cannot be written or removed.
+pub fn forget(host: &Host, room: &Classroom, student: &str) -> Result<()> {
+    files::remove(host, &token_file(student))?;
+    change(host, room, |told| {
+        told.students.remove(student);
+    })
 }
 
 /// Tells the portal that there is this notebook, and where it answers once Nova has built it.
@@ -158,11 +161,12 @@ pub fn told(room: Classroom) -> Task {
         Ok(Checked::done_if(is_told, "tell it"))
     };
     let work = move |host: &Host| {
+        // Whoever makes or ends a notebook meanwhile tells it behind this.
+        let _lock = locked(host)?;
         let servers = again.user.ask(server::all)?;
         for server in &servers {
             made_token(host, &server.name)?;
         }
-        let _lock = locked(host)?;
         all(host, &again, &servers)?.write(host, ACCOUNT)
     };
     let id = ActionId::new("portal-told", FILE);
@@ -179,8 +183,9 @@ fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> 
     }
     for server in servers {
         let identity = Identity::of(&server.name);
-        // What else is in the project is no notebook of ours.
-        if files::exists(host, identity.token_file()) {
+        // What else is in the project is no notebook of ours; and one that goes may be gone.
+        let goes = server.task.as_deref() == Some("deleting");
+        if !goes && files::exists(host, identity.token_file()) {
             told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"))?);
         }
     }

@@ -82,10 +82,14 @@ impl Door {
         (self.log)(line);
     }
 
-    fn session(&self, headers: &HeaderMap, came: Came) -> Option<Arc<Session>> {
+    /// Who is logged in; of several, whom `suits` takes first. A page of a notebook may have set a second cookie of our
+    /// name, in a browser that others use, too: it opens nothing but what it opened there, and shuts nobody out.
+    fn session(&self, headers: &HeaderMap, came: Came, suits: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
         let told = self.told();
-        // A page below ours may have set a second cookie of this name: it opens nothing, and shuts nobody out.
-        sessions(headers, came.cookie()).take(4).find_map(|cookie| self.sessions.find(cookie, &told, now()))
+        let cookies = sessions(headers, came.cookie()).take(4);
+        let mut good: Vec<_> = cookies.filter_map(|cookie| self.sessions.find(cookie, &told, now())).collect();
+        let first = good.iter().position(|session| suits(session)).unwrap_or(0);
+        (first < good.len()).then(|| good.swap_remove(first))
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
@@ -191,7 +195,7 @@ async fn front(
     Query(whither): Query<Whither>,
     headers: HeaderMap,
 ) -> Answer {
-    let Some(session) = door.session(&headers, came) else {
+    let Some(session) = door.session(&headers, came, |_| true) else {
         return door.pages.answer(StatusCode::OK, &Page::Login { wrong: "", next: next(&whither.next) });
     };
     let told = door.told();
@@ -316,15 +320,16 @@ async fn blocking<T: Send + 'static>(
 /// A notebook's own answer, for its owner.
 async fn notebook(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, request: Request<Body>) -> Answer {
     let for_eyes = wants_page(request.method(), request.headers());
-    let Some(session) = door.session(request.headers(), came) else {
+    let told = door.told();
+    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
+    let owns = |session: &Session| told.opened_by(&session.student, &name).is_some();
+    let Some(session) = door.session(request.headers(), came, owns) else {
         if for_eyes {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             return Redirect::to(&format!("/?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC))).into_response();
         }
         return pages::told(StatusCode::FORBIDDEN, "log in at the portal");
     };
-    let told = door.told();
-    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
     let Some(notebook) = told.opened_by(&session.student, &name) else {
         // Whose it is, and whether it is there, is nobody else's matter.
         let text = "It is not yours, or not there any more.";

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
@@ -66,7 +66,7 @@ pub fn run(order: Order) -> Result<(), Failure> {
     let Order { listeners, told, sessions, log } = order;
     let next = "journalctl --unit=gpucloud-portal.service";
     let failed = |what: String, error: String| Failure::new(what, error, next);
-    let known = Sessions::load(&sessions)
+    let known = known_sessions(&sessions, &log)
         .map_err(|error| failed(format!("cannot open {}", sessions.display()), error.to_string()))?;
     let door = Arc::new(Door::new(known, Pages::new()?, log));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
@@ -86,6 +86,20 @@ pub fn run(order: Order) -> Result<(), Failure> {
         end.send_replace(true);
         let _ = tokio::time::timeout(FAREWELL, open.join_all()).await;
         Ok(())
+    })
+}
+
+/// Those that were there, if their file can be read. A portal that lets everybody log in again is worth more than none.
+fn known_sessions(file: &Path, log: &dyn Fn(String)) -> rusqlite::Result<Sessions> {
+    Sessions::load(file).or_else(|error| {
+        let aside = |suffix| {
+            let (old, host) = (files::sibling(file, suffix), Host::live());
+            files::rename(&host, &old, &files::sibling(&old, ".unreadable"))
+        };
+        log(format!("everybody has to log in again: {}: {error}", file.display()));
+        // What cannot be moved is said by the next try.
+        let _ = ["", "-wal", "-shm"].map(aside);
+        Sessions::load(file)
     })
 }
 
@@ -113,7 +127,7 @@ async fn keep_up(door: Arc<Door>, file: PathBuf) {
 }
 
 /// One look; returns the time of the file that is known now.
-fn look(door: &Door, file: &std::path::Path, seen: Option<SystemTime>, sweeps: bool) -> Option<SystemTime> {
+fn look(door: &Door, file: &Path, seen: Option<SystemTime>, sweeps: bool) -> Option<SystemTime> {
     let modified = files::modified(&Host::live(), file);
     // A file that is not there, or cannot be reached, is read for what is said of it.
     let is_other = modified != seen || (modified.is_none() && sweeps);
@@ -218,4 +232,21 @@ async fn serve(stream: TcpStream, from: SocketAddr, is_tunnel: bool, mut house: 
         _ = house.ended.wait_for(|ended| *ended) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_sessions_that_cannot_be_read_is_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sessions.sqlite");
+        std::fs::write(&file, "no database, and longer than a page's head is: ".repeat(100)).unwrap();
+        let said = Mutex::new(Vec::new());
+        known_sessions(&file, &|line| said.lock().unwrap().push(line)).unwrap();
+        assert!(said.lock().unwrap()[0].contains("everybody has to log in again"));
+        assert!(dir.path().join("sessions.sqlite.unreadable").exists());
+        known_sessions(&file, &|line| panic!("{line}")).unwrap();
+    }
 }

@@ -34,7 +34,8 @@ pub struct Notebook {
     pub token: Key,
 }
 
-/// A notebook's own token, which no student sees.
+/// A notebook's own token. JupyterLab writes it into its page, so its owner may see it: it opens nothing but that one, and
+/// only for this machine.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(String);

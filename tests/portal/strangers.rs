@@ -104,6 +104,11 @@ pub fn of_others() -> Verdict {
     assert_eq!(upgraded(portal.at, &socket, &[("Origin", &origin), ("Cookie", &ada)]), 101);
     let page = portal.get("/", &[("Cookie", &bob), PAGE]).text();
     assert!(page.contains("<h2>bob</h2>") && !page.contains("ada"), "{page}");
+    // Where one browser has both (a page of bob's may have set the second one), each opens its own.
+    for both in [format!("{bob}; {ada}"), format!("{ada}; {bob}")] {
+        assert_eq!(portal.get("/s/ada/api/status", &[("Cookie", &both)]).status, 200);
+        assert_eq!(portal.get("/s/nobody/api/status", &[("Cookie", &both)]).status, 404);
+    }
     // Logged out, a copy of the cookie opens nothing.
     let said = portal.ask("POST", "/logout", &[("Cookie", &ada), ("Origin", &origin)], "");
     assert!(said.status == 303 && said.header("set-cookie").unwrap().contains("Max-Age=0"), "{}", said.head);
