@@ -268,6 +268,8 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
         act(host, room, &server, action)?;
     }
     if verb != Verb::Stop {
+        // Whoever made it may have been stopped before it was there.
+        students::tell(host, room, name, found(room, name)?.address("fixed"))?;
         ready::wait(host, room, name, begin, &mut Times::default())?;
     }
     get(room, name)
@@ -350,7 +352,12 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
         if work == Work::Saved && ran {
             on_volume &= keep_work(host, room, &server)?;
         }
-        room.user.ask(|session| server::delete(session, &server.id))?;
+        // Ahead of it: its address may be another's at once.
+        students::tell_gone(host, room, name)?;
+        if let Err(error) = room.user.ask(|session| server::delete(session, &server.id)) {
+            students::tell(host, room, name, server.address("fixed"))?;
+            return Err(error.into());
+        }
     }
     // Of one that ran, and was not looked into, nobody knows whether somebody was on its volume.
     if work == Work::Saved || !ran {

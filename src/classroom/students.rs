@@ -3,8 +3,10 @@
 
 use super::Classroom;
 use super::identity::Identity;
+use super::reach::JUPYTER;
+use crate::action::originals::Original;
 use crate::action::task::Task;
-use crate::action::{ActionId, Checked};
+use crate::action::{ActionId, Checked, Undo};
 use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::resource_action::not_yet;
 use crate::config::secrets::Secret;
@@ -15,8 +17,6 @@ use crate::portal::told::{FILE, Notebook, Told};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use super::reach::JUPYTER;
 
 /// The account of the portal.
 pub const ACCOUNT: &str = "gpucloud-portal";
@@ -74,6 +74,7 @@ fn note_new_token(host: &Host, student: &str) -> Result<Secret> {
 /// # Errors
 /// A file cannot be written.
 pub fn renew_token(host: &Host, room: &Classroom, student: &str) -> Result<Secret> {
+    let _lock = locked(host)?;
     let made = note_new_token(host, student)?;
     change(host, room, |told| note_student(told, student, &made))?;
     Ok(made)
@@ -84,6 +85,7 @@ pub fn renew_token(host: &Host, room: &Classroom, student: &str) -> Result<Secre
 /// # Errors
 /// A file cannot be written or removed.
 pub fn forget(host: &Host, room: &Classroom, student: &str) -> Result<()> {
+    let _lock = locked(host)?;
     files::remove(host, &token_file(student))?;
     change(host, room, |told| {
         told.students.remove(student);
@@ -98,6 +100,7 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, address: Option<Ipv4Addr>
     if room.page.is_none() {
         return Ok(());
     }
+    let _lock = locked(host)?;
     let (student, notebook) = (made_token(host, name)?, of(host, name, address)?);
     change(host, room, |told| {
         note_student(told, name, &student);
@@ -110,6 +113,7 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, address: Option<Ipv4Addr>
 /// # Errors
 /// A file cannot be written.
 pub fn tell_gone(host: &Host, room: &Classroom, name: &str) -> Result<()> {
+    let _lock = locked(host)?;
     change(host, room, |told| {
         told.notebooks.remove(name);
     })
@@ -127,10 +131,10 @@ fn of(host: &Host, name: &str, address: Option<Ipv4Addr>) -> Result<Notebook> {
     Ok(Notebook { owner: name.to_owned(), place, token: (&Identity::of(name).token(host)?).into() })
 }
 
-/// Nothing is told where there is no portal, or not yet.
+/// Nothing is told where there is no portal, or not yet. Whoever calls has the lock, under which tokens are read and written,
+/// too: an older one never comes behind a newer one.
 fn change(host: &Host, room: &Classroom, work: impl FnOnce(&mut Told)) -> Result<()> {
     let Some(page) = room.page.as_ref().filter(|_| files::exists(host, PORTAL)) else { return Ok(()) };
-    let _lock = locked(host)?;
     let before = known(host)?;
     let mut told = before.clone().unwrap_or_default();
     told.names.clone_from(&page.names);
@@ -155,7 +159,7 @@ pub fn told(room: Classroom) -> Task {
             Ok(servers) => servers,
             Err(error) => return not_yet(error),
         };
-        let without_token = servers.iter().any(|server| !files::exists(host, token_file(&server.name)));
+        let without_token = ours(host, &servers).any(|server| !files::exists(host, token_file(&server.name)));
         let is_told =
             !without_token && known(host)?.is_some_and(|told| all(host, &room, &servers).is_ok_and(|all| all == told));
         Ok(Checked::done_if(is_told, "tell it"))
@@ -164,13 +168,15 @@ pub fn told(room: Classroom) -> Task {
         // Whoever makes or ends a notebook meanwhile tells it behind this.
         let _lock = locked(host)?;
         let servers = again.user.ask(server::all)?;
-        for server in &servers {
+        for server in ours(host, &servers) {
             made_token(host, &server.name)?;
         }
         all(host, &again, &servers)?.write(host, ACCOUNT)
     };
     let id = ActionId::new("portal-told", FILE);
-    Task::new(id, "Tell the portal of students and notebooks", probe, work).at_runtime().asking_the_running_system()
+    // It holds tokens, and its group goes with the portal.
+    let undo = Undo::Path { path: FILE.into(), original: Original::Absent, made: Vec::new() };
+    Task::new(id, "Tell the portal of students and notebooks", probe, work).undone_by(undo).asking_the_running_system()
 }
 
 fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> {
@@ -181,13 +187,14 @@ fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> 
             note_student(&mut told, &student, &token);
         }
     }
-    for server in servers {
-        let identity = Identity::of(&server.name);
-        // What else is in the project is no notebook of ours; and one that goes may be gone.
-        let goes = server.task.as_deref() == Some("deleting");
-        if !goes && files::exists(host, identity.token_file()) {
-            told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"))?);
-        }
+    for server in ours(host, servers) {
+        told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"))?);
     }
     Ok(told)
+}
+
+/// What else is in the project is no notebook of ours; and one that goes may be gone.
+fn ours<'a>(host: &'a Host, servers: &'a [ListedServer]) -> impl Iterator<Item = &'a ListedServer> {
+    let goes = |server: &ListedServer| server.task.as_deref() == Some("deleting");
+    servers.iter().filter(move |server| !goes(server) && files::exists(host, Identity::of(&server.name).token_file()))
 }

@@ -1,6 +1,6 @@
 //! The way of every request: whom it calls, where it comes from, who sends it, and which page or notebook answers.
 
-use super::forward::{Forward, Place};
+use super::forward::{Forward, NoAnswer, Place};
 use super::headers::{COOKIES, sessions};
 use super::limits::Limits;
 use super::look;
@@ -48,7 +48,7 @@ impl Came {
 
 /// Everything that requests need.
 pub struct Door {
-    told: RwLock<Arc<Told>>,
+    told: RwLock<Option<Arc<Told>>>,
     /// Who is logged in.
     pub sessions: Sessions,
     /// Wrong tokens.
@@ -67,14 +67,14 @@ impl Door {
         Self { told, sessions, limits, forward, pages, log }
     }
 
-    /// What root tells at present.
-    pub fn told(&self) -> Arc<Told> {
+    /// What root tells at present; none as long as that could not be read.
+    pub fn told(&self) -> Option<Arc<Told>> {
         self.told.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Root tells something else from here on.
     pub fn tell(&self, told: Told) {
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(told));
     }
 
     /// Notes a line.
@@ -82,14 +82,10 @@ impl Door {
         (self.log)(line);
     }
 
-    /// Who is logged in; of several, whom `suits` takes first. A page of a notebook may have set a second cookie of our
-    /// name, in a browser that others use, too: it opens nothing but what it opened there, and shuts nobody out.
-    fn session(&self, headers: &HeaderMap, came: Came, suits: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
-        let told = self.told();
-        let cookies = sessions(headers, came.cookie()).take(4);
-        let mut good: Vec<_> = cookies.filter_map(|cookie| self.sessions.find(cookie, &told, now())).collect();
-        let first = good.iter().position(|session| suits(session)).unwrap_or(0);
-        (first < good.len()).then(|| good.swap_remove(first))
+    /// Who is logged in. A page of a notebook may have set a second cookie of our name, in a browser that others use, too: it
+    /// shuts nobody out, and stands back behind our own.
+    fn session(&self, headers: &HeaderMap, came: Came, told: &Told) -> Option<Arc<Session>> {
+        sessions(headers, came.cookie()).into_iter().find_map(|cookie| self.sessions.find(cookie, told, now()))
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
@@ -133,9 +129,13 @@ impl Predicate for OnlyText {
 }
 
 /// What holds for every request: it calls us by a name of ours, its path is plain, it comes from a page of ours.
-async fn checked(State(door): State<Arc<Door>>, request: Request<Body>, next: Next) -> Answer {
+async fn checked(State(door): State<Arc<Door>>, mut request: Request<Body>, next: Next) -> Answer {
+    let Some(told) = door.told() else {
+        let text = "The portal does not know its students at the moment. Try again in a minute, or tell your teacher.";
+        return door.message(StatusCode::SERVICE_UNAVAILABLE, "Not yet", text);
+    };
     let headers = request.headers();
-    if !calls_us(request.uri(), headers, &door.told().names) {
+    if !calls_us(request.uri(), headers, &told.names) {
         return door.message(StatusCode::MISDIRECTED_REQUEST, "Not here", "This machine does not go by that name.");
     }
     if !is_plain(request.uri().path()) {
@@ -150,6 +150,7 @@ async fn checked(State(door): State<Arc<Door>>, request: Request<Body>, next: Ne
             pages::told(StatusCode::FORBIDDEN, why)
         };
     }
+    request.extensions_mut().insert(told);
     next.run(request).await
 }
 
@@ -192,13 +193,13 @@ struct Whither {
 async fn front(
     State(door): State<Arc<Door>>,
     Extension(came): Extension<Came>,
+    Extension(told): Extension<Arc<Told>>,
     Query(whither): Query<Whither>,
     headers: HeaderMap,
 ) -> Answer {
-    let Some(session) = door.session(&headers, came, |_| true) else {
+    let Some(session) = door.session(&headers, came, &told) else {
         return door.pages.answer(StatusCode::OK, &Page::Login { wrong: "", next: next(&whither.next) });
     };
-    let told = door.told();
     let mut notebooks = Vec::new();
     for (name, notebook) in told.notebooks_of(&session.student) {
         let state = look::at(notebook.place).await;
@@ -228,6 +229,7 @@ struct Login {
 async fn log_in(
     State(door): State<Arc<Door>>,
     Extension(came): Extension<Came>,
+    Extension(told): Extension<Arc<Told>>,
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Answer {
@@ -239,19 +241,21 @@ async fn log_in(
         });
         return door.message(status, "Not understood", "This was no token. Go back and enter it again.");
     };
-    let told = door.told();
     let hash = TokenHash::of_typed(&login.token);
     let Some((hash, student)) = hash.and_then(|hash| Some((hash, told.student(&hash)?))) else {
         return wrong(&door, came, &login);
     };
+    if door.limits.is_too_often(student) {
+        let wrong = "You have logged in very often. Wait a minute.";
+        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &Page::Login { wrong, next: next(&login.next) });
+    }
     // One session for each browser: what it had before ends.
-    let (old, name) =
-        (sessions(&headers, came.cookie()).take(4).map(str::to_owned).collect::<Vec<_>>(), student.to_owned());
+    let old: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
+    let name = student.to_owned();
     let begun = blocking(&door, move |door| {
-        for cookie in &old {
-            door.sessions.end(cookie).map_err(|error| error.to_string())?;
-        }
-        door.sessions.begin(&name, hash, now()).map_err(|error| error.to_string())
+        let begun = door.sessions.begin(&name, hash, now()).map_err(|error| error.to_string())?;
+        end_all(door, &old);
+        Ok(begun)
     });
     match begun.await {
         Ok(cookie) => {
@@ -286,18 +290,26 @@ fn from(came: Came) -> String {
 }
 
 async fn log_out(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, headers: HeaderMap) -> Answer {
-    let cookies: Vec<String> = sessions(&headers, came.cookie()).take(4).map(str::to_owned).collect();
+    let cookies: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
     let ended = blocking(&door, move |door| {
-        cookies.iter().try_for_each(|cookie| door.sessions.end(cookie)).map_err(|error| error.to_string())
+        end_all(door, &cookies);
+        Ok(())
     });
     if let Err(error) = ended.await {
-        door.log(format!("cannot note that somebody logged out: {error}"));
+        door.log(format!("cannot log somebody out: {error}"));
     }
     let mut answer = Redirect::to("/").into_response();
     set_cookie(&mut answer, came, "", 0);
     // What notebooks kept in a browser that may be everybody's.
     answer.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
     answer
+}
+
+/// Ends the sessions of these cookies. What cannot be written of it is tried again with the next one that ends.
+fn end_all(door: &Door, cookies: &[String]) {
+    for error in cookies.iter().filter_map(|cookie| door.sessions.end(cookie).err()) {
+        door.log(format!("cannot note that a session ended: {error}"));
+    }
 }
 
 fn set_cookie(answer: &mut Answer, came: Came, value: &str, seconds: i64) {
@@ -318,18 +330,21 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// A notebook's own answer, for its owner.
-async fn notebook(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, request: Request<Body>) -> Answer {
+async fn notebook(
+    State(door): State<Arc<Door>>,
+    Extension(came): Extension<Came>,
+    Extension(told): Extension<Arc<Told>>,
+    request: Request<Body>,
+) -> Answer {
     let for_eyes = wants_page(request.method(), request.headers());
-    let told = door.told();
-    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
-    let owns = |session: &Session| told.opened_by(&session.student, &name).is_some();
-    let Some(session) = door.session(request.headers(), came, owns) else {
+    let Some(session) = door.session(request.headers(), came, &told) else {
         if for_eyes {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             return Redirect::to(&format!("/?next={}", utf8_percent_encode(path, NON_ALPHANUMERIC))).into_response();
         }
         return pages::told(StatusCode::FORBIDDEN, "log in at the portal");
     };
+    let name = request.uri().path().split('/').nth(2).unwrap_or_default().to_owned();
     let Some(notebook) = told.opened_by(&session.student, &name) else {
         // Whose it is, and whether it is there, is nobody else's matter.
         let text = "It is not yours, or not there any more.";
@@ -342,18 +357,19 @@ async fn notebook(State(door): State<Arc<Door>>, Extension(came): Extension<Came
         Some(address) => {
             let base = format!("/s/{name}/");
             let place = Place { address, token: &notebook.token, base: &base };
-            door.forward.send(request, &place, &session).await.ok()
+            door.forward.send(request, &place, &session).await
         }
-        None => None,
+        None => Err(NoAnswer::Silent),
     };
     match answer {
-        Some(answer) => answer,
-        None if for_eyes => {
+        Ok(answer) => answer,
+        Err(NoAnswer::TooManySockets) => pages::told(StatusCode::TOO_MANY_REQUESTS, "too many WebSockets"),
+        Err(NoAnswer::Silent) if for_eyes => {
             let state = look::at(notebook.place).await;
             let page = Page::Message { title: state.title(), text: state.advice(), again: AGAIN };
             door.pages.answer(StatusCode::SERVICE_UNAVAILABLE, &page)
         }
-        None => pages::told(StatusCode::SERVICE_UNAVAILABLE, "the notebook does not answer"),
+        Err(NoAnswer::Silent) => pages::told(StatusCode::SERVICE_UNAVAILABLE, "the notebook does not answer"),
     }
 }
 

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a notebook may take to accept a connection: it is on this machine.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -28,9 +29,24 @@ pub struct Place<'a> {
     pub base: &'a str,
 }
 
+/// How long a connection may be silent before it is asked whether anybody is there.
+const SILENCE: Duration = Duration::from_secs(15);
+/// WebSockets of all: each holds two of the unit's 65536 descriptors.
+const MOST_SOCKETS: usize = 16_000;
+
+/// Why a notebook gives no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// Nobody answers there.
+    Silent,
+    /// Its student has too many WebSockets, or all together have.
+    TooManySockets,
+}
+
 /// Sends requests to notebooks.
 pub struct Forward {
     client: Client<HttpConnector, Body>,
+    sockets: Arc<Semaphore>,
 }
 
 impl Default for Forward {
@@ -38,11 +54,16 @@ impl Default for Forward {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
+        // A notebook whose power is gone says no goodbye.
+        connector.set_keepalive(Some(SILENCE));
+        connector.set_keepalive_interval(Some(SILENCE));
+        connector.set_keepalive_retries(Some(3));
+        connector.set_tcp_user_timeout(Some(SILENCE * 3));
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Self { client }
+        Self { client, sockets: Arc::new(Semaphore::new(MOST_SOCKETS)) }
     }
 }
 
@@ -50,26 +71,38 @@ impl Forward {
     /// What the notebook answers. A WebSocket that it opens lives until one of both ends it, or the session ends.
     ///
     /// # Errors
-    /// Nobody answers there.
+    /// [`NoAnswer`].
     pub async fn send(
         &self,
         mut request: Request<Body>,
         place: &Place<'_>,
         session: &Arc<Session>,
-    ) -> Result<Response<Body>, hyper_util::client::legacy::Error> {
+    ) -> Result<Response<Body>, NoAnswer> {
         let is_upgrade = *request.method() == Method::GET && headers::is_upgrade(request.headers());
-        let browser = is_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let browser = match is_upgrade {
+            true => Some((hyper::upgrade::on(&mut request), self.room(session).ok_or(NoAnswer::TooManySockets)?)),
+            false => None,
+        };
         headers::up(request.headers_mut(), place.token.expose(), is_upgrade);
         *request.uri_mut() = uri(request.uri(), place.address);
         *request.version_mut() = Version::HTTP_11;
-        let mut response = self.client.request(request).await?;
+        let mut response = self.client.request(request).await.map_err(|_| NoAnswer::Silent)?;
         let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if let (true, Some(browser)) = (goes_on, browser) {
-            let notebook = hyper::upgrade::on(&mut response);
-            tokio::spawn(join(browser, notebook, session.clone()));
+        if let (true, Some((browser, room))) = (goes_on, browser) {
+            let (notebook, session) = (hyper::upgrade::on(&mut response), session.clone());
+            tokio::spawn(async move {
+                join(browser, notebook, session).await;
+                drop(room);
+            });
         }
         headers::down(response.headers_mut(), place.base, goes_on);
         Ok(response.map(Body::new))
+    }
+
+    /// Room for one more WebSocket of this session.
+    fn room(&self, session: &Session) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = session.sockets.clone().try_acquire_owned().ok()?;
+        Some([own, self.sockets.clone().try_acquire_owned().ok()?])
     }
 }
 

@@ -7,6 +7,11 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 /// by browsers only from TLS, for all paths and without a domain (RFC 6265bis, 4.1.3.2).
 pub const COOKIES: [&str; 2] = ["gpucloud_session", "__Host-gpucloud_session"];
 
+/// Letters of a session in a cookie.
+const SESSION: usize = 64;
+/// No more of one browser's are looked at.
+const MOST_SESSIONS: usize = 64;
+
 /// Headers that are a connection's and not a message's (RFC 9110, 7.6.1), but for `Upgrade`'s.
 const OF_A_HOP: [HeaderName; 6] = [
     header::CONNECTION,
@@ -49,23 +54,33 @@ fn end_hop(headers: &mut HeaderMap, is_upgrade: bool) {
     }
 }
 
-/// The values of the portal's cookie.
-pub fn sessions<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    cookies(headers)
-        .filter_map(move |cookie| cookie.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+/// The values of the portal's cookie, the one for all paths first: browsers send longer paths ahead of it (RFC 6265, 5.4), and
+/// pages of notebooks can set such.
+pub fn sessions<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    let value = |cookie: &'a [u8]| {
+        let (key, value) = std::str::from_utf8(cookie).ok()?.split_once('=')?;
+        let is_one = value.len() == SESSION && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (key == name && is_one).then_some(value)
+    };
+    let mut all: Vec<_> = cookies(headers).filter_map(value).collect();
+    all.reverse();
+    all.truncate(MOST_SESSIONS);
+    all
 }
 
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(';')).map(str::trim)
+/// As bytes: somebody's cookie may hold letters that are no ASCII, and is no reason to lose the others.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    values.flat_map(|value| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii)
 }
 
 /// Makes a browser's headers those for a notebook, which is opened by `token`.
 pub fn up(headers: &mut HeaderMap, token: &str, is_upgrade: bool) {
     end_hop(headers, is_upgrade);
-    let ours = |cookie: &&str| COOKIES.contains(&cookie.split('=').next().unwrap_or_default().trim());
-    let theirs: Vec<&str> = cookies(headers).filter(|cookie| !ours(cookie)).collect();
-    let theirs = HeaderValue::from_str(&theirs.join("; ")).ok().filter(|value| !value.is_empty());
+    let name = |cookie: &[u8]| cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_owned();
+    let ours = |cookie: &&[u8]| COOKIES.iter().any(|own| own.as_bytes() == name(cookie));
+    let theirs: Vec<&[u8]> = cookies(headers).filter(|cookie| !ours(cookie)).collect();
+    let theirs = HeaderValue::from_bytes(&theirs.join(&b"; "[..])).ok().filter(|value| !value.is_empty());
     headers.remove(header::COOKIE);
     if let Some(theirs) = theirs {
         headers.insert(header::COOKIE, theirs);
@@ -203,8 +218,13 @@ mod tests {
 
     #[test]
     fn the_session_is_found_among_other_cookies() {
-        let map = headers(&[("cookie", "a=1; gpucloud_session=x"), ("cookie", "gpucloud_session=y;b=2")]);
-        assert_eq!(sessions(&map, COOKIES[0]).collect::<Vec<_>>(), ["x", "y"]);
-        assert_eq!(sessions(&map, COOKIES[1]).count(), 0);
+        let (one, two) = ("a".repeat(64), "b".repeat(64));
+        let mut map = headers(&[("cookie", &format!("a=1; gpucloud_session={one}; gpucloud_session=x"))]);
+        let other = [&b"x=\xc3\xbc; gpucloud_session="[..], two.as_bytes(), b";b=2"].concat();
+        map.append("cookie", HeaderValue::from_bytes(&other).unwrap());
+        assert_eq!(sessions(&map, COOKIES[0]), [two.as_str(), &one]);
+        assert!(sessions(&map, COOKIES[1]).is_empty());
+        up(&mut map, "inner", false);
+        assert_eq!(map["cookie"].as_bytes(), b"a=1; x=\xc3\xbc; b=2");
     }
 }

@@ -1,4 +1,4 @@
-//! How many wrong tokens may be tried. A right one is always taken: whoever tries many shuts out nobody, neither behind the
+//! How many wrong tokens may be tried, and how often one student logs in. Whoever tries many shuts out nobody, neither behind the
 //! same address nor behind the tunnel, where all come from one. What is counted is the address where it is known by the
 //! connection (never by a header, which anybody can write), else how a token begins.
 
@@ -13,6 +13,8 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(80).unwrap();
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How many of one beginning.
 const OF_ONE_BEGINNING: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// How often one student may log in in a minute: each login is written to the disk.
+const LOGINS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// How much of a token tells what is tried.
 const BEGINNING: usize = 5;
 
@@ -20,6 +22,7 @@ const BEGINNING: usize = 5;
 pub struct Limits {
     by_address: DefaultKeyedRateLimiter<IpAddr>,
     by_beginning: DefaultKeyedRateLimiter<String>,
+    by_student: DefaultKeyedRateLimiter<String>,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
         Self {
             by_address: RateLimiter::keyed(Quota::per_minute(PER_MINUTE).allow_burst(AT_ONCE)),
             by_beginning: RateLimiter::keyed(Quota::per_minute(OF_ONE_BEGINNING)),
+            by_student: RateLimiter::keyed(Quota::per_minute(LOGINS)),
         }
     }
 }
@@ -43,10 +47,16 @@ impl Limits {
         }
     }
 
+    /// Counts a login; says whether that was one too many of this student.
+    pub fn is_too_often(&self, student: &str) -> bool {
+        self.by_student.check_key(&student.to_owned()).is_err()
+    }
+
     /// Forgets whom nothing is held against any more.
     pub fn tidy(&self) {
         self.by_address.retain_recent();
         self.by_beginning.retain_recent();
+        self.by_student.retain_recent();
     }
 }
 

@@ -72,7 +72,16 @@ pub fn run(order: Order) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| failed("cannot start threads".into(), error.to_string()))?;
     runtime.block_on(async {
-        tokio::spawn(keep_up(door.clone(), told));
+        let mut watch = Watch::new(told);
+        watch.look(&door);
+        // A thread of its own: logins must not keep it waiting.
+        let again = door.clone();
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(LOOK);
+                watch.look(&again);
+            }
+        });
         let (end, ended) = watch::channel(false);
         let gate = Arc::new(Gate::default());
         let mut open = tokio::task::JoinSet::new();
@@ -89,17 +98,35 @@ pub fn run(order: Order) -> Result<(), Failure> {
     })
 }
 
-/// Those that were there, if their file can be read. A portal that lets everybody log in again is worth more than none.
+/// Those that were there, if their file can be read. Where it is none of ours it is put aside, and where nothing can be written
+/// they are kept in memory: a portal that lets everybody log in again is worth more than none.
 fn known_sessions(file: &Path, log: &dyn Fn(String)) -> rusqlite::Result<Sessions> {
-    Sessions::load(file).or_else(|error| {
-        let aside = |suffix| {
-            let (old, host) = (files::sibling(file, suffix), Host::live());
-            files::rename(&host, &old, &files::sibling(&old, ".unreadable"))
-        };
-        log(format!("everybody has to log in again: {}: {error}", file.display()));
-        // What cannot be moved is said by the next try.
-        let _ = ["", "-wal", "-shm"].map(aside);
-        Sessions::load(file)
+    let again = |error: rusqlite::Error| log(format!("everybody has to log in again: {}: {error}", file.display()));
+    let unreadable = |error: &rusqlite::Error| {
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, PermissionDenied, ReadOnly};
+        let codes = [CannotOpen, DatabaseCorrupt, NotADatabase, PermissionDenied, ReadOnly];
+        error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
+    };
+    match Sessions::load(file) {
+        Err(error) if unreadable(&error) => {
+            again(error);
+            for suffix in ["", "-wal", "-shm"] {
+                let (host, old) = (Host::live(), files::sibling(file, suffix));
+                let aside = files::sibling(&old, ".unreadable");
+                if !files::exists(&host, &aside) {
+                    // What cannot be moved is said by the next try.
+                    let _ = files::rename(&host, &old, &aside);
+                } else {
+                    let _ = files::remove(&host, &old);
+                }
+            }
+            Sessions::load(file)
+        }
+        other => other,
+    }
+    .or_else(|error| {
+        again(error);
+        Sessions::load(Path::new(":memory:"))
     })
 }
 
@@ -113,37 +140,47 @@ async fn told_to_end() -> std::io::Result<()> {
 }
 
 /// Reads what root tells whenever it is another, and ends sessions that are no longer good.
-async fn keep_up(door: Arc<Door>, file: PathBuf) {
-    let mut seen: Option<SystemTime> = None;
-    let mut looks = 0;
-    loop {
-        let (again, path) = (door.clone(), file.clone());
-        let sweeps = looks % LOOKS_PER_SWEEP == 0;
-        let looked = tokio::task::spawn_blocking(move || look(&again, &path, seen, sweeps)).await;
-        seen = looked.unwrap_or(seen);
-        looks += 1;
-        tokio::time::sleep(LOOK).await;
-    }
+struct Watch {
+    file: PathBuf,
+    read: Option<SystemTime>,
+    failed: Option<String>,
+    looks: u32,
 }
 
-/// One look; returns the time of the file that is known now.
-fn look(door: &Door, file: &Path, seen: Option<SystemTime>, sweeps: bool) -> Option<SystemTime> {
-    let modified = files::modified(&Host::live(), file);
-    // A file that is not there, or cannot be reached, is read for what is said of it.
-    let is_other = modified != seen || (modified.is_none() && sweeps);
-    if is_other {
-        match Told::read(&Host::live(), file) {
-            Ok(told) => door.tell(told),
-            Err(error) => door.log(format!("what was told before holds on: {error}")),
-        }
+impl Watch {
+    fn new(file: PathBuf) -> Self {
+        Self { file, read: None, failed: None, looks: 0 }
     }
-    if is_other || sweeps {
+
+    fn look(&mut self, door: &Door) {
+        let sweeps = self.looks % LOOKS_PER_SWEEP == 0;
+        self.looks = self.looks.wrapping_add(1);
+        let modified = files::modified(&Host::live(), &self.file);
+        // Two changes of one tick of the kernel's clock have one time: it is read with each sweep, too.
+        let is_other = modified.is_none() || modified != self.read || sweeps;
+        if is_other {
+            match Told::read(&Host::live(), &self.file) {
+                Ok(told) => {
+                    door.tell(told);
+                    (self.read, self.failed) = (modified, None);
+                }
+                Err(error) => self.say(door, error.to_string()),
+            }
+        }
+        let Some(told) = door.told().filter(|_| is_other) else { return };
         door.limits.tidy();
-        if let Err(error) = door.sessions.sweep(&door.told(), door::now()) {
+        if let Err(error) = door.sessions.sweep(&told, door::now()) {
             door.log(format!("cannot note that sessions ended: {error}"));
         }
     }
-    modified
+
+    /// Once, however often it is looked.
+    fn say(&mut self, door: &Door, error: String) {
+        if self.failed.as_ref() != Some(&error) {
+            door.log(format!("what was told before holds on: {error}"));
+        }
+        self.failed = Some(error);
+    }
 }
 
 /// How many connections each address has.

@@ -1,20 +1,23 @@
 //! Who is logged in. A session is a random number in a cookie, of which only the hash is kept: in memory for each request, in
 //! SQLite for the next start of the portal. It ends when its student logs out, when it is too old, and when its student gets
-//! another token; whatever hangs on it, WebSockets too, ends with it.
+//! another token; WebSockets that hang on it end with it (a download that has begun goes on to its end).
 
 use super::token::TokenHash;
 use super::told::Told;
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Seconds from the login to its end: a week of a course.
 pub const LIFETIME: i64 = 7 * 24 * 3600;
 /// So many may one student have; the oldest ends where there would be more.
 const MOST_PER_STUDENT: usize = 20;
+
+/// WebSockets of one session: JupyterLab opens one for each kernel and terminal.
+const MOST_SOCKETS: usize = 64;
 
 /// Hash of what stands in the cookie.
 type Id = [u8; 32];
@@ -27,11 +30,14 @@ pub struct Session {
     token: TokenHash,
     until: i64,
     is_over: watch::Sender<bool>,
+    /// Room for its WebSockets: each holds two connections for as long as it likes.
+    pub sockets: Arc<Semaphore>,
 }
 
 impl Session {
     fn new(student: String, token: TokenHash, until: i64) -> Arc<Self> {
-        Arc::new(Self { student, token, until, is_over: watch::Sender::new(false) })
+        let (is_over, sockets) = (watch::Sender::new(false), Arc::new(Semaphore::new(MOST_SOCKETS)));
+        Arc::new(Self { student, token, until, is_over, sockets })
     }
 
     fn is_good(&self, told: &Told, now: i64) -> bool {
@@ -49,6 +55,8 @@ impl Session {
 pub struct Sessions {
     database: Mutex<Connection>,
     open: RwLock<HashMap<Id, Arc<Session>>>,
+    /// Ended, and not yet out of the file.
+    ended: Mutex<HashSet<Id>>,
 }
 
 impl Sessions {
@@ -74,7 +82,7 @@ impl Sessions {
                 open.insert(row.get(0)?, session);
             }
         }
-        Ok(Self { database: Mutex::new(database), open: RwLock::new(open) })
+        Ok(Self { database: Mutex::new(database), open: RwLock::new(open), ended: Mutex::default() })
     }
 
     /// Notes that `student` is logged in by this token, and returns what goes into the cookie.
@@ -89,7 +97,8 @@ impl Sessions {
         let insert = "INSERT INTO session (id, student, token, until) VALUES (?1, ?2, ?3, ?4)";
         self.write(|database| database.execute(insert, params![id, student, token.bytes(), session.until]))?;
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(id, session);
-        self.end_where(|all| oldest_of(all, student))?;
+        // What could not be written of those is tried again by the next sweep.
+        let _ = self.end_where(|all| oldest_of(all, student));
         Ok(cookie)
     }
 
@@ -119,14 +128,22 @@ impl Sessions {
 
     fn end_where(&self, which: impl Fn(&HashMap<Id, Arc<Session>>) -> Vec<Id>) -> rusqlite::Result<()> {
         let ids = which(&self.open.read().unwrap_or_else(PoisonError::into_inner));
+        let mut pending = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // In memory first, all of them: a disk that is full keeps nobody logged in.
         for id in ids {
-            let ended = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            if let Some(session) = ended {
+            if let Some(session) = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&id) {
                 session.is_over.send_replace(true);
             }
-            self.write(|database| database.execute("DELETE FROM session WHERE id = ?1", params![id]))?;
+            pending.insert(id);
         }
-        Ok(())
+        let mut first = Ok(());
+        pending.retain(|id| {
+            let written = self.write(|database| database.execute("DELETE FROM session WHERE id = ?1", params![id]));
+            let failed = written.is_err();
+            first = std::mem::replace(&mut first, Ok(())).and(written.map(drop));
+            failed
+        });
+        first
     }
 
     fn write<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {

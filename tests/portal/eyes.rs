@@ -44,7 +44,9 @@ async fn cell(page: &Client, code: &str) -> Result<(), CmdError> {
 async fn connected(portal: &Portal, cookie: &str) {
     for _ in 0..300 {
         let open = portal.get("/s/ada/api/sessions", &[("Cookie", cookie)]).json();
-        let is_ready = |kernel: &serde_json::Value| kernel["connections"] != 0 && kernel["execution_state"] == "idle";
+        let is_ready = |kernel: &serde_json::Value| {
+            kernel["connections"].as_u64() > Some(0) && kernel["execution_state"] == "idle"
+        };
         if open.as_array().unwrap().iter().any(|session| is_ready(&session["kernel"])) {
             return;
         }
@@ -67,7 +69,7 @@ pub fn a_student() -> Verdict {
         reading(page, "This token is not known").await?;
         browser::picture(page, "portal-wrong").await?;
         // By the link of a sheet: the token is in no address that a server sees, and not in the history.
-        page.goto("about:blank").await?;
+        page.goto(&portal.url("/")).await?;
         page.goto(&format!("{}#t={ADA}", portal.url("/"))).await?;
         there(page, ".notebook a.button").await?;
         assert_eq!(page.current_url().await?.as_str(), portal.url("/"));

@@ -81,8 +81,10 @@ pub fn tokens() -> Verdict {
     let said = portal.ask("POST", "/login", &headers, &format!("token={}", "0".repeat(1 << 20)));
     assert!(matches!(said.status, 0 | 413), "{}", said.head);
     // Whoever tries many is told to wait, and shuts out nobody.
-    let last = (0..120).map(|n| portal.ask("POST", "/login", &headers, &format!("token=wrong{n}")).status).last();
-    assert_eq!(last, Some(429));
+    for n in 0..120 {
+        portal.ask("POST", "/login", &headers, &format!("token=wrong{n}"));
+    }
+    assert_eq!(portal.ask("POST", "/login", &headers, "token=wrong").status, 429);
     for typed in [ADA, "ooooo-iIlL1-22222-33333", "00000%2011111%2022222%2033333", "00000111112222233333"] {
         assert!(portal.log_in(typed).is_some(), "{typed}");
     }
@@ -104,11 +106,10 @@ pub fn of_others() -> Verdict {
     assert_eq!(upgraded(portal.at, &socket, &[("Origin", &origin), ("Cookie", &ada)]), 101);
     let page = portal.get("/", &[("Cookie", &bob), PAGE]).text();
     assert!(page.contains("<h2>bob</h2>") && !page.contains("ada"), "{page}");
-    // Where one browser has both (a page of bob's may have set the second one), each opens its own.
-    for both in [format!("{bob}; {ada}"), format!("{ada}; {bob}")] {
-        assert_eq!(portal.get("/s/ada/api/status", &[("Cookie", &both)]).status, 200);
-        assert_eq!(portal.get("/s/nobody/api/status", &[("Cookie", &both)]).status, 404);
-    }
+    // A page of bob's may have set cookies for longer paths, which browsers send first: the portal's own decides.
+    let junk = format!("gpucloud_session={}; ", "0".repeat(64)).repeat(10) + "gpucloud_session=x; other=\u{fc}; ";
+    assert_eq!(portal.get("/s/ada/api/status", &[("Cookie", &format!("{junk}{bob}; {ada}"))]).status, 200);
+    assert_eq!(portal.get("/s/bob/api/status", &[("Cookie", &format!("{bob}; {ada}"))]).status, 404);
     // Logged out, a copy of the cookie opens nothing.
     let said = portal.ask("POST", "/logout", &[("Cookie", &ada), ("Origin", &origin)], "");
     assert!(said.status == 303 && said.header("set-cookie").unwrap().contains("Max-Age=0"), "{}", said.head);
@@ -153,9 +154,12 @@ pub fn from_other_sites() -> Verdict {
                 said.head
             );
         }
-        let mut headers = vec![("Cookie", cookie.as_str())];
-        headers.extend(from);
-        assert_eq!(upgraded(portal.at, &socket, &headers), 403, "{from:?}");
+        // With an upgrade the origin decides.
+        if from.iter().all(|(name, value)| *name != "Origin" || *value != origin) {
+            let mut headers = vec![("Cookie", cookie.as_str())];
+            headers.extend(from);
+            assert_eq!(upgraded(portal.at, &socket, &headers), 403, "{from:?}");
+        }
     }
     assert_eq!(upgraded(portal.at, &socket, &[("Cookie", &cookie), ("Sec-Fetch-Site", "same-origin")]), 403);
     let embedded = [("Cookie", cookie.as_str()), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")];
@@ -259,7 +263,8 @@ pub fn smuggled() -> Verdict {
             portal.at,
             format!("{line}\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n").as_bytes(),
         );
-        assert!((400..500).contains(&said.status), "{why}: {}", said.head);
+        // Jupyter has an answer for each of them, too: it must not be asked.
+        assert!(matches!(said.status, 400 | 421) && !said.head.contains("Tornado"), "{why}: {}", said.head);
     }
     for host in ["evil.example", "gpu.lab.evil.example", "", "gpu.lab\r\nHost: evil.example", "evil@gpu.lab"] {
         let said = raw(portal.at, format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
@@ -269,9 +274,12 @@ pub fn smuggled() -> Verdict {
         assert_eq!(ask(portal.at, "GET", "/", &[("Host", host)], "").status, 200, "{host}");
     }
     // A second request in the body of the first: it is a body, or refused, and never a request to the notebook.
-    let hidden = "GET /s/ada/api/kernels HTTP/1.1\r\nHost: x\r\n\r\n";
-    let head =
-        format!("POST /s/ada/api/nothing HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nOrigin: http://{host}\r\n");
+    let (at, sent) = notebook_that_says("");
+    let mut told = WORLD.told();
+    told.notebooks.get_mut("ada").unwrap().place = Some(at);
+    portal.tell(&told);
+    let hidden = format!("GET /s/ada/hidden HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n");
+    let head = format!("POST /s/ada/open HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nOrigin: http://{host}\r\n");
     for framing in [
         format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}", hidden.len() + 5),
         format!("Content-Length: 0\r\nContent-Length: {}\r\n\r\n{hidden}", hidden.len()),
@@ -280,9 +288,15 @@ pub fn smuggled() -> Verdict {
         format!("Content-Length : 5\r\n\r\n{hidden}"),
         format!("Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n{hidden}"),
     ] {
-        let said = raw(portal.at, format!("{head}Connection: close\r\n{framing}").as_bytes());
-        let second = said.text().matches("HTTP/1.1 ").count();
-        assert!(said.status >= 400 && second == 0, "{framing}: {}{}", said.head, said.text());
+        let mut stream = TcpStream::connect(portal.at).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        stream.write_all(format!("{head}{framing}").as_bytes()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+        let got: Vec<String> = sent.try_iter().collect();
+        // Two readings agree where the second request is one of its own behind a body that has ended.
+        let is_pipelined = framing.contains("0\r\n\r\nGET") && got.len() == 2;
+        assert!(is_pipelined || !got.iter().any(|text| text.starts_with("GET /s/ada/hidden")), "{framing}: {got:?}");
+        assert!(!got.iter().any(|text| text.contains("xchunked") || text.contains("identity")), "{framing}: {got:?}");
     }
     Ok(())
 }

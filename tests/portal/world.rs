@@ -58,19 +58,18 @@ fn environment() -> PathBuf {
 /// What all tests share.
 pub struct World {
     dir: tempfile::TempDir,
-    jupyter: Mutex<Child>,
     pub jupyter_at: SocketAddr,
 }
 
 /// Held by what keeps JupyterLab busy, and by whom that would disturb: it has one thread.
 pub static BUSY: Mutex<()> = Mutex::new(());
 
+static JUPYTER: Mutex<Option<Child>> = Mutex::new(None);
 pub static WORLD: LazyLock<World> = LazyLock::new(World::begin);
 
 /// Ends JupyterLab.
 pub fn end() {
-    if let Some(world) = LazyLock::get(&WORLD) {
-        let mut jupyter = world.jupyter.lock().unwrap();
+    if let Some(mut jupyter) = JUPYTER.lock().unwrap().take() {
         let _ = jupyter.kill();
         let _ = jupyter.wait();
     }
@@ -96,8 +95,9 @@ impl World {
             .stderr(std::fs::File::create(dir.path().join("jupyter.log")).unwrap())
             .spawn()
             .unwrap();
+        *JUPYTER.lock().unwrap() = Some(jupyter);
         let jupyter_at = SocketAddr::from(([127, 0, 0, 1], port));
-        let world = Self { jupyter: Mutex::new(jupyter), jupyter_at, dir };
+        let world = Self { jupyter_at, dir };
         let begin = Instant::now();
         while TcpStream::connect(jupyter_at).is_err() {
             let log = || std::fs::read_to_string(world.dir.path().join("jupyter.log")).unwrap_or_default();
@@ -166,7 +166,7 @@ impl Portal {
     fn wait(&self) {
         let begin = Instant::now();
         // The page is there, and the students are told.
-        while !TcpStream::connect(self.at).is_ok() || self.log_in(ADA).is_none() {
+        while TcpStream::connect(self.at).is_err() || self.log_in(ADA).is_none() {
             assert!(begin.elapsed() < Duration::from_secs(20), "the portal does not answer");
             std::thread::sleep(Duration::from_millis(50));
         }
