@@ -153,7 +153,7 @@ impl Watch {
     }
 
     fn look(&mut self, door: &Door) {
-        let sweeps = self.looks % LOOKS_PER_SWEEP == 0;
+        let sweeps = self.looks.is_multiple_of(LOOKS_PER_SWEEP);
         self.looks = self.looks.wrapping_add(1);
         let modified = files::modified(&Host::live(), &self.file);
         // Two changes of one tick of the kernel's clock have one time: it is read with each sweep, too.
