@@ -6,7 +6,7 @@
 #   benches/portal.sh        about three minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
-ours=$PWD/target/release/gpucloud-install
+: "${ours:=$PWD/target/release/gpucloud-install}"
 for program in nginx wrk npm curl python3; do
     command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
