@@ -269,7 +269,7 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
     }
     if verb != Verb::Stop {
         // Whoever made it may have been stopped before it was there.
-        students::tell(host, room, name, found(room, name)?.address("fixed"))?;
+        students::tell(host, room, name, server.address("fixed"))?;
         ready::wait(host, room, name, begin, &mut Times::default())?;
     }
     get(room, name)

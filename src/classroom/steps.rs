@@ -247,7 +247,7 @@ impl Maker<'_> {
     /// The page that students open.
     fn portal(&self) -> Result<Option<Step>, Failure> {
         let config = self.input.config;
-        let Some(service) = portal::rows(config) else { return Ok(None) };
+        let Some(service) = portal::row(config) else { return Ok(None) };
         let values =
             Values::from([("port".into(), json!(config.portal.port)), ("directory".into(), json!(paths::PORTAL))]);
         let unit = portal::UNIT_FILE;

@@ -135,7 +135,7 @@ pub trait Engine: Send + Sync {
 
     /// The service table.
     fn services(&self, config: &Config) -> Vec<Service> {
-        self.own_services(config).into_iter().chain(portal::rows(config)).collect()
+        self.own_services(config).into_iter().chain(portal::row(config)).collect()
     }
 
     /// What the cloud is called, and by what one gets into it.

@@ -15,7 +15,7 @@ pub const UNIT_FILE: &str = "/etc/systemd/system/gpucloud-portal.service";
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Its row, where the answers want it.
-pub fn rows(config: &Config) -> Option<Service> {
+pub fn row(config: &Config) -> Option<Service> {
     let port = config.portal.port;
     config.portal.is_wanted(&config.classroom).then(|| Service {
         id: "portal",
