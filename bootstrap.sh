@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a checkout to the running program: ./bootstrap.sh [ARGS]. Without ARGS the program's wizard starts.
-# ./bootstrap.sh --package makes a Debian package instead, for machines without a toolchain; the last line it prints is
-# the package's path.
+# ./bootstrap.sh --package [PROGRAM] makes a Debian package instead, for machines without a toolchain, of PROGRAM where
+# it was built already; the last line it prints is the package's path.
 #
 # Takes /usr/local/bin/gpucloud-install where it was built from these very sources; else installs the one that lies beside
 # this script or was built here; else builds it. Then it becomes that program. Needs root (asks sudo for it). Everything
@@ -31,8 +31,13 @@ main() {
     export GPUCLOUD_SOURCES
     GPUCLOUD_SOURCES=$(hash_of_sources)
     if [[ ${1:-} == --package ]]; then
-        is_of_these_sources "$BUILT" || build
-        make_package
+        if [[ $# -ge 2 ]]; then
+            [[ $(version_of "$2") ]] || die $REFUSED "$2 is no gpucloud-install that runs here" "./bootstrap.sh --package"
+            make_package "$2"
+        else
+            is_of_these_sources "$BUILT" || build
+            make_package "$BUILT"
+        fi
         return
     fi
     if ! is_of_these_sources "$INSTALLED"; then
@@ -116,17 +121,18 @@ install_help() {
     "$1" man --output "$2/man/man1"
 }
 
-# A binary package of what was built; it depends on what dpkg-shlibdeps(1) finds in the program.
+# make_package PROGRAM: a binary package of it, without what only debuggers read; it depends on what dpkg-shlibdeps(1)
+# finds in the program.
 make_package() {
-    install_packages dpkg-dev
+    install_packages dpkg-dev binutils
     local architecture tree package depends
     architecture=$(dpkg --print-architecture)
     tree=$HERE/target/package
     package=$HERE/target/gpucloud-install_${version}_$architecture.deb
     rm -rf -- "$tree"
-    install -D --mode=755 -- "$BUILT" "$tree/usr/bin/gpucloud-install"
+    install -D --mode=755 --strip -- "$1" "$tree/usr/bin/gpucloud-install"
     install -D --mode=644 -t "$tree/usr/share/doc/gpucloud-install" -- "$HERE"/{README.md,LICENSE-MIT,LICENSE-APACHE}
-    install_help "$BUILT" "$tree/usr/share" || die $FAILED "completions and manual pages cannot be made" "see above, then: $again"
+    install_help "$1" "$tree/usr/share" || die $FAILED "completions and manual pages cannot be made" "see above, then: $again"
     gzip --best --no-name -- "$tree"/usr/share/man/man1/*.1
     mkdir -p -- "$tree/debian" "$tree/DEBIAN"
     : >"$tree/debian/control"

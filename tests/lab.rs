@@ -1,7 +1,7 @@
 //! The whole installation, for real, in lab hosts: killed, watched, rebooted, saved, taken back.
 //!
 //! Trials come in groups (`tests/groups/`). Those of a group build on each other and run in their order; each group begins
-//! with a host of its own, most with the cloud that the group `install` leaves. `GPUCLOUD_TEST_ONLY=network,damage` runs
+//! with a host of its own, most with the cloud that the group `install` leaves, or goes on where the one before it ended. `GPUCLOUD_TEST_ONLY=network,damage` runs
 //! these groups alone (`./test.sh --only network,damage`). They need root on a Debian or Ubuntu machine, systemd-nspawn
 //! (which the program installs) and the package registries; elsewhere they are counted as ignored, with the reason.
 
@@ -12,7 +12,7 @@ mod groups;
 mod machine;
 mod scenario;
 
-use groups::Begins::{BehindAll, WithNothing, WithTheCloud};
+use groups::Begins::{BehindAll, WhereTheLastEnded, WithNothing, WithTheCloud};
 use groups::{Group, One, Verdict};
 use libtest_mimic::Arguments;
 use scenario::resources::{self, NATIVE};
@@ -80,7 +80,7 @@ fn around_the_cloud() -> Vec<Group> {
         },
         Group {
             name: "resources",
-            begins: WithTheCloud,
+            begins: WhereTheLastEnded,
             labs: &[LAB],
             trials: vec![
                 trial("the_declared_instance_answers_from_host_and_lan", || resources::answers(&NATIVE)),
@@ -102,15 +102,8 @@ fn around_the_cloud() -> Vec<Group> {
             ],
         },
         Group {
-            name: "cards",
-            begins: WithTheCloud,
-            labs: &[LAB],
-            // Four minutes with its host; what binds cards is tried in `vm` each time.
-            trials: vec![long_trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed)],
-        },
-        Group {
             name: "notebooks",
-            begins: WithTheCloud,
+            begins: WhereTheLastEnded,
             labs: &[LAB],
             trials: vec![
                 trial("a_notebook_is_built_and_made", notebooks::made),
@@ -121,6 +114,13 @@ fn around_the_cloud() -> Vec<Group> {
                 long_trial("a_home_and_a_token_outlive_a_notebook", notebooks::kept),
                 long_trial("a_notebook_is_there_again_after_a_boot", notebooks::back_after_a_boot),
             ],
+        },
+        Group {
+            name: "cards",
+            begins: WithTheCloud,
+            labs: &[LAB],
+            // Four minutes with its host; what binds cards is tried in `vm` each time.
+            trials: vec![long_trial("one_two_and_four_cards_are_placed_and_a_shortage_is_said", cards::placed)],
         },
         Group {
             name: "damage",
@@ -138,7 +138,7 @@ fn around_the_cloud() -> Vec<Group> {
         },
         Group {
             name: "network",
-            begins: WithTheCloud,
+            begins: WhereTheLastEnded,
             labs: &[LAB],
             trials: vec![
                 trial("the_network_is_kept_in_its_state", || network::kept(LAB, 1)),
@@ -150,7 +150,7 @@ fn around_the_cloud() -> Vec<Group> {
         },
         Group {
             name: "moved",
-            begins: WithTheCloud,
+            begins: WhereTheLastEnded,
             labs: &[LAB],
             trials: vec![
                 trial("a_renamed_host_keeps_its_cloud", moved::renamed),

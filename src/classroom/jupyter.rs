@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
-use tungstenite::handshake::HandshakeError;
-use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::client::{ClientHandshake, Response, generate_key};
+use tungstenite::handshake::{HandshakeError, MidHandshake};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
 /// How long it may take to accept a connection.
@@ -30,6 +30,8 @@ pub struct Jupyter {
     base: String,
     token: Secret,
     agent: ureq::Agent,
+    /// What [`ANSWER_LIMIT`] is on this host.
+    limit: Duration,
 }
 
 /// What came of a question.
@@ -51,15 +53,20 @@ impl Jupyter {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_LIMIT))
-            .timeout_global(Some(host.limit(ANSWER_LIMIT)))
             .proxy(None);
         let place = SocketAddr::from((address, JUPYTER));
-        Self { place, base: url(identity, address), token, agent: config.build().into() }
+        Self {
+            place,
+            base: url(identity, address),
+            token,
+            agent: config.build().into(),
+            limit: host.limit(ANSWER_LIMIT),
+        }
     }
 
     /// Whether it answers, and takes the token.
     pub fn status(&self) -> Answered {
-        match self.ask("GET", "api/status", None) {
+        match self.ask("GET", "api/status", None, self.limit) {
             Ok((200, _)) => Answered::Well,
             Ok((status, _)) => Answered::Badly(status),
             Err(error) => Answered::Not(error.to_string()),
@@ -73,31 +80,31 @@ impl Jupyter {
     /// It starts none, or that does not answer within its time.
     pub fn try_a_kernel(&self, host: &Host) -> Result<()> {
         let failed = |how: String| Error::protocol("start a first kernel", how);
-        let (status, made) =
-            self.ask("POST", "api/kernels", Some(json!({}))).map_err(|error| failed(error.to_string()))?;
+        let (status, made) = self
+            .ask("POST", "api/kernels", Some(json!({})), host.limit(KERNEL_LIMIT))
+            .map_err(|error| failed(error.to_string()))?;
         let id = match made["id"].as_str() {
             Some(id) if status == 201 => id.to_owned(),
             _ => return Err(failed(format!("status {status}: {}", made["message"].as_str().unwrap_or_default()))),
         };
-        let mut answers = self.open(host, &id).map_err(|error| failed(error.to_string()))?;
-        let waited = host.wait_while("the first kernel", KERNEL_LIMIT, Duration::ZERO, || match answers.read() {
-            Ok(Message::Text(text)) => Ok(awaited_answer(&text)),
-            Ok(_) => Ok(Some("it starts".into())),
-            Err(WsError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Ok(Some("it starts".into()))
-            }
-            Err(error) => Err(failed(error.to_string())),
+        let waited = self.begin(host, &id).map_err(|error| failed(error.to_string())).and_then(|begun| {
+            let mut channels = Some(begun);
+            host.wait_while("the first kernel", KERNEL_LIMIT, Duration::ZERO, || {
+                let next = channels.take().map(Channels::go_on).transpose().map_err(|how| failed(how.to_string()))?;
+                channels = next.filter(|channels| !matches!(channels, Channels::Answered));
+                Ok(channels.is_some().then(|| "it starts".to_owned()))
+            })
         });
         // One that is still starting ends with the next restart of the notebook.
-        let ended = self.ask("DELETE", &format!("api/kernels/{id}"), None);
+        let ended = self.ask("DELETE", &format!("api/kernels/{id}"), None, self.limit);
         waited?;
         ended.map(drop).map_err(|error| failed(error.to_string()))
     }
 
-    /// A kernel's WebSocket, on which it was asked who it is (jupyter_client, "Messaging in Jupyter", `kernel_info`).
-    fn open(&self, host: &Host, id: &str) -> std::result::Result<WebSocket<TcpStream>, WsError> {
+    /// Asks for a kernel's WebSocket.
+    fn begin(&self, host: &Host, id: &str) -> std::result::Result<Channels, WsError> {
         let stream = TcpStream::connect_timeout(&self.place, CONNECT_LIMIT)?;
-        stream.set_read_timeout(Some(host.limit(ANSWER_LIMIT)))?;
+        stream.set_read_timeout(Some(SOCKET_POLL))?;
         // Whoever sends one byte at a time never lets a message end.
         let (cut, limit) = (stream.try_clone()?, host.limit(KERNEL_LIMIT) + ANSWER_LIMIT);
         std::thread::spawn(move || {
@@ -113,37 +120,79 @@ impl Jupyter {
             .header("Sec-WebSocket-Key", generate_key())
             .header("Authorization", format!("token {}", self.token.expose()))
             .body(())?;
-        let failed = |error: HandshakeError<_>| match error {
-            HandshakeError::Failure(error) => error,
-            HandshakeError::Interrupted(_) => WsError::Io(ErrorKind::TimedOut.into()),
-        };
-        let (mut socket, _) = tungstenite::client(request, stream).map_err(failed)?;
-        socket.get_ref().set_read_timeout(Some(SOCKET_POLL))?;
-        let header = json!({"msg_id": "1", "session": "1", "username": "", "msg_type": ASKED, "version": "5.3"});
-        let asked = json!({"header": header, "parent_header": {}, "metadata": {}, "content": {}, "channel": "shell",
-            "buffers": []});
-        socket.send(Message::text(asked.to_string()))?;
-        Ok(socket)
+        Channels::opened(tungstenite::client(request, stream))
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<Value>) -> std::result::Result<(u16, Value), ureq::Error> {
+    fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        limit: Duration,
+    ) -> std::result::Result<(u16, Value), ureq::Error> {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("Authorization", format!("token {}", self.token.expose()))
             .header("Content-Type", "application/json");
-        let mut response = self.agent.run(request.body(body.map(|body| body.to_string()).unwrap_or_default())?)?;
+        let request = request.body(body.map(|body| body.to_string()).unwrap_or_default())?;
+        let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
+        let mut response = self.agent.run(request)?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string()?;
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 }
 
-/// What is still waited for behind a kernel's message; nothing once it has answered.
-fn awaited_answer(message: &str) -> Option<String> {
+/// A kernel's channels, on their way from the request to its first answer.
+enum Channels {
+    /// They are asked for: JupyterLab opens them when the kernel runs (jupyter_server,
+    /// `services/kernels/connection/channels.py`, `prepare`).
+    Opening(MidHandshake<ClientHandshake<TcpStream>>),
+    /// It was asked who it is (jupyter_client, "Messaging in Jupyter", `kernel_info`).
+    Asked(WebSocket<TcpStream>),
+    /// It has said so.
+    Answered,
+}
+
+impl Channels {
+    /// One look, of [`SOCKET_POLL`] at most.
+    fn go_on(self) -> std::result::Result<Self, WsError> {
+        match self {
+            Self::Opening(handshake) => Self::opened(handshake.handshake()),
+            Self::Asked(mut socket) => match socket.read() {
+                Ok(Message::Text(text)) if answers(&text) => Ok(Self::Answered),
+                Ok(_) => Ok(Self::Asked(socket)),
+                Err(WsError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    Ok(Self::Asked(socket))
+                }
+                Err(error) => Err(error),
+            },
+            Self::Answered => Ok(Self::Answered),
+        }
+    }
+
+    fn opened(
+        handshake: std::result::Result<(WebSocket<TcpStream>, Response), HandshakeError<ClientHandshake<TcpStream>>>,
+    ) -> std::result::Result<Self, WsError> {
+        let mut socket = match handshake {
+            Ok((socket, _)) => socket,
+            Err(HandshakeError::Interrupted(handshake)) => return Ok(Self::Opening(handshake)),
+            Err(HandshakeError::Failure(error)) => return Err(error),
+        };
+        let header = json!({"msg_id": "1", "session": "1", "username": "", "msg_type": ASKED, "version": "5.3"});
+        let asked = json!({"header": header, "parent_header": {}, "metadata": {}, "content": {}, "channel": "shell",
+            "buffers": []});
+        socket.send(Message::text(asked.to_string()))?;
+        Ok(Self::Asked(socket))
+    }
+}
+
+/// Whether a kernel's message is the answer that is waited for.
+fn answers(message: &str) -> bool {
     let message: Value = serde_json::from_str(message).unwrap_or_default();
-    let kind = message["msg_type"].as_str().or(message["header"]["msg_type"].as_str()).unwrap_or_default();
-    (kind != "kernel_info_reply").then(|| "it starts".to_owned())
+    let kind = message["msg_type"].as_str().or(message["header"]["msg_type"].as_str());
+    kind == Some("kernel_info_reply")
 }
 
 /// Where the notebook answers.
@@ -157,10 +206,10 @@ mod tests {
 
     #[test]
     fn only_the_answer_ends_the_wait() {
-        assert_eq!(awaited_answer("{\"msg_type\": \"kernel_info_reply\"}"), None);
-        assert_eq!(awaited_answer("{\"header\": {\"msg_type\": \"kernel_info_reply\"}}"), None);
+        assert!(answers("{\"msg_type\": \"kernel_info_reply\"}"));
+        assert!(answers("{\"header\": {\"msg_type\": \"kernel_info_reply\"}}"));
         for other in ["{\"msg_type\": \"status\"}", "no json", ""] {
-            assert!(awaited_answer(other).is_some(), "{other}");
+            assert!(!answers(other), "{other}");
         }
     }
 }

@@ -29,6 +29,9 @@ pub enum Begins {
     /// The cloud that the group `install` left, restored from its saved root; one that was installed plainly where that
     /// group did not run, or failed.
     WithTheCloud,
+    /// The host of the group before it, which leaves a whole cloud; [`Begins::WithTheCloud`] where that did not run, or
+    /// failed.
+    WhereTheLastEnded,
     /// What all other groups left; its trials only look, and do not build on each other.
     BehindAll,
 }
@@ -106,17 +109,39 @@ fn run_streams(mut streams: Vec<Vec<Group>>, selected: &[&'static str], results:
     let last = streams.iter_mut().rfind(|stream| !stream.is_empty()).and_then(Vec::pop);
     std::thread::scope(|scope| {
         for stream in &streams {
-            scope.spawn(move || stream.iter().for_each(|group| run_group(group, selected, results, || {})));
+            scope.spawn(move || run_stream(stream, selected, results));
         }
     });
     if let Some(group) = last {
-        run_group(&group, selected, results, || eprintln!("{}", results.table()));
+        run_group(&group, (false, false), selected, results, || eprintln!("{}", results.table()));
     }
 }
 
-fn run_group(group: &Group, selected: &[&'static str], results: &Results, before_the_last_result: impl Fn()) {
+fn run_stream(stream: &[Group], selected: &[&'static str], results: &Results) {
+    let is_selected = |group: &&Group| group.trials.iter().any(|one| selected.contains(&one.name));
+    let groups: Vec<&Group> = stream.iter().filter(is_selected).collect();
+    let mut is_left = false;
+    for (n, group) in groups.iter().enumerate() {
+        let leave = groups.get(n + 1).is_some_and(|next| next.begins == Begins::WhereTheLastEnded);
+        is_left = run_group(group, (is_left, leave), selected, results, || {});
+    }
+}
+
+/// `host`: whether the group before it left one; whether this one is to leave its own to the next. Returns whether it
+/// did.
+fn run_group(
+    group: &Group,
+    (is_left, leave): (bool, bool),
+    selected: &[&'static str],
+    results: &Results,
+    before_the_last_result: impl Fn(),
+) -> bool {
     let trials: Vec<&One> = group.trials.iter().filter(|one| selected.contains(&one.name)).collect();
-    let mut failed = begin(group, &trials, results).err().map(|error| format!("its group has no host: {error}"));
+    if trials.is_empty() {
+        return false;
+    }
+    let begun = begin(group, is_left, results);
+    let mut failed = begun.err().map(|error| format!("its group has no host: {error}"));
     for (n, one) in trials.iter().enumerate() {
         let since = Instant::now();
         let verdict = match &failed {
@@ -134,11 +159,12 @@ fn run_group(group: &Group, selected: &[&'static str], results: &Results, before
         }
         results.note(format!("{}: {}", group.name, one.name), since);
         if n + 1 == trials.len() {
-            end(group);
+            end(group, leave && failed.is_none());
             before_the_last_result();
         }
         results.put(one.name, verdict);
     }
+    leave && failed.is_none()
 }
 
 fn caught(test: impl FnOnce() -> Verdict) -> Verdict {
@@ -149,16 +175,17 @@ fn caught(test: impl FnOnce() -> Verdict) -> Verdict {
     })
 }
 
-fn begin(group: &Group, trials: &[&One], results: &Results) -> Result<(), String> {
-    if trials.is_empty() {
-        return Ok(());
-    }
+fn begin(group: &Group, is_left: bool, results: &Results) -> Result<(), String> {
     let since = Instant::now();
-    let stands = group.begins == Begins::WithTheCloud && saved::take();
+    let stands = match group.begins {
+        Begins::WithTheCloud => saved::take(),
+        Begins::WhereTheLastEnded => is_left || saved::take(),
+        Begins::WithNothing | Begins::BehindAll => false,
+    };
     if !stands {
         take_down(group);
     }
-    if group.begins == Begins::WithTheCloud && !stands {
+    if matches!(group.begins, Begins::WithTheCloud | Begins::WhereTheLastEnded) && !stands {
         let restored = caught(|| {
             saved::restore();
             Ok(())
@@ -169,18 +196,22 @@ fn begin(group: &Group, trials: &[&One], results: &Results) -> Result<(), String
     Ok(())
 }
 
-/// The cloud that has just been saved is left to the next group.
-fn end(group: &Group) {
-    if !(group.labs.contains(&LAB) && saved::stands()) {
+/// The cloud that has just been saved is left to the next group; any other one where the next goes on in it.
+fn end(group: &Group, leave: bool) {
+    if leave {
+        group.labs.iter().filter(|lab| **lab != LAB).for_each(|lab| take_down_lab(lab));
+    } else if !(group.labs.contains(&LAB) && saved::stands()) {
         take_down(group);
     }
 }
 
 fn take_down(group: &Group) {
-    for lab in group.labs {
-        machine::note_secrets(lab);
-        ours(&["lab", "down", lab, "--yes"]);
-    }
+    group.labs.iter().for_each(|lab| take_down_lab(lab));
+}
+
+fn take_down_lab(lab: &str) {
+    machine::note_secrets(lab);
+    ours(&["lab", "down", lab, "--yes"]);
 }
 
 /// For whoever reads of a failure: the logs of the group's hosts, beside the program under test.

@@ -1,8 +1,7 @@
 //! A package of our own.
 
 use super::Verdict;
-use crate::machine::{inside, installer, ours, root};
-use std::path::Path;
+use crate::machine::{inside, installer, ours, program, root};
 use std::process::{Command, Stdio};
 
 /// Its host.
@@ -32,18 +31,8 @@ pub fn without_a_toolchain() -> Verdict {
     Ok(())
 }
 
-/// Makes it, and returns its path. Where the program was not built yet, it is built without the compiler's optimisation,
-/// which takes half of the time, and is not left for a person who would take it for the real one.
+/// Makes it of the program under test, and returns its path.
 fn package() -> std::io::Result<String> {
-    let program = Path::new("target/release/gpucloud-install");
-    let was_there = program.exists();
-    let mut bootstrap = Command::new("./bootstrap.sh");
-    if !was_there {
-        bootstrap.envs([("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256")]);
-    }
-    let made = bootstrap.arg("--package").stderr(Stdio::null()).output()?;
-    if !was_there {
-        let _ = std::fs::remove_file(program);
-    }
+    let made = Command::new("./bootstrap.sh").arg("--package").arg(program()).stderr(Stdio::null()).output()?;
     Ok(String::from_utf8_lossy(&made.stdout).trim().to_owned())
 }
