@@ -165,8 +165,8 @@ pub enum Command {
     /// Notebooks: a JupyterLab for each student, in an instance of its own
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install notebook create ada")]
     Notebook(Notebook),
-    /// The page that students open
-    #[command(subcommand, hide = true)]
+    /// The page that students open: where it is, and by what browsers know it
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install portal show")]
     Portal(Portal),
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]

@@ -16,6 +16,7 @@
 //! jupyter     what its JupyterLab answers
 //! remote      programs in a notebook, over SSH
 //! students    their tokens, and what the portal is told of them and of notebooks
+//! certificate by which browsers know the portal, and this machine's own authority
 //! home        what a student has in it, brought here before it goes and laid back into the next
 //! home_volume a home on a volume, which outlives its notebook
 //! health      the layer `notebooks` of `status`
@@ -27,6 +28,7 @@
 //! How JupyterLab is configured: `profiles/notebook/root/etc/notebook/server.json`.
 
 pub mod building;
+pub mod certificate;
 pub mod driver;
 pub mod error;
 pub mod health;

@@ -1,6 +1,7 @@
 //! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
+use super::certificate::{self, Names};
 use super::image;
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
@@ -37,6 +38,7 @@ use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::paths;
 use crate::plan::{Hold, Step};
+use crate::portal::tls;
 use crate::resources::file;
 use crate::template::{Templates, Values};
 use serde_json::json;
@@ -248,19 +250,34 @@ impl Maker<'_> {
     fn portal(&self) -> Result<Option<Step>, Failure> {
         let config = self.input.config;
         let Some(service) = portal::row(config) else { return Ok(None) };
-        let values =
-            Values::from([("port".into(), json!(config.portal.port)), ("directory".into(), json!(paths::PORTAL))]);
-        let unit = portal::UNIT_FILE;
-        let text = Templates::new(&Secrets::default())?.render(unit.trim_start_matches('/'), &values)?;
+        let values = Values::from([
+            ("port".into(), json!(config.portal.port)),
+            ("directory".into(), json!(paths::PORTAL)),
+            ("tls".into(), json!(config.portal.is_secure().then_some(tls::FILE))),
+        ]);
+        let templates = Templates::new(&Secrets::default())?;
+        let unit = |path: &str| -> Result<File, Failure> {
+            Ok(File::new(path, templates.render(path.trim_start_matches('/'), &values)?))
+        };
         let (account, prober, asked) = (students::ACCOUNT, self.input.prober.clone(), service.clone());
         let answers = move |host: &Host| prober.ask_alone(host, &asked);
-        let step = Step::new("portal", "Open the page of students")
+        let mut step = Step::new("portal", "Open the page of students")
             .after(&["classroom-network"])
             .with(SystemUser { name: account.into(), home: paths::PORTAL.into(), shell: NO_LOGIN })
             .with(Directory::new(paths::PORTAL).access(0o750, "root", account))
             .with(Directory::new(format!("{}/sessions", paths::PORTAL)).access(0o700, account, account))
-            .with(students::told(self.room.clone()))
-            .with(File::new(unit, text))
+            .with(students::told(self.room.clone()));
+        if config.portal.is_secure() {
+            let [renew, timer] = portal::RENEWING;
+            step = step
+                .with(certificate::certified(Names::new(config.host.address, &config.portal.names)))
+                .with(unit(&format!("/etc/systemd/system/{renew}"))?)
+                .with(unit(&format!("/etc/systemd/system/{timer}"))?)
+                .with(Enabled { unit: timer.into() })
+                .with(Started::new(timer));
+        }
+        step = step
+            .with(unit(portal::UNIT_FILE)?)
             .with(Enabled { unit: service.unit.clone() })
             .with(Started::new(&service.unit).reading(service.inputs.clone()).until(service.time_limit, answers));
         Ok(Some(step))

@@ -10,6 +10,12 @@ pub enum Portal {
     /// Serve the page that students open; its unit runs this, as an account that may nothing else
     #[command(hide = true)]
     Serve(PortalServe),
+    /// Make the page's certificate anew where it ends soon; a timer runs this each week
+    #[command(hide = true)]
+    Renew,
+    /// Show where students find their page, and by which fingerprint browsers know it
+    #[command(after_help = "Example:\n  sudo gpucloud-install portal show")]
+    Show,
 }
 
 /// Options of `portal serve`.
@@ -27,4 +33,7 @@ pub struct PortalServe {
     /// Who is logged in
     #[arg(long, value_name = "FILE")]
     pub sessions: PathBuf,
+    /// The key and the certificate that browsers are shown; without: plain HTTP
+    #[arg(long, value_name = "FILE")]
+    pub tls: Option<PathBuf>,
 }

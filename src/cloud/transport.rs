@@ -4,6 +4,7 @@
 use super::error::{self, ApiError};
 use serde_json::Value;
 use std::time::Duration;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// How long one call may take: creating a router on a loaded host takes seconds.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(60);
@@ -30,13 +31,19 @@ pub(super) struct Answer {
     pub token: Option<String>,
 }
 
-/// Status and body of what answers at `url` without a token, within `limit`.
+/// Status and body of what answers at `url` without a token, within `limit`; over TLS, by a certificate of this
+/// authority's (DER).
 ///
 /// # Errors
 /// No answer; any status is one.
-pub fn page(url: &str, limit: Duration) -> Result<(u16, String), ApiError> {
+pub fn page(url: &str, limit: Duration, authority: Option<Vec<u8>>) -> Result<(u16, String), ApiError> {
     let failed = |error: ureq::Error| no_answer(url, "GET", limit, &error);
-    let mut response = agent_within(limit).get(url).call().map_err(failed)?;
+    let mut request = agent_within(limit).get(url);
+    if let Some(authority) = authority {
+        let trusted = RootCerts::from(vec![Certificate::from_der(&authority).to_owned()]);
+        request = request.config().tls_config(TlsConfig::builder().root_certs(trusted).build()).build();
+    }
+    let mut response = request.call().map_err(failed)?;
     let body = response.body_mut().read_to_string().map_err(failed)?;
     Ok((response.status().as_u16(), body))
 }

@@ -269,6 +269,11 @@ pub const ANSWERS: &[Answer] = &[
         meaning: "How browsers call this machine beside its addresses, links by the first: [\"gpu.example.edu\"]",
         on_change: OnChange::Live,
     },
+    Answer {
+        key: "portal.tls",
+        meaning: "Who vouches for that page: \"own\" (an authority of this machine's own; browsers warn until they trust it) or \"none\" (tokens pass unencrypted)",
+        on_change: OnChange::Live,
+    },
 ];
 
 /// What stack.sh reads once: with DevStack these are fixed too.

@@ -5,18 +5,22 @@ use super::service::{Layer, Listen, Probe, Scope, Service};
 use crate::config::Config;
 use crate::paths::PROGRAM;
 use crate::plan::Role;
+use crate::portal::tls;
 use std::time::Duration;
 
 /// Its unit.
 pub const UNIT: &str = "gpucloud-portal.service";
 /// Where the unit's file lies.
 pub const UNIT_FILE: &str = "/etc/systemd/system/gpucloud-portal.service";
+/// What makes its certificate anew ahead of its end, and when.
+pub const RENEWING: [&str; 2] = ["gpucloud-portal-renew.service", "gpucloud-portal-renew.timer"];
 /// How long a start may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Its row, where the answers want it.
 pub fn row(config: &Config) -> Option<Service> {
     let port = config.portal.port;
+    let trust = config.portal.is_secure().then_some(tls::FILE);
     config.portal.is_wanted(&config.classroom).then(|| Service {
         id: "portal",
         role: Role::Control,
@@ -26,7 +30,7 @@ pub fn row(config: &Config) -> Option<Service> {
         inputs: vec![UNIT_FILE.into(), PROGRAM.into()],
         listens: vec![Listen { scope: Scope::Everybody, port, purpose: "page of students" }],
         stores: &[crate::paths::PORTAL],
-        probe: Probe::Page { port, path: "/", contains: "name=\"token\"" },
+        probe: Probe::Page { port, path: "/", contains: "name=\"token\"", trust },
         time_limit: LIMIT,
         unit_file: None,
     })

@@ -9,7 +9,9 @@ use crate::cloud::health;
 use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
 use crate::complaint::Complaint;
 use crate::host::{Host, amqp, files, systemd};
+use crate::portal::tls;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -66,7 +68,7 @@ impl Prober {
             Probe::NetworkAgents => self.ask_with_token(|session| health::network_agents(session, &self.host_name)),
             Probe::VolumeGroup => ask::volume_group(host),
             Probe::Volumes(program) => self.ask_volumes(host, &service.unit, program),
-            Probe::Page { port, path, contains } => self.ask_page(*port, path, contains),
+            Probe::Page { port, path, contains, trust } => self.ask_page(host, (*port, path), contains, *trust),
         }
     }
 
@@ -137,7 +139,7 @@ impl Prober {
     }
 
     fn ask_port(&self, port: u16, path: &str) -> Answer {
-        match page(&format!("http://{}:{port}{path}", self.address), self.limit)? {
+        match page(&format!("http://{}:{port}{path}", self.address), self.limit, None)? {
             (status @ (502 | 503), _) => {
                 Err(Complaint::passing("it answers that it is not ready").seen(format!("status {status}")))
             }
@@ -152,8 +154,12 @@ impl Prober {
         }
     }
 
-    fn ask_page(&self, port: u16, path: &str, contains: &str) -> Answer {
-        let (status, body) = page(&format!("http://{}:{port}{path}", self.address), self.limit)?;
+    fn ask_page(&self, host: &Host, (port, path): (u16, &str), contains: &str, trust: Option<&str>) -> Answer {
+        let unreadable = |error: String| Complaint::lasting(error);
+        let trusted = trust.map(|file| tls::read(host, Path::new(file))).transpose().map_err(unreadable)?;
+        let scheme = if trusted.is_some() { "https" } else { "http" };
+        let authority = trusted.map(|shown| shown.authority.certificate);
+        let (status, body) = page(&format!("{scheme}://{}:{port}{path}", self.address), self.limit, authority)?;
         match status {
             200 if body.contains(contains) => Ok(()),
             200 => Err(Complaint::passing(format!("{path} is not the expected page"))),

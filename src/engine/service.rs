@@ -132,6 +132,8 @@ pub enum Probe {
         path: &'static str,
         /// What it must contain.
         contains: &'static str,
+        /// The file with the portal's own authority, whose certificate it must show; none: it is asked over plain HTTP.
+        trust: Option<&'static str>,
     },
 }
 

@@ -7,6 +7,7 @@ use super::look;
 use super::pages::{self, Page, Pages, Row};
 use super::same_origin;
 use super::session::{LIFETIME, Session, Sessions};
+use super::tls::Tls;
 use super::token::TokenHash;
 use super::told::Told;
 use axum::body::Body;
@@ -28,6 +29,9 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 const LONGEST_FORM: usize = 4 << 10;
 /// How long a form may take to come.
 const FORM_LIMIT: Duration = Duration::from_secs(10);
+/// Where it is said how a browser comes to trust this portal, and the certificate that it needs.
+const CERTIFICATE: &str = "/certificate";
+const CERTIFICATE_FILE: &str = "/certificate.crt";
 /// Seconds until a page of somebody who waits looks again.
 const AGAIN: u32 = 3;
 
@@ -53,6 +57,8 @@ pub struct Door {
     pub sessions: Sessions,
     /// Wrong tokens.
     pub limits: Limits,
+    /// TLS; none: browsers speak plain HTTP.
+    pub tls: Option<Tls>,
     forward: Forward,
     pages: Pages,
     log: Box<dyn Fn(String) + Send + Sync>,
@@ -61,10 +67,10 @@ pub struct Door {
 type Answer = Response<Body>;
 
 impl Door {
-    /// With these sessions and pages; `log` gets a line for what an administrator may ask about later.
-    pub fn new(sessions: Sessions, pages: Pages, log: Box<dyn Fn(String) + Send + Sync>) -> Self {
+    /// With these sessions, pages and TLS; `log` gets a line for what an administrator may ask about later.
+    pub fn new(sessions: Sessions, pages: Pages, tls: Option<Tls>, log: Box<dyn Fn(String) + Send + Sync>) -> Self {
         let (told, limits, forward) = (RwLock::default(), Limits::default(), Forward::default());
-        Self { told, sessions, limits, forward, pages, log }
+        Self { told, sessions, limits, tls, forward, pages, log }
     }
 
     /// What root tells at present; none as long as that could not be read.
@@ -88,6 +94,10 @@ impl Door {
         sessions(headers, came.cookie()).into_iter().find_map(|cookie| self.sessions.find(cookie, told, now()))
     }
 
+    fn login_page<'a>(&self, wrong: &'a str, next: &'a str) -> Page<'a> {
+        Page::Login { wrong, next, own_certificate: self.tls.is_some() }
+    }
+
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
         self.pages.answer(status, &Page::Message { title, text, again: 0 })
     }
@@ -106,6 +116,8 @@ pub fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/assets/{name}", get(asset))
+        .route(CERTIFICATE, get(how_to_trust))
+        .route(CERTIFICATE_FILE, get(certificate))
         .route("/s/{name}/", any(notebook))
         .route("/s/{name}/{*rest}", any(notebook))
         // What goes through to a notebook is as long as Jupyter takes it.
@@ -129,7 +141,12 @@ impl Predicate for OnlyText {
 }
 
 /// What holds for every request: it calls us by a name of ours, its path is plain, it comes from a page of ours.
-async fn checked(State(door): State<Arc<Door>>, mut request: Request<Body>, next: Next) -> Answer {
+async fn checked(
+    State(door): State<Arc<Door>>,
+    Extension(came): Extension<Came>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Answer {
     let Some(told) = door.told() else {
         let text = "The portal does not know its students at the moment. Try again in a minute, or tell your teacher.";
         return door.message(StatusCode::SERVICE_UNAVAILABLE, "Not yet", text);
@@ -141,8 +158,11 @@ async fn checked(State(door): State<Arc<Door>>, mut request: Request<Body>, next
     if !is_plain(request.uri().path()) {
         return door.message(StatusCode::BAD_REQUEST, "Not here", "There is no such address.");
     }
+    if door.tls.is_some() && !came.over_tls && !is_for_all(request.uri().path()) {
+        return to_tls(&door, &request);
+    }
     let upgrade = headers.contains_key(header::UPGRADE);
-    if !same_origin::allows(request.method(), headers, upgrade) {
+    if !same_origin::allows(request.method(), headers, upgrade, came.over_tls) {
         let why = "This request does not come from a page of this portal. Open the portal itself, and try again there.";
         return if wants_page(request.method(), headers) || request.uri().path() == "/login" {
             door.message(StatusCode::FORBIDDEN, "Refused", why)
@@ -152,6 +172,21 @@ async fn checked(State(door): State<Arc<Door>>, mut request: Request<Body>, next
     }
     request.extensions_mut().insert(told);
     next.run(request).await
+}
+
+/// What is no secret, and is wanted ahead of any trust.
+fn is_for_all(path: &str) -> bool {
+    path == CERTIFICATE || path == CERTIFICATE_FILE || path.starts_with("/assets/")
+}
+
+/// The same page over TLS. What was sent to be kept from others was sent to all: nothing is made of it.
+fn to_tls(door: &Door, request: &Request<Body>) -> Answer {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    match *request.method() {
+        Method::GET | Method::HEAD => Redirect::temporary(&format!("https://{host}{path}")).into_response(),
+        _ => door.message(StatusCode::FORBIDDEN, "Not secure", "Open this page by https, and enter it there again."),
+    }
 }
 
 /// Whether the request calls an address, which no foreign name leads to, or one of our names.
@@ -198,7 +233,7 @@ async fn front(
     headers: HeaderMap,
 ) -> Answer {
     let Some(session) = door.session(&headers, came, &told) else {
-        return door.pages.answer(StatusCode::OK, &Page::Login { wrong: "", next: next(&whither.next) });
+        return door.pages.answer(StatusCode::OK, &door.login_page("", next(&whither.next)));
     };
     let mut notebooks = Vec::new();
     for (name, notebook) in told.notebooks_of(&session.student) {
@@ -217,6 +252,23 @@ fn next(asked: &str) -> &str {
 
 async fn asset(Path(name): Path<String>) -> Answer {
     pages::asset(&name).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+/// How a browser comes to trust this portal.
+async fn how_to_trust(State(door): State<Arc<Door>>) -> Answer {
+    let Some(authority) = door.tls.as_ref().and_then(Tls::authority) else {
+        return door.message(StatusCode::NOT_FOUND, "Not here", "This portal has no certificate of its own.");
+    };
+    let page = Page::Certificate { fingerprint: &authority.fingerprint, file: CERTIFICATE_FILE };
+    door.pages.answer(StatusCode::OK, &page)
+}
+
+async fn certificate(State(door): State<Arc<Door>>) -> Answer {
+    let Some(authority) = door.tls.as_ref().and_then(Tls::authority) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let kind = [(header::CONTENT_TYPE, "application/x-x509-ca-cert"), (header::CACHE_CONTROL, "no-store")];
+    (kind, authority.certificate).into_response()
 }
 
 #[derive(Deserialize)]
@@ -247,7 +299,7 @@ async fn log_in(
     };
     if door.limits.is_too_often(student) {
         let wrong = "You have logged in very often. Wait a minute.";
-        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &Page::Login { wrong, next: next(&login.next) });
+        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &door.login_page(wrong, next(&login.next)));
     }
     // One session for each browser: what it had before ends.
     let old: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
@@ -282,7 +334,7 @@ fn wrong(door: &Door, came: Came, login: &Login) -> Answer {
         false => (StatusCode::FORBIDDEN, "This token is not known. Look again: it has twenty letters and digits."),
         true => (StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens. Wait a minute; a right one is always taken."),
     };
-    door.pages.answer(status, &Page::Login { wrong, next: next(&login.next) })
+    door.pages.answer(status, &door.login_page(wrong, next(&login.next)))
 }
 
 fn from(came: Came) -> String {

@@ -6,6 +6,7 @@
 //! token        a student's token: made, typed, hashed (pure)
 //! serve        the process: listeners, connections, its end
 //! door         the way of a request: whom it calls, who sends it, which page or notebook answers
+//! tls          the certificate that it shows, and the authority behind it
 //! same_origin  whether it comes from a page of ours (pure)
 //! session      who is logged in, over restarts
 //! limits       how many wrong tokens may be tried
@@ -24,5 +25,6 @@ pub mod pages;
 pub mod same_origin;
 pub mod serve;
 pub mod session;
+pub mod tls;
 pub mod token;
 pub mod told;

@@ -6,11 +6,12 @@ use axum::http::{Response, StatusCode, header};
 use serde::Serialize;
 use tera::{Context, Tera};
 
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("frame.html", include_str!("pages/frame.html")),
     ("login.html", include_str!("pages/login.html")),
     ("notebooks.html", include_str!("pages/notebooks.html")),
     ("message.html", include_str!("pages/message.html")),
+    ("certificate.html", include_str!("pages/certificate.html")),
 ];
 const STYLE: &str = include_str!("pages/portal.css");
 const SCRIPT: &str = include_str!("pages/portal.js");
@@ -29,6 +30,15 @@ pub enum Page<'a> {
         wrong: &'a str,
         /// Where to go then; empty: to one's notebooks.
         next: &'a str,
+        /// Whether browsers may warn, because its certificate is of an authority of this machine's own.
+        own_certificate: bool,
+    },
+    /// How a browser comes to trust the portal.
+    Certificate {
+        /// By which the certificate is known: "AB:CD:…".
+        fingerprint: &'a str,
+        /// Where it is.
+        file: &'a str,
     },
     /// The notebooks of one student.
     Notebooks {
@@ -84,6 +94,7 @@ impl Pages {
             Page::Login { .. } => "login.html",
             Page::Notebooks { .. } => "notebooks.html",
             Page::Message { .. } => "message.html",
+            Page::Certificate { .. } => "certificate.html",
         };
         let rendered = Context::from_serialize(page).and_then(|context| self.0.render(name, &context));
         let text = rendered.unwrap_or_else(|_| "This page could not be made.".to_owned());
@@ -130,7 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_from_outside_is_text() {
-        let page = text(&Page::Login { wrong: "", next: "/s/x/\"><script>alert(1)</script>" }).await;
+        let page =
+            text(&Page::Login { wrong: "", next: "/s/x/\"><script>alert(1)</script>", own_certificate: false }).await;
         assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;"), "{page}");
     }
 

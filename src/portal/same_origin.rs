@@ -6,11 +6,12 @@
 
 use axum::http::{HeaderMap, Method, Uri, header};
 
-/// Whether it may go on.
-pub fn allows(method: &Method, headers: &HeaderMap, is_upgrade: bool) -> bool {
+/// Whether it may go on. Over TLS a page without is another one: whoever is on the way can make such a page.
+pub fn allows(method: &Method, headers: &HeaderMap, is_upgrade: bool, over_tls: bool) -> bool {
+    let is_ours = |origin: &str| is_ours(origin, headers, over_tls);
     let says = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if is_upgrade {
-        return says("origin").is_some_and(|origin| is_ours(origin, headers));
+        return says("origin").is_some_and(is_ours);
     }
     let site = says("sec-fetch-site");
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -18,19 +19,19 @@ pub fn allows(method: &Method, headers: &HeaderMap, is_upgrade: bool) -> bool {
         return matches!(site, None | Some("same-origin" | "none")) || says("sec-fetch-mode") == Some("navigate");
     }
     match (site, says("origin"), says("referer")) {
-        (Some(site), origin, _) => site == "same-origin" && origin.is_none_or(|origin| is_ours(origin, headers)),
-        (None, Some(origin), _) => is_ours(origin, headers),
-        (None, None, Some(page)) => is_ours(page, headers),
+        (Some(site), origin, _) => site == "same-origin" && origin.is_none_or(is_ours),
+        (None, Some(origin), _) => is_ours(origin),
+        (None, None, Some(page)) => is_ours(page),
         (None, None, None) => false,
     }
 }
 
 /// Whether an origin, or the address of a page, is at the host that was asked.
-fn is_ours(origin: &str, headers: &HeaderMap) -> bool {
+fn is_ours(origin: &str, headers: &HeaderMap, over_tls: bool) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
     let Ok(origin) = origin.parse::<Uri>() else { return false };
     let usual = match origin.scheme_str() {
-        Some("http") => ":80",
+        Some("http") if !over_tls => ":80",
         Some("https") => ":443",
         _ => return false,
     };
@@ -48,7 +49,7 @@ mod tests {
         for (name, value) in headers {
             all.insert(*name, value.parse().unwrap());
         }
-        allows(method, &all, upgrade)
+        allows(method, &all, upgrade, false)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::door::{self, Came, Door};
 use super::pages::Pages;
 use super::session::Sessions;
+use super::tls::{self, Tls};
 use super::told::Told;
 use crate::failure::Failure;
 use crate::host::{Host, files};
@@ -17,9 +18,12 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 /// How long the head of a request may take to come, and a connection may wait for the next one.
@@ -54,6 +58,8 @@ pub struct Order {
     pub told: PathBuf,
     /// Who is logged in.
     pub sessions: PathBuf,
+    /// Where the portal's key and certificate lie; none: browsers speak plain HTTP.
+    pub tls: Option<PathBuf>,
     /// Gets a line for what an administrator may ask about later.
     pub log: Box<dyn Fn(String) + Send + Sync>,
 }
@@ -63,12 +69,13 @@ pub struct Order {
 /// # Errors
 /// The file of sessions cannot be opened; the kernel gives no threads.
 pub fn run(order: Order) -> Result<(), Failure> {
-    let Order { listeners, told, sessions, log } = order;
+    let Order { listeners, told, sessions, tls, log } = order;
     let next = "journalctl --unit=gpucloud-portal.service";
     let failed = |what: String, error: String| Failure::new(what, error, next);
     let known = known_sessions(&sessions, &log)
         .map_err(|error| failed(format!("cannot open {}", sessions.display()), error.to_string()))?;
-    let door = Arc::new(Door::new(known, Pages::new()?, log));
+    let tls = tls.map(Tls::new).transpose().map_err(|error| failed("cannot prepare TLS".into(), error.to_string()))?;
+    let door = Arc::new(Door::new(known, Pages::new()?, tls, log));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| failed("cannot start threads".into(), error.to_string()))?;
     runtime.block_on(async {
@@ -88,12 +95,13 @@ pub fn run(order: Order) -> Result<(), Failure> {
         for listener in listeners {
             let socket = tokio::net::TcpListener::from_std(listener.socket);
             let socket = socket.map_err(|error| failed("cannot listen".into(), error.to_string()))?;
-            let house = House { router: door::router(door.clone()), gate: gate.clone(), ended: ended.clone() };
+            let (router, tls) = (door::router(door.clone()), door.tls.as_ref().map(Tls::config));
+            let house = House { router, tls: tls.map(Into::into), gate: gate.clone(), ended: ended.clone() };
             open.spawn(accept(socket, listener.is_tunnel, house));
         }
         told_to_end().await.map_err(|error| failed("cannot wait for signals".into(), error.to_string()))?;
         end.send_replace(true);
-        let _ = tokio::time::timeout(FAREWELL, open.join_all()).await;
+        let _ = timeout(FAREWELL, open.join_all()).await;
         Ok(())
     })
 }
@@ -139,22 +147,26 @@ async fn told_to_end() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads what root tells whenever it is another, and ends sessions that are no longer good.
+/// Reads what root tells, and its certificate, whenever they are others, and ends sessions that are no longer good.
 struct Watch {
     file: PathBuf,
     read: Option<SystemTime>,
-    failed: Option<String>,
+    certified: Option<SystemTime>,
+    failed: [Option<String>; 2],
     looks: u32,
 }
 
 impl Watch {
     fn new(file: PathBuf) -> Self {
-        Self { file, read: None, failed: None, looks: 0 }
+        Self { file, read: None, certified: None, failed: [None, None], looks: 0 }
     }
 
     fn look(&mut self, door: &Door) {
         let sweeps = self.looks.is_multiple_of(LOOKS_PER_SWEEP);
         self.looks = self.looks.wrapping_add(1);
+        if let Some(tls) = &door.tls {
+            self.look_at(tls, door, sweeps);
+        }
         let modified = files::modified(&Host::live(), &self.file);
         // Two changes of one tick of the kernel's clock have one time: it is read with each sweep, too.
         let is_other = modified.is_none() || modified != self.read || sweeps;
@@ -162,9 +174,9 @@ impl Watch {
             match Told::read(&Host::live(), &self.file) {
                 Ok(told) => {
                     door.tell(told);
-                    (self.read, self.failed) = (modified, None);
+                    (self.read, self.failed[0]) = (modified, None);
                 }
-                Err(error) => self.say(door, error.to_string()),
+                Err(error) => self.say(0, door, format!("what was told before holds on: {error}")),
             }
         }
         let Some(told) = door.told().filter(|_| is_other) else { return };
@@ -174,12 +186,22 @@ impl Watch {
         }
     }
 
-    /// Once, however often it is looked.
-    fn say(&mut self, door: &Door, error: String) {
-        if self.failed.as_ref() != Some(&error) {
-            door.log(format!("what was told before holds on: {error}"));
+    fn look_at(&mut self, tls: &Tls, door: &Door, sweeps: bool) {
+        let modified = tls.modified(&Host::live());
+        if modified.is_none() || modified != self.certified || sweeps {
+            match tls.read(&Host::live()) {
+                Ok(()) => (self.certified, self.failed[1]) = (modified, None),
+                Err(error) => self.say(1, door, format!("the certificate before is shown on: {error}")),
+            }
         }
-        self.failed = Some(error);
+    }
+
+    /// Once, however often it is looked.
+    fn say(&mut self, of: usize, door: &Door, error: String) {
+        if self.failed[of].as_ref() != Some(&error) {
+            door.log(error.clone());
+        }
+        self.failed[of] = Some(error);
     }
 }
 
@@ -222,6 +244,7 @@ impl Drop for Counted {
 #[derive(Clone)]
 struct House {
     router: Router,
+    tls: Option<TlsAcceptor>,
     gate: Arc<Gate>,
     ended: watch::Receiver<bool>,
 }
@@ -244,13 +267,29 @@ async fn accept(socket: tokio::net::TcpListener, is_tunnel: bool, house: House) 
     open.join_all().await;
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, is_tunnel: bool, mut house: House) {
+async fn serve(stream: TcpStream, from: SocketAddr, is_tunnel: bool, house: House) {
     let address = (!is_tunnel).then(|| from.ip().to_canonical());
     let counted = address.map(|address| house.gate.enter(address));
     if matches!(counted, Some(None)) || stream.set_nodelay(true).is_err() {
         return;
     }
     let came = Came { address, over_tls: is_tunnel };
+    let Some(acceptor) = house.tls.clone().filter(|_| !is_tunnel) else { return answer(stream, came, house).await };
+    // Whoever speaks plain HTTP is led to TLS: people type no scheme.
+    let mut first = [0];
+    match timeout(HEAD_LIMIT, stream.peek(&mut first)).await {
+        Ok(Ok(1..)) if first[0] != tls::FIRST_BYTE => answer(stream, came, house).await,
+        Ok(Ok(1..)) => {
+            if let Ok(Ok(stream)) = timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
+                answer(stream, Came { over_tls: true, ..came }, house).await;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Answers what comes by this connection until it ends.
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, came: Came, mut house: House) {
     let router = house.router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(came);
         request

@@ -55,9 +55,10 @@ async fn connected(portal: &Portal, cookie: &str) {
     panic!("no kernel has a socket");
 }
 
+/// Over TLS, past the warning that browsers give.
 pub fn a_student() -> Verdict {
     let _alone = BUSY.lock();
-    let mut portal = Portal::start();
+    let mut portal = Portal::start_with_tls();
     let cookie = portal.log_in(ADA).unwrap();
     let dir = tempfile::tempdir()?;
     let upload = dir.path().join("upload.bin");
@@ -65,6 +66,9 @@ pub fn a_student() -> Verdict {
     browser::visit(async |page| {
         page.goto(&portal.url("/")).await?;
         browser::picture(page, "portal-login").await?;
+        page.goto(&portal.url("/certificate")).await?;
+        browser::picture(page, "portal-certificate").await?;
+        page.goto(&portal.url("/")).await?;
         log_in(page, "wrong").await?;
         reading(page, "This token is not known").await?;
         browser::picture(page, "portal-wrong").await?;

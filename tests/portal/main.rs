@@ -5,6 +5,7 @@
 
 #[path = "../browser/mod.rs"]
 mod browser;
+mod encrypted;
 mod eyes;
 mod strangers;
 mod work;
@@ -41,6 +42,10 @@ fn main() {
             ("a_notebook_that_is_away_is_said_in_words", work::away),
             ("a_restart_keeps_everybody_logged_in", work::restarted),
             ("two_hundred_work_while_some_stall", work::many),
+            ("nothing_is_had_without_tls_where_there_is_tls", encrypted::led_there),
+            ("a_certificate_is_what_its_fingerprint_says", encrypted::certificate),
+            ("another_certificate_is_shown_without_a_restart", encrypted::renewed),
+            ("who_begins_no_handshake_keeps_nobody_out", encrypted::stalled),
         ],
     );
     let no_eyes = no_jupyter.or_else(browser::why_not);

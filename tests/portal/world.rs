@@ -1,15 +1,18 @@
 //! A JupyterLab of the notebooks' lock, in an environment that is made once, and a portal in front of it.
 
+use gpucloud::classroom::certificate::{self, Issued, Names};
 use gpucloud::config::secrets::Secret;
 use gpucloud::portal::token::TokenHash;
 use gpucloud::portal::told::{Notebook, Told};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 const LOCK: &str = include_str!("../../profiles/notebook/server.lock");
@@ -135,28 +138,43 @@ pub struct Portal {
     dir: tempfile::TempDir,
     pub at: SocketAddr,
     pub tunnel: SocketAddr,
+    /// How its TLS is trusted; none: it has none.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Portal {
     /// With what the world tells.
     pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), None)
+    }
+
+    /// With a certificate of its own.
+    pub fn start_with_tls() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let issued = issued(None);
+        std::fs::write(dir.path().join("tls.pem"), &issued.shown).unwrap();
+        Self::start_in(dir, Some(trusting(&issued.authority)))
+    }
+
+    fn start_in(dir: tempfile::TempDir, tls: Option<Arc<ClientConfig>>) -> Self {
         let place = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (at, tunnel) = (place(), place());
         write_told(dir.path(), &WORLD.told());
         let process = Self::process(dir.path(), at, tunnel);
-        let portal = Self { process, dir, at, tunnel };
+        let portal = Self { process, dir, at, tunnel, tls };
         portal.wait();
         portal
     }
 
     fn process(dir: &Path, at: SocketAddr, tunnel: SocketAddr) -> Child {
+        let tls = dir.join("tls.pem");
         Command::new(env!("CARGO_BIN_EXE_gpucloud-install"))
             .args(["portal", "serve", "--listen", &at.to_string(), "--tunnel", &tunnel.to_string()])
             .arg("--told")
             .arg(dir.join("told.json"))
             .arg("--sessions")
             .arg(dir.join("sessions.sqlite"))
+            .args(tls.exists().then(|| format!("--tls={}", tls.display())))
             .stdout(std::fs::File::options().append(true).create(true).open(dir.join("log")).unwrap())
             .stdin(Stdio::null())
             .spawn()
@@ -199,19 +217,35 @@ impl Portal {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.at)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.at)
+    }
+
+    /// Where its certificate lies.
+    pub fn tls_file(&self) -> PathBuf {
+        self.dir.path().join("tls.pem")
+    }
+
+    /// A connection as a browser makes it.
+    pub fn connect(&self) -> Box<dyn Stream> {
+        let stream = TcpStream::connect(self.at).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        match &self.tls {
+            None => Box::new(stream),
+            Some(config) => Box::new(over_tls(config.clone(), stream)),
+        }
     }
 
     /// The cookie of whoever logs in with this token.
     pub fn log_in(&self, token: &str) -> Option<String> {
         let url = self.url("");
-        let said = ask(self.at, "POST", "/login", &[("Origin", &url), FORM], &format!("token={token}"));
+        let said = self.ask("POST", "/login", &[("Origin", &url), FORM], &format!("token={token}"));
         let set = said.header("set-cookie")?;
         Some(set.split(';').next().unwrap().to_owned())
     }
 
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
-        ask(self.at, method, path, headers, body)
+        exchange(self.connect(), request(self.at, method, path, headers, body).as_bytes())
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Said {
@@ -224,6 +258,29 @@ impl Drop for Portal {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What is read from and written to.
+pub trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+/// A certificate for this machine; by this authority, where there is one already.
+pub fn issued(authority: Option<&str>) -> Issued {
+    let names = Names::new(Ipv4Addr::new(127, 0, 0, 1), &["gpu.lab".parse().unwrap()]);
+    certificate::issue(authority, &names).unwrap()
+}
+
+/// Trusts this authority, and nobody else.
+pub fn trusting(authority: &str) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub fn over_tls(config: Arc<ClientConfig>, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    StreamOwned::new(ClientConnection::new(config, "127.0.0.1".try_into().unwrap()).unwrap(), stream)
 }
 
 pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -263,6 +320,10 @@ impl Said {
 
 /// A request of exactly these headers (and `Host`, where none is among them), on a connection of its own.
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
+    raw(at, request(at, method, path, headers, body).as_bytes())
+}
+
+fn request(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     if headers.iter().all(|(name, _)| *name != "Host") {
         text += &format!("Host: {at}\r\n");
@@ -271,13 +332,17 @@ pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], b
         text += &format!("{name}: {value}\r\n");
     }
     text += &format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    raw(at, format!("{text}{body}").as_bytes())
+    text + body
 }
 
 /// These bytes, and what comes until the end.
 pub fn raw(at: SocketAddr, bytes: &[u8]) -> Said {
-    let mut stream = TcpStream::connect(at).unwrap();
+    let stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    exchange(stream, bytes)
+}
+
+fn exchange(mut stream: impl Read + Write, bytes: &[u8]) -> Said {
     // It may refuse before it has read all.
     let _ = stream.write_all(bytes);
     let mut all = Vec::new();

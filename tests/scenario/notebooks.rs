@@ -83,8 +83,10 @@ pub fn made() -> Verdict {
 fn through_the_portal(name: &str, token: &str, code: &str) -> Result<String, String> {
     use std::io::Write;
     use std::process::{Command, Stdio};
+    let shown = installer(LAB, &["portal", "show", "--json"]).expect(0).json();
     let program = Command::new("python3")
-        .args(["-c", KERNEL, &address(LAB), "8000", &format!("/s/{name}/"), code, "--portal"])
+        .args(["-c", KERNEL, &address(LAB), "8000", &format!("/s/{name}/"), code])
+        .arg(shown["fingerprint"].as_str().unwrap())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -99,12 +101,13 @@ fn through_the_portal(name: &str, token: &str, code: &str) -> Result<String, Str
 fn student_token(name: &str, options: &[&str]) -> String {
     let shown = notebook(&[&["token", name, "--json"], options].concat()).expect(0).json();
     let (token, link) = (shown["token"].as_str().unwrap().to_owned(), shown["link"].as_str().unwrap());
-    assert_eq!(link, format!("http://{}:8000/#t={token}", address(LAB)));
+    assert_eq!(link, format!("https://{}:8000/#t={token}", address(LAB)));
     token
 }
 
 /// Students come by the portal, by a token of their own that outlives what it opens.
 pub fn by_the_portal() -> Verdict {
+    documents::check("portal show", &installer(LAB, &["portal", "show", "--json"]).expect(0).json());
     let token = student_token("ada", &[]);
     assert_eq!(through_the_portal("ada", &token, "2 + 2"), Ok("4".into()));
     let inner = read(LAB, "/var/lib/gpucloud/classroom/notebooks/ada/token");
@@ -120,12 +123,19 @@ pub fn by_the_portal() -> Verdict {
                  /var/lib/gpucloud-portal/told.json; do head -c 1 $file >/dev/null 2>&1 && echo $file; done; true";
     let said = inside(LAB, &["runuser", "-u", "gpucloud-portal", "--", "sh", "-c", reads]).expect(0).out;
     assert_eq!(said.trim(), "/var/lib/gpucloud-portal/told.json");
-    for file in ["/var/lib/gpucloud-portal/x", "/var/lib/gpucloud-portal/told.json"] {
+    for file in ["x", "told.json", "tls.pem"].map(|name| format!("/var/lib/gpucloud-portal/{name}")) {
+        let file = file.as_str();
         assert_ne!(inside(LAB, &["runuser", "-u", "gpucloud-portal", "--", "touch", file]).code, 0, "{file}");
     }
     let status = installer(LAB, &["status", "--json"]).expect(0).json();
     let page = status["layers"].as_array().unwrap().iter().find(|layer| layer["name"] == "portal").unwrap();
-    assert_eq!(page["detail"], format!("students open http://{}:8000/", address(LAB)));
+    assert_eq!(page["detail"], format!("students open https://{}:8000/", address(LAB)));
+    // A certificate that is lost is made anew, by the authority that students trust.
+    let fingerprint = || installer(LAB, &["portal", "show", "--json"]).expect(0).json()["fingerprint"].clone();
+    let before = fingerprint();
+    inside(LAB, &["rm", "/var/lib/gpucloud-portal/tls.pem"]).expect(0);
+    inside(LAB, &["systemctl", "start", "gpucloud-portal-renew.service"]).expect(0);
+    assert_eq!(fingerprint(), before);
     // It is one of the services that are brought back.
     inside(LAB, &["systemctl", "stop", "gpucloud-portal.service"]).expect(0);
     assert_eq!(installer(LAB, &["status"]).code, 1);

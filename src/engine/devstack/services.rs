@@ -106,7 +106,8 @@ pub fn table(config: &Config) -> Vec<Service> {
     let extras = config.devstack.services.iter().flat_map(|extra| extra_rows(*extra));
     table.extend(ROWS.iter().chain(extras).map(service));
     if config.cloud.dashboard {
-        let probe = Probe::Page { port: 80, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken" };
+        let probe =
+            Probe::Page { port: 80, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken", trust: None };
         table.push(distribution("horizon", "apache2.service", Layer::Dashboard, Role::Control, probe, Vec::new()));
     }
     table

@@ -240,7 +240,12 @@ fn dashboard() -> Service {
         ]),
         listens: vec![Listen { scope: Scope::Host, port: DASHBOARD_PORT, purpose: "dashboard" }],
         stores: &[],
-        probe: Probe::Page { port: DASHBOARD_PORT, path: "/dashboard/auth/login/", contains: "csrfmiddlewaretoken" },
+        probe: Probe::Page {
+            port: DASHBOARD_PORT,
+            path: "/dashboard/auth/login/",
+            contains: "csrfmiddlewaretoken",
+            trust: None,
+        },
         time_limit: OUR_LIMIT,
         unit_file: Some(UnitFile {
             description: "Horizon, the dashboard".into(),
