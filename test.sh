@@ -24,7 +24,7 @@ print_times() {
     printf '\nparts so far:\n%s%5d s  together\n' "$times" "$SECONDS"
 }
 
-packages=(faketime gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 openssh-client openssl procps python3-venv util-linux bsdutils shellcheck)
+packages=(faketime gcc libc6-dev pkg-config libnftnl-dev libmnl-dev nftables iproute2 openssh-client openssl procps python3-venv util-linux bsdutils shellcheck pagekite)
 # Ubuntu has its browser as a snap only: there, the browser test is counted as ignored.
 if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then packages+=(chromium chromium-driver); fi
 install_packages() {

@@ -7,6 +7,7 @@ mod mirror;
 mod network;
 pub mod notebook;
 pub mod portal;
+pub mod tunnel;
 
 pub use cloud::*;
 pub use gpu::*;
@@ -15,6 +16,7 @@ pub use mirror::*;
 pub use network::*;
 pub use notebook::Notebook;
 pub use portal::Portal;
+pub use tunnel::Tunnel;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -168,6 +170,9 @@ pub enum Command {
     /// The page that students open: where it is, and by what browsers know it
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install portal show")]
     Portal(Portal),
+    /// The way to that page for students outside
+    #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install tunnel show")]
+    Tunnel(Tunnel),
     /// Throw-away test hosts with a whole cloud in them
     #[command(subcommand, after_help = "Example:\n  sudo gpucloud-install lab up --yes")]
     Lab(Lab),

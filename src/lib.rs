@@ -14,6 +14,7 @@
 //! resources        what the cloud has for its users from the beginning: images, networks, keys, instances
 //! classroom        notebooks: a JupyterLab for each student, in an instance of its own
 //! portal           the page that students open: a token, and they are in their notebook
+//! tunnel           the way to that page from outside
 //! installation     answers, facts and engine together: the plan
 //! plan, action     order, journal, runner, rollback; the kinds of change
 //! undo             runs undo records
@@ -56,6 +57,7 @@ pub mod resources;
 pub mod run;
 pub mod systems;
 pub mod template;
+pub mod tunnel;
 pub mod ui;
 pub mod undo;
 pub mod wizard;

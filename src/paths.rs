@@ -40,5 +40,7 @@ pub const HOMES: &str = "/var/lib/gpucloud/homes";
 pub const CLASS_LINK: &str = "gcportal0";
 /// What the portal knows, and who is logged in there: root's, with the portal's account as its group.
 pub const PORTAL: &str = "/var/lib/gpucloud-portal";
+/// What the tunnel knows, and how it is: root's, with the tunnel's account as its group.
+pub const TUNNEL: &str = "/var/lib/gpucloud-tunnel";
 /// The volume group that volumes are cut from.
 pub const VOLUME_GROUP: &str = "gpucloud-volumes";

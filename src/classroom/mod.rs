@@ -17,6 +17,7 @@
 //! remote      programs in a notebook, over SSH
 //! students    their tokens, and what the portal is told of them and of notebooks
 //! certificate by which browsers know the portal, and this machine's own authority
+//! outside     the tunnel's token, and what the tunnel is told
 //! home        what a student has in it, brought here before it goes and laid back into the next
 //! home_volume a home on a volume, which outlives its notebook
 //! health      the layer `notebooks` of `status`
@@ -39,6 +40,7 @@ pub mod image;
 pub mod jupyter;
 pub mod notebook;
 pub mod old_images;
+pub mod outside;
 pub mod port;
 pub mod reach;
 pub mod ready;

@@ -6,14 +6,14 @@ use super::image;
 use super::notebook::{self, Request, SIZES};
 use super::port::{PortInput, bound, noted};
 use super::recipe::{Part, Recipe};
-use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, driver, identity, old_images, reach, students};
+use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, driver, identity, old_images, outside, reach, students};
 use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::packages::{ARCHIVES, Packages, forget_archives};
 use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
-use crate::action::unit::{Enabled, Started};
+use crate::action::unit::{Disabled, Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::cloud::disk_image::{Format, Told};
 use crate::cloud::resource::Resource;
@@ -33,7 +33,7 @@ use crate::config::classroom::NotebookAnswer;
 use crate::config::resources::EXTERNAL;
 use crate::config::secrets::{Secret, Secrets};
 use crate::engine::probe::Prober;
-use crate::engine::{Entrance, portal, uv};
+use crate::engine::{Entrance, portal, tunnel, uv};
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::paths;
@@ -101,11 +101,22 @@ pub fn classroom(
     let image = own.unwrap_or_else(|| plain.name(Part::Disk));
     let card_image = with_driver.map_or_else(|| image.clone(), |recipe| recipe.name(Part::Disk));
     let (user, admin) = (SharedSession::new(login), admin.clone());
-    let page = config.portal.is_wanted(&config.classroom).then(|| students::Page {
-        url: config.portal.url(config.host.address),
-        names: config.portal.names.iter().map(ToString::to_string).collect(),
-    });
+    let page = config.portal.is_wanted(&config.classroom).then(|| page(config));
     Classroom { user, admin, image, card_image, home_gib: config.classroom.home_gib, page, building: Arc::default() }
+}
+
+fn page(config: &Config) -> students::Page {
+    let tunnel = &config.tunnel;
+    let outside = tunnel.url().filter(|_| tunnel.is_wanted(&config.portal, &config.classroom));
+    let mut names: Vec<String> = config.portal.names.iter().map(ToString::to_string).collect();
+    if outside.is_some() {
+        names.push(tunnel.address.host().to_owned());
+    }
+    students::Page {
+        url: config.portal.url(config.host.address),
+        names,
+        outside: outside.map(|url| students::Outside { url, requests: tunnel.requests }),
+    }
 }
 
 /// All steps; none where there are no notebooks.
@@ -124,6 +135,7 @@ pub fn steps(input: &ClassroomInput) -> Result<Vec<Step>, Failure> {
     }
     steps.extend(maker.network());
     steps.extend(maker.portal()?);
+    steps.extend(maker.tunnel()?);
     steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
     let mut end = Step::new("classroom-noted", "Note what notebooks need").closing().with(task::sync("classroom"));
     end.after = steps.iter().map(|step| step.id.clone()).collect();
@@ -166,7 +178,7 @@ impl Maker<'_> {
             .after(&[self.input.after])
             .holding(Hold::Packages)
             .with(packages)
-            .with(tidy());
+            .with(tidy("classroom"));
         let mut steps = vec![tools];
         steps.extend(self.image(&plain, ["classroom-image", GIVEN], &["classroom-tools", uv::STEP]));
         if let Some(recipe) = with_driver {
@@ -254,6 +266,7 @@ impl Maker<'_> {
             ("port".into(), json!(config.portal.port)),
             ("directory".into(), json!(paths::PORTAL)),
             ("tls".into(), json!(config.portal.is_secure().then_some(tls::FILE))),
+            ("tunnel".into(), json!(tunnel::row(config).map(|_| config.tunnel.portal().to_string()))),
         ]);
         let templates = Templates::new(&Secrets::default())?;
         let unit = |path: &str| -> Result<File, Failure> {
@@ -280,6 +293,41 @@ impl Maker<'_> {
             .with(unit(portal::UNIT_FILE)?)
             .with(Enabled { unit: service.unit.clone() })
             .with(Started::new(&service.unit).reading(service.inputs.clone()).until(service.time_limit, answers));
+        Ok(Some(step))
+    }
+
+    /// The way to it from outside.
+    fn tunnel(&self) -> Result<Option<Step>, Failure> {
+        let config = self.input.config;
+        let Some(service) = tunnel::row(config) else { return Ok(None) };
+        let state = format!("{}/state", paths::TUNNEL);
+        let values = Values::from([("state".into(), json!(state))]);
+        let unit = tunnel::UNIT_FILE;
+        let text = Templates::new(&Secrets::default())?.render(unit.trim_start_matches('/'), &values)?;
+        let account = outside::ACCOUNT;
+        let mut step = Step::new("tunnel", "Open the way for students outside").after(&["portal"]);
+        if let Some(package) = config.tunnel.kind.package() {
+            let packages = Packages {
+                purpose: "tunnel".into(),
+                names: vec![package.into()],
+                leaves: Leaves::default(),
+                made_once: Vec::new(),
+                changed_permissions: Vec::new(),
+            };
+            step = step
+                .holding(Hold::Packages)
+                .with(packages)
+                .with(Disabled { unit: format!("{package}.service") })
+                .with(tidy("tunnel"));
+        }
+        step = step
+            .with(SystemUser { name: account.into(), home: paths::TUNNEL.into(), shell: NO_LOGIN })
+            .with(Directory::new(paths::TUNNEL).access(0o750, "root", account))
+            .with(Directory::new(state).access(0o700, account, account))
+            .with(outside::told(config.clone()))
+            .with(File::new(unit, text))
+            .with(Enabled { unit: service.unit.clone() })
+            .with(Started::new(&service.unit).reading(service.inputs.clone()));
         Ok(Some(step))
     }
 
@@ -351,8 +399,8 @@ fn all_out() -> Vec<crate::config::rule::Rule> {
 }
 
 /// Behind the cloud nobody else tidies up behind an installation of packages.
-fn tidy() -> Task {
+fn tidy(of: &str) -> Task {
     let probe = |host: &Host| Ok(Checked::done_if(!files::exists(host, ARCHIVES), "remove the downloaded packages"));
-    let id = ActionId::new("tidy", "classroom");
+    let id = ActionId::new("tidy", of);
     Task::new(id, "Remove the downloaded packages", probe, forget_archives).at_runtime()
 }

@@ -13,7 +13,7 @@ use crate::config::secrets::Secret;
 use crate::host::{Error, Host, Result, files};
 use crate::paths::{CLASSROOM, PORTAL, RUNTIME};
 use crate::portal::token::{self, TokenHash};
-use crate::portal::told::{FILE, Notebook, Told};
+use crate::portal::told::{FILE, Notebook, Told, Tunnel};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,13 +30,37 @@ pub struct Page {
     pub url: String,
     /// How they call this machine, beside its addresses.
     pub names: Vec<String>,
+    /// The same through the tunnel, and what its service takes, where there is one.
+    pub outside: Option<Outside>,
+}
+
+/// The portal, as it is seen from outside.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Where browsers find it.
+    pub url: String,
+    /// Requests that the service takes in a month; 0: any number.
+    pub requests: u64,
 }
 
 impl Page {
     /// A link that lets in whoever has it: the token stands where no server is told of it (RFC 3986, 3.5).
     pub fn link(&self, token: &Secret) -> Secret {
-        Secret::of(format!("{}#t={}", self.url, token.expose()))
+        link(&self.url, token)
     }
+
+    /// The same through the tunnel, where there is one.
+    pub fn link_from_outside(&self, token: &Secret) -> Option<Secret> {
+        self.outside.as_ref().map(|outside| link(&outside.url, token))
+    }
+
+    fn tunnel(&self) -> Option<Tunnel> {
+        self.outside.as_ref().map(|outside| Tunnel { requests: outside.requests, near: self.url.clone() })
+    }
+}
+
+fn link(url: &str, token: &Secret) -> Secret {
+    Secret::of(format!("{url}#t={}", token.expose()))
 }
 
 /// Where the token of `student` is kept, for root alone.
@@ -138,6 +162,7 @@ fn change(host: &Host, room: &Classroom, work: impl FnOnce(&mut Told)) -> Result
     let before = known(host)?;
     let mut told = before.clone().unwrap_or_default();
     told.names.clone_from(&page.names);
+    told.tunnel = page.tunnel();
     work(&mut told);
     if before.as_ref() == Some(&told) { Ok(()) } else { told.write(host, ACCOUNT) }
 }
@@ -181,7 +206,8 @@ pub fn told(room: Classroom) -> Task {
 
 fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> {
     let names = room.page.as_ref().map(|page| page.names.clone()).unwrap_or_default();
-    let mut told = Told { names, ..Told::default() };
+    let tunnel = room.page.as_ref().and_then(Page::tunnel);
+    let mut told = Told { names, tunnel, ..Told::default() };
     for student in files::list(host, Path::new(CLASSROOM).join("students"))? {
         if let Some(token) = token(host, &student)? {
             note_student(&mut told, &student, &token);

@@ -24,6 +24,7 @@ mod quota;
 mod recover;
 mod run_as_host;
 mod status;
+mod tunnel;
 mod uninstall;
 mod volume;
 
@@ -108,6 +109,7 @@ fn dispatch(invocation: &Invocation, command: Option<Command>) -> (&'static str,
         Some(Command::Quota(options)) => ("quota", quota::run(invocation, &options)),
         Some(Command::Notebook(options)) => ("notebook", notebook::run(invocation, &options)),
         Some(Command::Portal(options)) => ("portal", portal::run(invocation, &options)),
+        Some(Command::Tunnel(options)) => ("tunnel", tunnel::run(invocation, &options)),
         Some(Command::Completions(options)) => ("completions", Ok(completions::run(invocation, &options))),
         Some(Command::RunAsHost(options)) => ("run-as-host", run_as_host::run(&options)),
         Some(Command::Man(options)) => ("man", completions::man(invocation, &options)),

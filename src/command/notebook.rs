@@ -10,6 +10,7 @@ use crate::classroom::students::{self, Page};
 use crate::classroom::{Classroom, home};
 use crate::cli::notebook::{Notebook, NotebookCreate, NotebookDelete, NotebookLogs, NotebookSsh, NotebookToken};
 use crate::config::classroom::NotebookName;
+use crate::config::secrets::Secret;
 use crate::ending::Ending;
 use crate::failure::Failure;
 use crate::host::{Host, command};
@@ -117,9 +118,10 @@ fn made_in_words(room: &Classroom, shown: &Shown, times: &Times, built_only: boo
 /// How its student gets in, else somebody on this machine.
 fn ways_in(room: &Classroom, shown: &Shown) -> String {
     let Shown { name, url, .. } = shown;
-    if let Some(Page { url, .. }) = &room.page {
+    if let Some(Page { url, outside, .. }) = &room.page {
+        let outside = outside.as_ref().map_or_else(String::new, |outside| format!(", from outside {}", outside.url));
         return format!(
-            "Page        {url} (its student enters a token there)\n\
+            "Page        {url}{outside} (its student enters a token there)\n\
              Token       gpucloud-install notebook token {name} (prints a link, too)\n\
              A shell     gpucloud-install notebook ssh {name}"
         );
@@ -234,7 +236,7 @@ fn token(invocation: &Invocation, host: &Host, room: &Classroom, options: &Noteb
         notebook::renew_token(host, room, name)?;
     }
     let token = Identity::of(name).token(&invocation.host)?;
-    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose(), "link": null}));
+    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose(), "link": null, "link_from_outside": null}));
     if !invocation.ui.is_json() {
         invocation.ui.raw(&format!("{}\n", token.expose()));
     }
@@ -253,10 +255,13 @@ fn token_for_the_page(
     let known = if options.new { None } else { students::token(host, name)? };
     let token = known.map_or_else(|| students::renew_token(host, room, name), Ok)?;
     let link = page.link(&token);
-    let document = json!({"name": name, "token": token.expose(), "link": link.expose()});
+    let outside = page.link_from_outside(&token);
+    let document = json!({"name": name, "token": token.expose(), "link": link.expose(),
+        "link_from_outside": outside.as_ref().map(Secret::expose)});
     invocation.ui.document("notebook token", document);
     if !invocation.ui.is_json() {
-        invocation.ui.raw(&format!("{}\n{}\n", token.expose(), link.expose()));
+        let links = std::iter::once(&link).chain(&outside).map(|link| format!("{}\n", link.expose()));
+        invocation.ui.raw(&format!("{}\n{}", token.expose(), links.collect::<String>()));
     }
     Ok(Ending::Done)
 }

@@ -1,6 +1,6 @@
 //! Every answer with its meaning and what a change of it means. A new answer is a field in `config/mod.rs` (of the
 //! network: `network.rs`; of DevStack: `devstack.rs`; of volumes: `volumes.rs`; of cards: `gpu.rs`; of what users work with:
-//! `resources.rs`; of notebooks: `classroom.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
+//! `resources.rs`; of notebooks: `classroom.rs`, `portal.rs`, `tunnel.rs`), a value in each of `profiles/*.toml` or in `profile.rs`, and a row here; `init`, the error messages and the check of changed answers
 //! follow. Who reads it: templates, by values that an engine's `Recipe` gives them, and what a room gives both
 //! engines: `engine/settings.rs`.
 
@@ -272,6 +272,31 @@ pub const ANSWERS: &[Answer] = &[
     Answer {
         key: "portal.tls",
         meaning: "Who vouches for that page: \"own\" (an authority of this machine's own; browsers warn until they trust it) or \"none\" (tokens pass unencrypted)",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "tunnel.kind",
+        meaning: "The way to that page from outside: \"none\", \"cloudflared\", \"frp\", \"pagekite\"; its token: sudo gpucloud-install tunnel token",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "tunnel.address",
+        meaning: "How browsers call the tunnel's other end, by https: \"class.example.net\"",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "tunnel.server",
+        meaning: "The server that the tunnel connects to, \"HOST:PORT\"; \"\": the service's own",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "tunnel.requests",
+        meaning: "How many requests in a month the service takes, to warn ahead of it; 0: any number",
+        on_change: OnChange::Live,
+    },
+    Answer {
+        key: "tunnel.port",
+        meaning: "TCP port on loopback where the page listens for the tunnel",
         on_change: OnChange::Live,
     },
 ];

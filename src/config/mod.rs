@@ -13,6 +13,7 @@ pub mod resources;
 pub mod rule;
 mod second_link;
 pub mod secrets;
+pub mod tunnel;
 pub mod values;
 pub mod volumes;
 
@@ -30,6 +31,7 @@ use resources::ResourceAnswers;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use tunnel::TunnelAnswers;
 use values::{HostName, InterfaceName, Region, UserName};
 use volumes::VolumeAnswers;
 
@@ -92,6 +94,9 @@ pub struct Config {
     /// The page that students open.
     #[serde(default)]
     pub portal: PortalAnswers,
+    /// The way in for students outside.
+    #[serde(default)]
+    pub tunnel: TunnelAnswers,
 }
 
 /// This machine.
@@ -194,7 +199,8 @@ impl Config {
         }
         self.resources.check(&self.network.tenant_range)?;
         self.classroom.check(&self.resources, &self.network.tenant_range)?;
-        self.portal.check()
+        self.portal.check()?;
+        self.tunnel.check(&self.portal)
     }
 
     /// The answers as a commented file.
@@ -270,6 +276,7 @@ pub(crate) mod tests {
             resources: resources::tests::sample(),
             classroom: ClassroomAnswers::default(),
             portal: PortalAnswers::of_new_answers(),
+            tunnel: TunnelAnswers::default(),
         }
     }
 

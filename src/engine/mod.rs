@@ -19,6 +19,7 @@ pub mod portal;
 pub mod probe;
 pub mod service;
 pub mod settings;
+pub mod tunnel;
 pub mod uv;
 
 pub use error::EngineError;
@@ -135,7 +136,7 @@ pub trait Engine: Send + Sync {
 
     /// The service table.
     fn services(&self, config: &Config) -> Vec<Service> {
-        self.own_services(config).into_iter().chain(portal::row(config)).collect()
+        self.own_services(config).into_iter().chain(portal::row(config)).chain(tunnel::row(config)).collect()
     }
 
     /// What the cloud is called, and by what one gets into it.

@@ -21,6 +21,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub fn row(config: &Config) -> Option<Service> {
     let port = config.portal.port;
     let trust = config.portal.is_secure().then_some(tls::FILE);
+    let mut listens = vec![Listen { scope: Scope::Everybody, port, purpose: "page of students" }];
+    if config.tunnel.is_wanted(&config.portal, &config.classroom) {
+        listens.push(Listen { scope: Scope::Loopback, port: config.tunnel.port, purpose: "the same for the tunnel" });
+    }
     config.portal.is_wanted(&config.classroom).then(|| Service {
         id: "portal",
         role: Role::Control,
@@ -28,7 +32,7 @@ pub fn row(config: &Config) -> Option<Service> {
         layer: Layer::Portal,
         after: &[],
         inputs: vec![UNIT_FILE.into(), PROGRAM.into()],
-        listens: vec![Listen { scope: Scope::Everybody, port, purpose: "page of students" }],
+        listens,
         stores: &[crate::paths::PORTAL],
         probe: Probe::Page { port, path: "/", contains: "name=\"token\"", trust },
         time_limit: LIMIT,

@@ -10,6 +10,7 @@ use crate::cloud::{ApiError, PROBE_LIMIT, Session, SharedSession, page};
 use crate::complaint::Complaint;
 use crate::host::{Host, amqp, files, systemd};
 use crate::portal::tls;
+use crate::tunnel::state::{self, State};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -68,6 +69,7 @@ impl Prober {
             Probe::NetworkAgents => self.ask_with_token(|session| health::network_agents(session, &self.host_name)),
             Probe::VolumeGroup => ask::volume_group(host),
             Probe::Volumes(program) => self.ask_volumes(host, &service.unit, program),
+            Probe::Tunnel => tunnel(host),
             Probe::Page { port, path, contains, trust } => self.ask_page(host, (*port, path), contains, *trust),
         }
     }
@@ -77,6 +79,8 @@ impl Prober {
         match &service.probe {
             Probe::Api { port, path, .. } => ask::has_room(host, service).and_then(|()| self.ask_port(*port, path)),
             Probe::Compute | Probe::NetworkAgents | Probe::OvnController => ask::has_room(host, service),
+            // The world may be away: the tunnel comes when it does.
+            Probe::Tunnel => Ok(()),
             // The group is made when its disk is there.
             Probe::Volumes(_) | Probe::VolumeGroup => ask::has_room(host, service),
             Probe::Queue => ask::has_room(host, service).and_then(|()| self.ask_queue(host, true)),
@@ -173,6 +177,19 @@ impl Prober {
         let session = self.session.as_ref().ok_or_else(unknown)?;
         session.ask(|session| ask(&session.within(PROBE_LIMIT)))?.map_or(Ok(()), Err)
     }
+}
+
+/// A tunnel that is not reached is told: nothing on this machine mends it.
+fn tunnel(host: &Host) -> Answer {
+    let told = |what: String| Complaint { wait: true, ..Complaint::wanted(what) };
+    Err(match state::noted(host) {
+        Some(State::Up) => return Ok(()),
+        Some(State::Lost(why)) => told(format!("students outside do not reach it, it is being tried again: {why}")),
+        Some(State::Refused(why)) => {
+            Complaint::wanted(format!("refused: {why}")).mended_by("sudo gpucloud-install tunnel token")
+        }
+        Some(State::Connecting) | None => told("connecting".into()),
+    })
 }
 
 /// What each of `services` complains of, in their order, asked all at once. Who has not answered when `limit` has

@@ -135,6 +135,8 @@ pub enum Probe {
         /// The file with the portal's own authority, whose certificate it must show; none: it is asked over plain HTTP.
         trust: Option<&'static str>,
     },
+    /// The tunnel's process says that the portal is reached through it.
+    Tunnel,
 }
 
 impl Probe {

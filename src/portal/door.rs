@@ -4,12 +4,15 @@ use super::forward::{Forward, NoAnswer, Place};
 use super::headers::{COOKIES, sessions};
 use super::limits::Limits;
 use super::look;
+use super::meter::Meter;
 use super::pages::{self, Page, Pages, Row};
 use super::same_origin;
 use super::session::{LIFETIME, Session, Sessions};
 use super::tls::Tls;
 use super::token::TokenHash;
 use super::told::Told;
+use crate::config::secrets::Secret;
+use crate::failure::Failure;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, Form, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Authority};
@@ -32,6 +35,8 @@ const FORM_LIMIT: Duration = Duration::from_secs(10);
 /// Where it is said how a browser comes to trust this portal, and the certificate that it needs.
 const CERTIFICATE: &str = "/certificate";
 const CERTIFICATE_FILE: &str = "/certificate.crt";
+/// Where a tunnel's end asks which portal it has reached.
+pub const ALIVE: &str = "/alive";
 /// Seconds until a page of somebody who waits looks again.
 const AGAIN: u32 = 3;
 
@@ -45,6 +50,10 @@ pub struct Came {
 }
 
 impl Came {
+    fn is_by_tunnel(self) -> bool {
+        self.address.is_none()
+    }
+
     fn cookie(self) -> &'static str {
         COOKIES[usize::from(self.over_tls)]
     }
@@ -59,6 +68,10 @@ pub struct Door {
     pub limits: Limits,
     /// TLS; none: browsers speak plain HTTP.
     pub tls: Option<Tls>,
+    /// What comes through the tunnel.
+    pub meter: Meter,
+    /// Says which portal this is, to who asks for it through the tunnel.
+    id: String,
     forward: Forward,
     pages: Pages,
     log: Box<dyn Fn(String) + Send + Sync>,
@@ -67,10 +80,17 @@ pub struct Door {
 type Answer = Response<Body>;
 
 impl Door {
-    /// With these sessions, pages and TLS; `log` gets a line for what an administrator may ask about later.
-    pub fn new(sessions: Sessions, pages: Pages, tls: Option<Tls>, log: Box<dyn Fn(String) + Send + Sync>) -> Self {
+    /// With these sessions, pages, TLS and meter; `log` gets a line for what an administrator may ask about later.
+    ///
+    /// # Errors
+    /// The kernel gives no random numbers.
+    pub fn new(
+        (sessions, pages, tls, meter): (Sessions, Pages, Option<Tls>, Meter),
+        log: Box<dyn Fn(String) + Send + Sync>,
+    ) -> Result<Self, Failure> {
         let (told, limits, forward) = (RwLock::default(), Limits::default(), Forward::default());
-        Self { told, sessions, limits, tls, forward, pages, log }
+        let id = Secret::random()?.expose().to_owned();
+        Ok(Self { told, sessions, limits, tls, meter, id, forward, pages, log })
     }
 
     /// What root tells at present; none as long as that could not be read.
@@ -116,6 +136,7 @@ pub fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/assets/{name}", get(asset))
+        .route(ALIVE, get(alive))
         .route(CERTIFICATE, get(how_to_trust))
         .route(CERTIFICATE_FILE, get(certificate))
         .route("/s/{name}/", any(notebook))
@@ -147,6 +168,9 @@ async fn checked(
     mut request: Request<Body>,
     next: Next,
 ) -> Answer {
+    if came.is_by_tunnel() && request.uri().path() != ALIVE {
+        door.meter.count();
+    }
     let Some(told) = door.told() else {
         let text = "The portal does not know its students at the moment. Try again in a minute, or tell your teacher.";
         return door.message(StatusCode::SERVICE_UNAVAILABLE, "Not yet", text);
@@ -241,7 +265,9 @@ async fn front(
         notebooks.push(Row { name: name.to_owned(), state: state.in_words().into(), is_ready: state.is_ready() });
     }
     let again = if notebooks.iter().all(|row| row.is_ready) { 0 } else { AGAIN };
-    door.pages.answer(StatusCode::OK, &Page::Notebooks { student: &session.student, notebooks, again })
+    let tunnel = told.tunnel.as_ref().filter(|_| came.is_by_tunnel());
+    let near = tunnel.filter(|tunnel| tunnel.is_nearly_used(door.meter.requests())).map_or("", |tunnel| &tunnel.near);
+    door.pages.answer(StatusCode::OK, &Page::Notebooks { student: &session.student, notebooks, near, again })
 }
 
 /// Where to go after a login: a notebook of this portal, and nothing that a browser could take for another host.
@@ -252,6 +278,11 @@ fn next(asked: &str) -> &str {
 
 async fn asset(Path(name): Path<String>) -> Answer {
     pages::asset(&name).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+/// Which portal this is; for the tunnel alone.
+async fn alive(State(door): State<Arc<Door>>, Extension(came): Extension<Came>) -> Answer {
+    if came.is_by_tunnel() { door.id.clone().into_response() } else { StatusCode::NOT_FOUND.into_response() }
 }
 
 /// How a browser comes to trust this portal.

@@ -13,6 +13,7 @@
 //! headers      what passes between browser and notebook (pure)
 //! forward      a request to a notebook, and the WebSocket behind it
 //! look         how a notebook is
+//! meter        how many requests came through the tunnel
 //! pages        what people see; the pages themselves are in `pages/`
 //! ```
 
@@ -21,6 +22,7 @@ pub mod forward;
 pub mod headers;
 pub mod limits;
 pub mod look;
+pub mod meter;
 pub mod pages;
 pub mod same_origin;
 pub mod serve;

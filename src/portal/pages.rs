@@ -46,6 +46,8 @@ pub enum Page<'a> {
         student: &'a str,
         /// Their notebooks.
         notebooks: Vec<Row>,
+        /// Where to go instead, where the tunnel's requests are nearly used; else empty.
+        near: &'a str,
         /// Seconds until it is to be looked at again; 0: it stays.
         again: u32,
     },
@@ -150,7 +152,7 @@ mod tests {
     async fn a_notebook_that_can_be_worked_in_has_a_button_and_another_has_none() {
         let row = |name: &str, is_ready| Row { name: name.into(), state: "starting".into(), is_ready };
         let notebooks = vec![row("ada", true), row("ada-2", false)];
-        let page = text(&Page::Notebooks { student: "ada", notebooks, again: 5 }).await;
+        let page = text(&Page::Notebooks { student: "ada", notebooks, near: "", again: 5 }).await;
         assert!(page.contains("href=\"/s/ada/lab\"") && !page.contains("href=\"/s/ada-2/lab\""), "{page}");
         assert!(page.contains("http-equiv=\"refresh\" content=\"5\""), "{page}");
     }

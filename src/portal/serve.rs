@@ -1,6 +1,7 @@
 //! The portal as a process: listeners and connections, what root tells while it runs, and its end.
 
 use super::door::{self, Came, Door};
+use super::meter::{self, Meter};
 use super::pages::Pages;
 use super::session::Sessions;
 use super::tls::{self, Tls};
@@ -75,7 +76,8 @@ pub fn run(order: Order) -> Result<(), Failure> {
     let known = known_sessions(&sessions, &log)
         .map_err(|error| failed(format!("cannot open {}", sessions.display()), error.to_string()))?;
     let tls = tls.map(Tls::new).transpose().map_err(|error| failed("cannot prepare TLS".into(), error.to_string()))?;
-    let door = Arc::new(Door::new(known, Pages::new()?, tls, log));
+    let meter = Meter::load(&Host::live(), meter::file_beside(&sessions));
+    let door = Arc::new(Door::new((known, Pages::new()?, tls, meter), log)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| failed("cannot start threads".into(), error.to_string()))?;
     runtime.block_on(async {
@@ -102,6 +104,7 @@ pub fn run(order: Order) -> Result<(), Failure> {
         told_to_end().await.map_err(|error| failed("cannot wait for signals".into(), error.to_string()))?;
         end.send_replace(true);
         let _ = timeout(FAREWELL, open.join_all()).await;
+        note_requests(&door);
         Ok(())
     })
 }
@@ -147,6 +150,12 @@ async fn told_to_end() -> std::io::Result<()> {
     Ok(())
 }
 
+fn note_requests(door: &Door) {
+    if let Err(error) = door.meter.note(&Host::live()) {
+        door.log(format!("cannot note how many requests came through the tunnel: {error}"));
+    }
+}
+
 /// Reads what root tells, and its certificate, whenever they are others, and ends sessions that are no longer good.
 struct Watch {
     file: PathBuf,
@@ -181,6 +190,7 @@ impl Watch {
         }
         let Some(told) = door.told().filter(|_| is_other) else { return };
         door.limits.tidy();
+        note_requests(door);
         if let Err(error) = door.sessions.sweep(&told, door::now()) {
             door.log(format!("cannot note that sessions ended: {error}"));
         }

@@ -21,6 +21,25 @@ pub struct Told {
     pub students: BTreeMap<String, TokenHash>,
     /// Notebooks, by name.
     pub notebooks: BTreeMap<String, Notebook>,
+    /// What is to be known of the tunnel, where there is one.
+    #[serde(default)]
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What a tunnel's service takes, and where to go beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Requests that it takes in a month; 0: any number.
+    pub requests: u64,
+    /// Where the portal is found in the campus network.
+    pub near: String,
+}
+
+impl Tunnel {
+    /// Whether so many requests are nearly all that the service takes: four of five.
+    pub fn is_nearly_used(&self, requests: u64) -> bool {
+        self.requests > 0 && requests.saturating_mul(5) >= self.requests.saturating_mul(4)
+    }
 }
 
 /// A notebook that somebody may open.

@@ -8,7 +8,10 @@ use crate::gpu::health as cards;
 use crate::host::{Host, systemd};
 use crate::installation::Installation;
 use crate::network::keep;
+use crate::portal::meter;
 use serde::Serialize;
+use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// The health of one layer.
 #[derive(Debug, Clone, Serialize)]
@@ -44,7 +47,7 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
     let services = installation.engine.services(&installation.config);
     let complaints = complaints(installation, &services);
     let address = installation.config.host.address;
-    let page = || format!("students open {}", installation.config.portal.url(address));
+    let page = || students_open(installation, address);
     let of_services = Layer::ALL.iter().filter_map(|layer| {
         let content = (*layer == Layer::Portal).then(page);
         of_layer(*layer, content, services.iter().zip(&complaints).filter(|(s, _)| s.layer == *layer))
@@ -54,6 +57,19 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
         .chain(of_cards(installation))
         .chain(of_notebooks(installation))
         .collect()
+}
+
+fn students_open(installation: &Installation, address: Ipv4Addr) -> String {
+    let config = &installation.config;
+    let here = format!("students open {}", config.portal.url(address));
+    let Some(outside) = config.tunnel.url().filter(|_| config.tunnel.is_wanted(&config.portal, &config.classroom)) else {
+        return here;
+    };
+    let used = meter::noted(&installation.host, Path::new(meter::FILE));
+    match config.tunnel.requests {
+        0 => format!("{here}, from outside {outside}"),
+        all => format!("{here}, from outside {outside} ({} of {all} requests in {})", used.requests, used.month),
+    }
 }
 
 /// The first complaint of database, queue or cache; else of the hypervisor: why calls of the cloud are not answered.

@@ -11,8 +11,11 @@ use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::host::command;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::sync::Arc;
+
+/// Bytes of a secret that a program says.
+const LONGEST_SECRET: u64 = 16 << 10;
 
 /// How this program talks.
 #[derive(Debug, Clone)]
@@ -96,6 +99,22 @@ impl Ui {
             Arc::new(progress::Bar::default())
         } else {
             Arc::new(progress::Now::new())
+        }
+    }
+
+    /// What a person types unseen, or else a program says on standard input.
+    ///
+    /// # Errors
+    /// The terminal went away, or standard input cannot be read.
+    pub fn secret(&self, question: &str) -> Result<String, Failure> {
+        let failed = |error: std::io::Error| Failure::new("cannot read what was typed", error.to_string(), "");
+        if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+            let terminal = console::Term::stderr();
+            terminal.write_str(question).and_then(|()| terminal.read_secure_line()).map_err(failed)
+        } else {
+            let mut text = String::new();
+            std::io::stdin().take(LONGEST_SECRET).read_to_string(&mut text).map_err(failed)?;
+            Ok(text)
         }
     }
 

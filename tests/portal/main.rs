@@ -7,6 +7,7 @@
 mod browser;
 mod encrypted;
 mod eyes;
+mod outside;
 mod strangers;
 mod work;
 mod world;
@@ -48,6 +49,15 @@ fn main() {
             ("who_begins_no_handshake_keeps_nobody_out", encrypted::stalled),
         ],
     );
+    let no_tunnel = no_jupyter.clone().or_else(outside::why_not);
+    all.extend(trials(
+        no_tunnel.as_ref(),
+        &[
+            ("a_student_outside_works_through_the_tunnel", outside::worked_in),
+            ("a_tunnel_is_back_soon_after_any_outage", outside::outages),
+            ("a_tunnel_that_is_refused_stops_and_says_so", outside::refused),
+        ],
+    ));
     let no_eyes = no_jupyter.or_else(browser::why_not);
     all.extend(trials(
         no_eyes.as_ref(),

@@ -1,6 +1,6 @@
 //! What students do through the portal.
 
-use super::world::{ADA, BUSY, PAGE, Portal, Said, WORLD};
+use super::world::{ADA, BUSY, PAGE, Portal, Said, Stream, WORLD, Way};
 use gpucloud::portal::token::TokenHash;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -21,13 +21,13 @@ fn memory_kib(pid: u32) -> u64 {
 }
 
 /// A kernel, and its socket through the portal.
-struct Kernel {
+pub struct Kernel {
     id: String,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Box<dyn Stream>>,
 }
 
 impl Kernel {
-    fn start(portal: &Portal, cookie: &str) -> Self {
+    pub fn start(portal: &Way, cookie: &str) -> Self {
         let origin = portal.url("");
         let headers = [("Cookie", cookie), ("Origin", origin.as_str()), ("Content-Type", "application/json")];
         let said = portal.ask("POST", "/s/ada/api/kernels", &headers, "{}");
@@ -37,10 +37,10 @@ impl Kernel {
         Self { id, socket }
     }
 
-    fn open(portal: &Portal, cookie: &str, id: &str) -> WebSocket<TcpStream> {
+    fn open(portal: &Way, cookie: &str, id: &str) -> WebSocket<Box<dyn Stream>> {
         let request = Request::builder()
-            .uri(format!("ws://{}/s/ada/api/kernels/{id}/channels", portal.at))
-            .header("Host", portal.at.to_string())
+            .uri(format!("ws://{}/s/ada/api/kernels/{id}/channels", portal.host))
+            .header("Host", &portal.host)
             .header("Connection", "keep-alive, Upgrade")
             .header("Upgrade", "websocket")
             .header("Sec-WebSocket-Version", "13")
@@ -49,13 +49,11 @@ impl Kernel {
             .header("Origin", portal.url(""))
             .body(())
             .unwrap();
-        let stream = TcpStream::connect(portal.at).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        tungstenite::client(request, stream).unwrap().0
+        tungstenite::client(request, portal.connect()).unwrap_or_else(|_| panic!("no WebSocket")).0
     }
 
     /// What a cell says.
-    fn cell(&mut self, code: &str) -> String {
+    pub fn cell(&mut self, code: &str) -> String {
         let header =
             json!({"msg_id": code, "session": "1", "username": "", "msg_type": "execute_request", "version": "5.3"});
         let content =
@@ -73,7 +71,7 @@ impl Kernel {
 
     /// Whether the socket ends within `limit`.
     fn ends_within(&mut self, limit: Duration) -> bool {
-        self.socket.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        self.socket.get_ref().wait_for(Duration::from_millis(100));
         let begin = Instant::now();
         while begin.elapsed() < limit {
             match self.socket.read() {

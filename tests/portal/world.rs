@@ -128,18 +128,34 @@ impl World {
                 ("bob".into(), notebook("bob", Some(nobody))),
                 ("new".into(), notebook("ada", None)),
             ]),
+            tunnel: None,
         }
     }
+}
+
+/// How a portal is reached.
+pub struct Way {
+    pub at: SocketAddr,
+    /// What browsers call it.
+    pub host: String,
+    /// How its TLS is trusted; none: it has none.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// A portal that runs; ends with this.
 pub struct Portal {
     process: Child,
     dir: tempfile::TempDir,
-    pub at: SocketAddr,
+    way: Way,
     pub tunnel: SocketAddr,
-    /// How its TLS is trusted; none: it has none.
-    tls: Option<Arc<ClientConfig>>,
+}
+
+impl std::ops::Deref for Portal {
+    type Target = Way;
+
+    fn deref(&self) -> &Way {
+        &self.way
+    }
 }
 
 impl Portal {
@@ -161,7 +177,7 @@ impl Portal {
         let (at, tunnel) = (place(), place());
         write_told(dir.path(), &WORLD.told());
         let process = Self::process(dir.path(), at, tunnel);
-        let portal = Self { process, dir, at, tunnel, tls };
+        let portal = Self { process, dir, way: Way { at, host: at.to_string(), tls }, tunnel };
         portal.wait();
         portal
     }
@@ -216,14 +232,21 @@ impl Portal {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    pub fn url(&self, path: &str) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}{path}", self.at)
-    }
-
     /// Where its certificate lies.
     pub fn tls_file(&self) -> PathBuf {
         self.dir.path().join("tls.pem")
+    }
+
+    /// Where it notes how many requests came through the tunnel.
+    pub fn requests_file(&self) -> PathBuf {
+        self.dir.path().join("requests.json")
+    }
+}
+
+impl Way {
+    pub fn url(&self, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.host)
     }
 
     /// A connection as a browser makes it.
@@ -245,7 +268,7 @@ impl Portal {
     }
 
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
-        exchange(self.connect(), request(self.at, method, path, headers, body).as_bytes())
+        exchange(self.connect(), request(&self.host, method, path, headers, body).as_bytes())
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Said {
@@ -261,8 +284,22 @@ impl Drop for Portal {
 }
 
 /// What is read from and written to.
-pub trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+pub trait Stream: Read + Write {
+    /// How long a read may wait.
+    fn wait_for(&self, limit: Duration);
+}
+
+impl Stream for TcpStream {
+    fn wait_for(&self, limit: Duration) {
+        self.set_read_timeout(Some(limit)).unwrap();
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn wait_for(&self, limit: Duration) {
+        self.sock.wait_for(limit);
+    }
+}
 
 /// A certificate for this machine; by this authority, where there is one already.
 pub fn issued(authority: Option<&str>) -> Issued {
@@ -320,13 +357,13 @@ impl Said {
 
 /// A request of exactly these headers (and `Host`, where none is among them), on a connection of its own.
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
-    raw(at, request(at, method, path, headers, body).as_bytes())
+    raw(at, request(&at.to_string(), method, path, headers, body).as_bytes())
 }
 
-fn request(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+fn request(host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     if headers.iter().all(|(name, _)| *name != "Host") {
-        text += &format!("Host: {at}\r\n");
+        text += &format!("Host: {host}\r\n");
     }
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
