@@ -35,7 +35,8 @@ main() {
             [[ $(version_of "$2") ]] || die $REFUSED "$2 is no gpucloud-install that runs here" "./bootstrap.sh --package"
             make_package "$2"
         else
-            is_of_these_sources "$BUILT" || build
+            # Built before, it may be without.
+            build --features ngrok
             make_package "$BUILT"
         fi
         return
@@ -155,12 +156,13 @@ EOF
     printf '%s\n' "$package"
 }
 
+# build [OPTION]...: of cargo build.
 build() {
     choose_builder
     find_rust || install_rust
     install_packages "${BUILD_PACKAGES[@]}"
     say "building gpucloud-install $version with Rust $rust_version; this takes some minutes"
-    local options=(--release --locked --target-dir "$HERE/target" --bin gpucloud-install)
+    local options=(--release --locked --target-dir "$HERE/target" --bin gpucloud-install "$@")
     if [[ ! -t 2 ]]; then options+=(--quiet); fi
     as_builder cargo build "${options[@]}" || die $FAILED "the build failed, see above" "mend that, then: $again"
     [[ -x $BUILT ]] || die $FAILED "cargo left no $BUILT" "look for build.target in cargo's configuration, then: $again"

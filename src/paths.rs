@@ -42,5 +42,7 @@ pub const CLASS_LINK: &str = "gcportal0";
 pub const PORTAL: &str = "/var/lib/gpucloud-portal";
 /// What the tunnel knows, and how it is: root's, with the tunnel's account as its group.
 pub const TUNNEL: &str = "/var/lib/gpucloud-tunnel";
+/// How the tunnel is, and files of the program that holds it; gone when it ends.
+pub const TUNNEL_STATE: &str = "/run/gpucloud-tunnel";
 /// The volume group that volumes are cut from.
 pub const VOLUME_GROUP: &str = "gpucloud-volumes";

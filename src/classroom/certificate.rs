@@ -1,13 +1,15 @@
 //! The certificate by which browsers know the portal, and the authority of this machine's own that signs it. The authority
-//! can vouch for this machine's names and for addresses of private networks, and for nothing else, so that whoever trusts
-//! it risks nothing elsewhere. The certificate is made anew ahead of its end, the authority where it may not sign it.
+//! can vouch for web pages of this machine's names and of private networks alone, so that whoever trusts it risks
+//! little elsewhere. The certificate is made anew ahead of its end, the authority where it may not sign it; how long
+//! they last is here. What shows it: `portal/tls.rs`.
 
+use super::removed;
 use super::students::ACCOUNT;
-use crate::action::originals::Original;
 use crate::action::task::Task;
-use crate::action::{ActionId, Checked, Undo};
+use crate::action::{ActionId, Checked};
 use crate::config::portal::PageName;
 use crate::host::{Error, Host, Result, accounts, files};
+use crate::paths::{PROGRAM, RUNTIME};
 use crate::portal::tls::{self, FILE};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -21,6 +23,8 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert, ring};
 
+/// The same of an authority that was here before: it is taken again where it may sign, as behind a clock that went wrong.
+const BEFORE: &str = "/var/lib/gpucloud/classroom/authority-before.pem";
 /// The authority's key and certificate, for root alone. It outlives the portal: whoever has browsers trust it need not do
 /// so again when that is made anew.
 const AUTHORITY: &str = "/var/lib/gpucloud/classroom/authority.pem";
@@ -30,6 +34,8 @@ const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
 const LIFE: Duration = DAY.saturating_mul(397);
 /// It is made anew when it has less than this left.
 const AHEAD: Duration = DAY.saturating_mul(60);
+/// How long another command may take to make it.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// What the authority may vouch for beside this machine's own names: addresses that the world does not route (RFC 1918),
 /// and this machine to itself.
 const PRIVATE: [([u8; 4], [u8; 4]); 4] = [
@@ -72,20 +78,33 @@ impl Names {
 /// A task of a plan: the portal has a certificate that is good for these names.
 pub fn certified(names: Names) -> Task {
     let again = names.clone();
-    let probe = move |host: &Host| Ok(Checked::done_if(is_good(host, &names), "make it"));
+    let probe = move |host: &Host| {
+        let authorities = authorities(host)?;
+        let is_another = !authorities.is_empty() && !authorities.iter().any(|one| signed(one, &names).is_ok());
+        let what = if is_another { "make it, by another authority: browsers are to be told again" } else { "make it" };
+        Ok(Checked::done_if(is_good(host, &names), what))
+    };
     let work = move |host: &Host| renew(host, &again).map(drop);
     let id = ActionId::new("portal-certificate", FILE);
-    let undo = Undo::Path { path: FILE.into(), original: Original::Absent, made: Vec::new() };
-    Task::new(id, "Make the certificate of the portal", probe, work).undone_by(undo)
+    Task::new(id, "Make the certificate of the portal", probe, work).undone_by(removed(FILE))
 }
 
-/// Whether the portal's certificate is good for these names, and for a while.
+/// What is kept of authorities, the present one first (PEM).
+fn authorities(host: &Host) -> Result<Vec<String>> {
+    let kept = [AUTHORITY, BEFORE].map(|path| files::read_text(host, path));
+    Ok(kept.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Whether the portal's certificate is good for these names, now and for a while.
 pub fn is_good(host: &Host, names: &Names) -> bool {
     let Ok(shown) = tls::read(host, Path::new(FILE)) else { return false };
     let Some(certificate) = shown.key.cert.first() else { return false };
-    match verify(&shown.authority.certificate, certificate, names, in_time(AHEAD)) {
-        // The clock stands still, or has gone back: one that is made now would be worse.
-        Err(webpki::Error::CertNotValidYet { .. }) => true,
+    let is_good = |ahead| verify(&shown.authority.certificate, certificate, names, in_time(ahead));
+    match is_good(Duration::ZERO).and_then(|()| is_good(AHEAD)) {
+        // The clock is behind: one that is made now would be worse. It is when even this program is of a later day.
+        Err(webpki::Error::CertNotValidYet { .. }) => {
+            files::modified(host, PROGRAM).is_some_and(|made| made > SystemTime::now() + DAY)
+        }
         other => other.is_ok(),
     }
 }
@@ -95,14 +114,18 @@ pub fn is_good(host: &Host, names: &Names) -> bool {
 /// # Errors
 /// Files cannot be read or written; a name is none that a certificate can have.
 pub fn renew(host: &Host, names: &Names) -> Result<bool> {
+    let lock = Path::new(RUNTIME).join("portal-certificate.lock");
+    let _lock = files::lock_within(host, &lock, "the end of another command that makes the certificate", LOCK_LIMIT)?;
     if is_good(host, names) {
         return Ok(false);
     }
-    let kept = files::read_text(host, AUTHORITY)?;
-    let made =
-        issue(kept.as_deref(), names).map_err(|how| Error::protocol("make the certificate of the portal", how))?;
-    if kept.as_deref() != Some(&made.authority) {
-        files::make_parents(host, Path::new(AUTHORITY))?;
+    let kept = authorities(host)?;
+    let made = issue(&kept, names).map_err(|how| Error::protocol("make the certificate of the portal", how))?;
+    if kept.first() != Some(&made.authority) {
+        if let Some(before) = kept.first() {
+            host.warn("the page has another authority: browsers that trusted the one before have to be told again");
+            files::write(host, Path::new(BEFORE), before.as_bytes(), 0o600, None)?;
+        }
         files::write(host, Path::new(AUTHORITY), made.authority.as_bytes(), 0o600, None)?;
     }
     let portal = accounts::owner("root", ACCOUNT)?;
@@ -118,12 +141,12 @@ pub struct Issued {
     pub shown: String,
 }
 
-/// Makes a certificate for these names; by another authority than this one, where that may not sign it.
+/// Makes a certificate for these names; by another authority than these, where none of them may sign it.
 ///
 /// # Errors
 /// In words: a name is none that a certificate can have.
-pub fn issue(authority: Option<&str>, names: &Names) -> std::result::Result<Issued, String> {
-    let kept = authority.and_then(|text| Some((text.to_owned(), signed(text, names).ok()?)));
+pub fn issue(authorities: &[String], names: &Names) -> std::result::Result<Issued, String> {
+    let kept = authorities.iter().find_map(|text| Some((text.clone(), signed(text, names).ok()?)));
     let (authority, certificate) = match kept {
         Some(both) => both,
         None => {
@@ -154,6 +177,8 @@ fn authority_of(key: &KeyPair) -> CertificateParams {
     params.distinguished_name = called(&format!("gpucloud authority {}", &id[..8]));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Names are constrained by kind: what is no web page has none here.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params
 }
 
@@ -235,6 +260,12 @@ mod tests {
         }
         let elsewhere = Names::new(Ipv4Addr::new(10, 1, 2, 3), &[]);
         signed(&authority, &elsewhere).unwrap();
+        // One that was here before is taken again where the present one may not sign.
+        let other = new_authority(&names(&["else.example.edu"])).unwrap();
+        let made = issue(&[other.clone(), authority.clone()], &names(&["gpu.example.edu"])).unwrap();
+        assert_eq!(made.authority, authority);
+        let made = issue(&[other.clone(), authority.clone()], &names(&["third.example.edu"])).unwrap();
+        assert!(made.authority != authority && made.authority != other);
         for bad in ["mail.example.edu", "example.edu", "8.8.8.8"] {
             assert!(signed(&authority, &names(&[bad])).is_err(), "{bad}");
         }

@@ -51,6 +51,7 @@ pub mod students;
 
 pub use error::ClassroomError;
 
+use crate::action::Undo;
 use crate::cloud::SharedSession;
 use crate::config::Config;
 use crate::finding::Finding;
@@ -119,6 +120,11 @@ fn few_homes(config: &Config) -> Option<Finding> {
     let next = "a larger volumes.size_gib, or a smaller classroom.home_gib (0: on the disks of notebooks)";
     let wanted = FEW_HOMES.max(config.classroom.notebooks.len());
     (usize::try_from(homes).unwrap_or(usize::MAX) < wanted).then(|| Finding::warn("homes", what, next))
+}
+
+/// Takes away what holds a secret and is written again by what is no step: no copy of it is kept, as of an edited file.
+fn removed(path: &str) -> Undo {
+    Undo::Program { argv: ["rm", "--force", "--", path].map(str::to_owned).into() }
 }
 
 #[cfg(test)]

@@ -143,8 +143,9 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     // What is known of an earlier one is not this one's.
     identity.forget(host)?;
     identity.make(host).map_err(as_error)?;
-    let ordered =
-        students::tell(host, room, name, None).and_then(|()| home_volume::ready(host, room, name)).and_then(|home| {
+    let ordered = students::tell(host, room, name, None, false)
+        .and_then(|()| home_volume::ready(host, room, name))
+        .and_then(|home| {
             order(host, room, &identity, (image, &size.name), home.as_ref())?;
             Ok(home)
         });
@@ -158,7 +159,7 @@ pub fn create(host: &Host, room: &Classroom, request: &Request) -> Result<(Noteb
     if let Some(home) = home.filter(|home| home.is_new) {
         home_volume::note_used(room, &home.id)?;
     }
-    students::tell(host, room, name, get(room, name)?.address)?;
+    students::tell(host, room, name, get(room, name)?.address, false)?;
     let mut times = Times { built: begin.elapsed().as_secs_f64(), ..Times::default() };
     if request.until_ready {
         ready::wait(host, room, name, begin, &mut times)?;
@@ -267,9 +268,9 @@ pub fn tell(host: &Host, room: &Classroom, name: &str, verb: Verb) -> Result<Not
     if let Some(action) = action {
         act(host, room, &server, action)?;
     }
+    // Whoever made it may have been stopped before it was there.
+    students::tell(host, room, name, server.address("fixed"), verb == Verb::Stop)?;
     if verb != Verb::Stop {
-        // Whoever made it may have been stopped before it was there.
-        students::tell(host, room, name, server.address("fixed"))?;
         ready::wait(host, room, name, begin, &mut Times::default())?;
     }
     get(room, name)
@@ -315,7 +316,7 @@ pub fn renew_token(host: &Host, room: &Classroom, name: &str) -> std::result::Re
     remote.program(&["systemctl", "restart", "notebook-setup.service", "notebook.service"]).quiet().run(host)?;
     // Killed ahead of this, the notebook knows a token that nobody here does: another one helps, which SSH brings.
     Identity::of(name).note_token(host, &token)?;
-    students::tell(host, room, name, server.address("fixed"))?;
+    students::tell(host, room, name, server.address("fixed"), server.status == "SHUTOFF")?;
     let name = server.name.as_str();
     Ok(ready::wait(host, room, name, Instant::now(), &mut Times::default())?)
 }
@@ -355,7 +356,7 @@ pub fn delete(host: &Host, room: &Classroom, name: &str, work: Work) -> Result<b
         // Ahead of it: its address may be another's at once.
         students::tell_gone(host, room, name)?;
         if let Err(error) = room.user.ask(|session| server::delete(session, &server.id)) {
-            students::tell(host, room, name, server.address("fixed"))?;
+            students::tell(host, room, name, server.address("fixed"), server.status == "SHUTOFF")?;
             return Err(error.into());
         }
     }

@@ -1,12 +1,12 @@
 //! The way in from outside, as root sees it: the service's token, and what the tunnel is told.
 
-use crate::action::originals::Original;
+use super::removed;
 use crate::action::task::Task;
-use crate::action::{ActionId, Checked, Undo};
+use crate::action::{ActionId, Checked};
 use crate::config::Config;
 use crate::config::secrets::Secret;
+use crate::config::tunnel::TunnelKind;
 use crate::host::{Host, Result, accounts, files};
-use crate::paths::TUNNEL;
 use crate::tunnel::told::{FILE, Order};
 use std::path::Path;
 
@@ -26,23 +26,28 @@ pub fn token(host: &Host) -> Result<Option<Secret>> {
     Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret::of))
 }
 
-/// Whether a service can know anybody by it: one word, which stands in configuration files of others.
-pub fn is_token(text: &str) -> bool {
-    (8..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Whether a service can know anybody by it: one word, which stands in configuration files of others. That of pagekite parts its
+/// words by colons.
+pub fn is_token(kind: TunnelKind, text: &str) -> bool {
+    (8..=LONGEST).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !(kind == TunnelKind::Pagekite && text.contains(':'))
 }
 
-/// Keeps another token, and tells it to the tunnel of a cloud that has these answers.
+/// Keeps another token.
 ///
 /// # Errors
-/// A file cannot be written.
-pub fn set_token(host: &Host, config: &Config, token: &Secret) -> Result<()> {
-    files::make_parents(host, Path::new(TOKEN))?;
-    files::write(host, Path::new(TOKEN), format!("{}\n", token.expose()).as_bytes(), 0o600, None)?;
-    // Where it is not told yet, `apply` does.
-    if files::exists(host, TUNNEL) && config.tunnel.is_wanted(&config.portal, &config.classroom) {
-        write(host, &order(host, config)?)?;
-    }
-    Ok(())
+/// The file cannot be written.
+pub fn set_token(host: &Host, token: &Secret) -> Result<()> {
+    files::write(host, Path::new(TOKEN), format!("{}\n", token.expose()).as_bytes(), 0o600, None)
+}
+
+/// Tells it to the tunnel that runs with these answers.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn tell(host: &Host, config: &Config) -> Result<()> {
+    write(host, &order(host, config)?)
 }
 
 fn order(host: &Host, config: &Config) -> Result<Order> {
@@ -53,6 +58,7 @@ fn order(host: &Host, config: &Config) -> Result<Order> {
         server: tunnel.server.to_string(),
         token: token(host)?.map_or_else(String::new, |token| token.expose().to_owned()),
         portal: tunnel.portal(),
+        is_counted: tunnel.requests > 0,
     })
 }
 
@@ -65,14 +71,14 @@ fn write(host: &Host, order: &Order) -> Result<()> {
 pub fn told(config: Config) -> Task {
     let again = config.clone();
     let probe = move |host: &Host| {
-        let is_told = Order::read(host, Path::new(FILE)).is_ok_and(|told| order(host, &config).is_ok_and(|it| it == told));
+        let is_told =
+            Order::read(host, Path::new(FILE)).is_ok_and(|told| order(host, &config).is_ok_and(|it| it == told));
         Ok(Checked::done_if(is_told, "tell it"))
     };
     let work = move |host: &Host| write(host, &order(host, &again)?);
     let id = ActionId::new("tunnel-told", FILE);
     // It holds the token, and its group goes with the tunnel.
-    let undo = Undo::Path { path: FILE.into(), original: Original::Absent, made: Vec::new() };
-    Task::new(id, "Tell the tunnel where it leads", probe, work).undone_by(undo)
+    Task::new(id, "Tell the tunnel where it leads", probe, work).undone_by(removed(FILE))
 }
 
 #[cfg(test)]
@@ -82,11 +88,12 @@ mod tests {
     #[test]
     fn a_token_is_one_word() {
         for good in ["2abCdEf_0123456789", "eyJhIjoiYWJj-_=.", "secret12"] {
-            assert!(is_token(good), "{good}");
+            assert!(is_token(TunnelKind::Frp, good), "{good}");
         }
         for bad in ["", "short", "two words here", "a\nservice_on = http", "käse-und-wein"] {
-            assert!(!is_token(bad), "{bad}");
+            assert!(!is_token(TunnelKind::Frp, bad), "{bad}");
         }
-        assert!(!is_token(&"a".repeat(LONGEST + 1)));
+        assert!(!is_token(TunnelKind::Frp, &"a".repeat(LONGEST + 1)));
+        assert!(is_token(TunnelKind::Frp, "with:colon") && !is_token(TunnelKind::Pagekite, "with:colon"));
     }
 }

@@ -1,5 +1,6 @@
 //! A notebook that runs, waited for until it can be worked in: it has booted, has its home, answers, starts a kernel, and
-//! its card works. What does not come up says how far it came. The limits of each wait are here.
+//! its card works. What does not come up says how far it came. The limits of each wait are here, but a first
+//! kernel's (`jupyter.rs`).
 
 use super::identity::Identity;
 use super::jupyter::{Answered, Jupyter};

@@ -11,9 +11,10 @@ use crate::action::account::{NO_LOGIN, SystemUser};
 use crate::action::directory::Directory;
 use crate::action::file::File;
 use crate::action::packages::{ARCHIVES, Packages, forget_archives};
+use crate::action::symlink::Symlink;
 use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
-use crate::action::unit::{Disabled, Enabled, Started};
+use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::cloud::disk_image::{Format, Told};
 use crate::cloud::resource::Resource;
@@ -115,7 +116,11 @@ fn page(config: &Config) -> students::Page {
     students::Page {
         url: config.portal.url(config.host.address),
         names,
-        outside: outside.map(|url| students::Outside { url, requests: tunnel.requests }),
+        outside: outside.map(|url| students::Outside {
+            url,
+            requests: tunnel.requests,
+            ends_tls: tunnel.server.is_none(),
+        }),
     }
 }
 
@@ -300,8 +305,7 @@ impl Maker<'_> {
     fn tunnel(&self) -> Result<Option<Step>, Failure> {
         let config = self.input.config;
         let Some(service) = tunnel::row(config) else { return Ok(None) };
-        let state = format!("{}/state", paths::TUNNEL);
-        let values = Values::from([("state".into(), json!(state))]);
+        let values = Values::from([("state".into(), json!(paths::TUNNEL_STATE))]);
         let unit = tunnel::UNIT_FILE;
         let text = Templates::new(&Secrets::default())?.render(unit.trim_start_matches('/'), &values)?;
         let account = outside::ACCOUNT;
@@ -316,14 +320,14 @@ impl Maker<'_> {
             };
             step = step
                 .holding(Hold::Packages)
+                // A package of Debian's starts what it brings, and at each boot again.
+                .with(Symlink::new(format!("/etc/systemd/system/{package}.service"), "/dev/null"))
                 .with(packages)
-                .with(Disabled { unit: format!("{package}.service") })
                 .with(tidy("tunnel"));
         }
         step = step
             .with(SystemUser { name: account.into(), home: paths::TUNNEL.into(), shell: NO_LOGIN })
             .with(Directory::new(paths::TUNNEL).access(0o750, "root", account))
-            .with(Directory::new(state).access(0o700, account, account))
             .with(outside::told(config.clone()))
             .with(File::new(unit, text))
             .with(Enabled { unit: service.unit.clone() })

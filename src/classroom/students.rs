@@ -1,12 +1,11 @@
 //! Students: their tokens, which outlive their notebooks, and what the portal is told of both. The student of a notebook has
 //! its name.
 
-use super::Classroom;
 use super::identity::Identity;
 use super::reach::JUPYTER;
-use crate::action::originals::Original;
+use super::{Classroom, removed};
 use crate::action::task::Task;
-use crate::action::{ActionId, Checked, Undo};
+use crate::action::{ActionId, Checked};
 use crate::cloud::resource::server::{self, ListedServer};
 use crate::cloud::resource_action::not_yet;
 use crate::config::secrets::Secret;
@@ -41,6 +40,8 @@ pub struct Outside {
     pub url: String,
     /// Requests that the service takes in a month; 0: any number.
     pub requests: u64,
+    /// Whether TLS ends at the service itself.
+    pub ends_tls: bool,
 }
 
 impl Page {
@@ -55,7 +56,11 @@ impl Page {
     }
 
     fn tunnel(&self) -> Option<Tunnel> {
-        self.outside.as_ref().map(|outside| Tunnel { requests: outside.requests, near: self.url.clone() })
+        self.outside.as_ref().map(|outside| Tunnel {
+            requests: outside.requests,
+            near: self.url.clone(),
+            tells_tls: outside.ends_tls,
+        })
     }
 }
 
@@ -116,16 +121,16 @@ pub fn forget(host: &Host, room: &Classroom, student: &str) -> Result<()> {
     })
 }
 
-/// Tells the portal that there is this notebook, and where it answers once Nova has built it.
+/// Tells the portal that there is this notebook, where it answers once Nova has built it, and whether it is switched off.
 ///
 /// # Errors
 /// Something of it is missing here; a file cannot be written.
-pub fn tell(host: &Host, room: &Classroom, name: &str, address: Option<Ipv4Addr>) -> Result<()> {
+pub fn tell(host: &Host, room: &Classroom, name: &str, address: Option<Ipv4Addr>, is_off: bool) -> Result<()> {
     if room.page.is_none() {
         return Ok(());
     }
     let _lock = locked(host)?;
-    let (student, notebook) = (made_token(host, name)?, of(host, name, address)?);
+    let (student, notebook) = (made_token(host, name)?, of(host, name, address, is_off)?);
     change(host, room, |told| {
         note_student(told, name, &student);
         told.notebooks.insert(name.to_owned(), notebook);
@@ -150,9 +155,9 @@ fn note_student(told: &mut Told, student: &str, token: &Secret) {
     }
 }
 
-fn of(host: &Host, name: &str, address: Option<Ipv4Addr>) -> Result<Notebook> {
+fn of(host: &Host, name: &str, address: Option<Ipv4Addr>, is_off: bool) -> Result<Notebook> {
     let place = address.map(|address| SocketAddr::from((address, JUPYTER)));
-    Ok(Notebook { owner: name.to_owned(), place, token: (&Identity::of(name).token(host)?).into() })
+    Ok(Notebook { owner: name.to_owned(), place, is_off, token: (&Identity::of(name).token(host)?).into() })
 }
 
 /// Nothing is told where there is no portal, or not yet. Whoever calls has the lock, under which tokens are read and written,
@@ -185,8 +190,8 @@ pub fn told(room: Classroom) -> Task {
             Err(error) => return not_yet(error),
         };
         let without_token = ours(host, &servers).any(|server| !files::exists(host, token_file(&server.name)));
-        let is_told =
-            !without_token && known(host)?.is_some_and(|told| all(host, &room, &servers).is_ok_and(|all| all == told));
+        let is_told = !without_token
+            && known(host)?.is_some_and(|told| all(host, &room, &servers).is_ok_and(|all| is_as(all, told)));
         Ok(Checked::done_if(is_told, "tell it"))
     };
     let work = move |host: &Host| {
@@ -200,8 +205,15 @@ pub fn told(room: Classroom) -> Task {
     };
     let id = ActionId::new("portal-told", FILE);
     // It holds tokens, and its group goes with the portal.
-    let undo = Undo::Path { path: FILE.into(), original: Original::Absent, made: Vec::new() };
-    Task::new(id, "Tell the portal of students and notebooks", probe, work).undone_by(undo).asking_the_running_system()
+    Task::new(id, "Tell the portal of students and notebooks", probe, work)
+        .undone_by(removed(FILE))
+        .asking_the_running_system()
+}
+
+/// Whether nothing has to be told. Who is switched off at this moment may be on at the next.
+fn is_as(mut all: Told, mut told: Told) -> bool {
+    all.notebooks.values_mut().chain(told.notebooks.values_mut()).for_each(|notebook| notebook.is_off = false);
+    all == told
 }
 
 fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> {
@@ -214,7 +226,8 @@ fn all(host: &Host, room: &Classroom, servers: &[ListedServer]) -> Result<Told> 
         }
     }
     for server in ours(host, servers) {
-        told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"))?);
+        let is_off = server.status == "SHUTOFF";
+        told.notebooks.insert(server.name.clone(), of(host, &server.name, server.address("fixed"), is_off)?);
     }
     Ok(told)
 }

@@ -1,4 +1,4 @@
-//! The portal: verbs and their options. What it does: `portal/`.
+//! The portal: verbs, their options and defaults. What they do: `command/portal.rs`.
 
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;

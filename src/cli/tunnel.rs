@@ -1,4 +1,4 @@
-//! The tunnel: verbs and their options. What it does: `tunnel/`.
+//! The tunnel: verbs, their options and defaults. What they do: `command/tunnel.rs`.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

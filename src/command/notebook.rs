@@ -236,7 +236,10 @@ fn token(invocation: &Invocation, host: &Host, room: &Classroom, options: &Noteb
         notebook::renew_token(host, room, name)?;
     }
     let token = Identity::of(name).token(&invocation.host)?;
-    invocation.ui.document("notebook token", json!({"name": name, "token": token.expose(), "link": null, "link_from_outside": null}));
+    invocation.ui.document(
+        "notebook token",
+        json!({"name": name, "token": token.expose(), "link": null, "link_from_outside": null}),
+    );
     if !invocation.ui.is_json() {
         invocation.ui.raw(&format!("{}\n", token.expose()));
     }

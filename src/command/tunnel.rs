@@ -1,4 +1,5 @@
-//! `tunnel`: serve, show, token. What it does is in `tunnel/`; its token, in `classroom/outside.rs`.
+//! `tunnel`: serve, show, token. `show` prints how it is, what was counted (`portal/meter.rs`), and an estimate for a class. What a
+//! tunnel does is in `tunnel/`; its token, in `classroom/outside.rs`.
 
 use super::Invocation;
 use crate::classroom::outside;
@@ -45,23 +46,18 @@ fn serve(invocation: &Invocation, options: &TunnelServe) -> Result<Ending, Failu
     Ok(Ending::Done)
 }
 
-/// The answers of the cloud that stands, or of the file where there is none yet.
-fn answers(invocation: &Invocation) -> Result<Config, Failure> {
-    match Installation::load_applied(&invocation.host)? {
-        Some(installation) => Ok(installation.config),
-        None => Config::load(&invocation.host, &invocation.global.config),
-    }
-}
-
 fn show(invocation: &Invocation, options: &TunnelShow) -> Result<Ending, Failure> {
-    let config = answers(invocation)?;
+    let Some(config) = Installation::load_applied(&invocation.host)?.map(|installation| installation.config) else {
+        return Err(
+            Failure::new("there is no complete cloud here", "", "gpucloud-install status").with(Ending::Refused)
+        );
+    };
     let tunnel = &config.tunnel;
     let Some(url) = tunnel.url().filter(|_| tunnel.is_wanted(&config.portal, &config.classroom)) else {
-        let next =
-            format!("in {}: kind below [tunnel]; then: gpucloud-install apply", invocation.global.config.display());
-        return Err(Failure::new("this cloud has no tunnel", "", next).with(Ending::Refused));
+        return Err(no_tunnel(invocation));
     };
-    let state = state::noted(&invocation.host).unwrap_or(State::Connecting);
+    let stopped = || State::Lost("gpucloud-tunnel.service does not run".into());
+    let state = state::noted(&invocation.host).unwrap_or_else(stopped);
     let used = meter::noted(&invocation.host, Path::new(meter::FILE));
     let class = class_needs(options);
     let has_token = outside::token(&invocation.host)?.is_some();
@@ -104,19 +100,39 @@ fn in_words(state: &State) -> String {
 }
 
 fn token(invocation: &Invocation) -> Result<Ending, Failure> {
-    let config = answers(invocation)?;
+    let host = &invocation.host;
+    let Some(applied) = Installation::load_applied(host)?.map(|installation| installation.config) else {
+        return Err(
+            Failure::new("there is no complete cloud here", "", "gpucloud-install status").with(Ending::Refused)
+        );
+    };
+    if !applied.tunnel.is_wanted(&applied.portal, &applied.classroom) {
+        return Err(no_tunnel(invocation));
+    }
     let typed = invocation.ui.secret("Token of the tunnel's service (it is not shown): ")?;
     let typed = typed.trim();
-    if !outside::is_token(typed) {
+    if !outside::is_token(applied.tunnel.kind, typed) {
         let what = "this is no token: one word of 8 letters or more is";
         return Err(Failure::usage(what, "copy it from the service's page, whole, and give it again"));
     }
-    outside::set_token(&invocation.host, &config, &Secret::of(typed.to_owned()))?;
+    outside::set_token(host, &Secret::of(typed.to_owned()))?;
+    // What the answers have become since is told by `apply`: until then another service may be running.
+    let is_applied = Config::load(host, &invocation.global.config).is_ok_and(|now| now.tunnel == applied.tunnel);
+    if is_applied {
+        outside::tell(host, &applied)?;
+    }
     invocation.ui.document("tunnel token", json!({"kept": true}));
-    let next = match config.tunnel.is_wanted(&config.portal, &config.classroom) {
+    invocation.ui.say(match is_applied {
         true => "The token is kept. gpucloud-install tunnel show says whether the service takes it.",
-        false => "The token is kept. It is used once kind below [tunnel] says by which service, and apply has run.",
-    };
-    invocation.ui.say(next);
+        false => "The token is kept. The answers are others than those of the tunnel that runs: gpucloud-install apply",
+    });
     Ok(Ending::Done)
+}
+
+fn no_tunnel(invocation: &Invocation) -> Failure {
+    let next = format!(
+        "in {}: kind below [tunnel], enabled = true below [classroom] and [portal]; then: gpucloud-install apply",
+        invocation.global.config.display()
+    );
+    Failure::new("this cloud has no tunnel", "", next).with(Ending::Refused)
 }

@@ -276,7 +276,7 @@ pub const ANSWERS: &[Answer] = &[
     },
     Answer {
         key: "tunnel.kind",
-        meaning: "The way to that page from outside: \"none\", \"cloudflared\", \"frp\", \"pagekite\"; its token: sudo gpucloud-install tunnel token",
+        meaning: "The way to that page from outside: \"none\", \"ngrok\", \"cloudflared\", \"frp\", \"pagekite\"; its token: sudo gpucloud-install tunnel token",
         on_change: OnChange::Live,
     },
     Answer {

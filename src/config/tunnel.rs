@@ -58,6 +58,8 @@ pub enum TunnelKind {
     /// No tunnel.
     #[default]
     None,
+    /// ngrok's, by its own crate.
+    Ngrok,
     /// Cloudflare's.
     Cloudflared,
     /// A server of one's own, by frp.
@@ -119,8 +121,12 @@ impl TunnelAnswers {
         if self.address.is_none() {
             return Err("tunnel.address is missing: how browsers call the tunnel's other end".into());
         }
-        if self.kind == TunnelKind::Frp && !self.server.has_port() {
-            return Err("tunnel.server is missing: the server that frp connects to, HOST:PORT".into());
+        let own_server = self.kind == TunnelKind::Frp || self.kind == TunnelKind::Pagekite && !self.server.is_none();
+        if own_server && !self.server.has_port() {
+            return Err("tunnel.server: the server that this machine connects to is wanted as HOST:PORT".into());
+        }
+        if !portal.enabled {
+            return Err("tunnel.kind: there is nothing to lead to: enabled = true below [portal]".into());
         }
         if self.kind == TunnelKind::Cloudflared && !self.server.is_none() {
             return Err("tunnel.server: cloudflared knows its server itself; leave it out".into());
@@ -143,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_a_kind_needs_is_asked_for() {
-        let check = |answers: TunnelAnswers| answers.check(&PortalAnswers::default());
+        let check = |answers: TunnelAnswers| answers.check(&PortalAnswers::of_new_answers());
+        let without = tunnel(TunnelKind::Pagekite, "class.pagekite.me", "").check(&PortalAnswers::default());
+        assert!(without.is_err_and(|said| said.contains("below [portal]")));
         for good in [
             tunnel(TunnelKind::None, "", ""),
             tunnel(TunnelKind::Cloudflared, "class.example.net", ""),
@@ -157,6 +165,7 @@ mod tests {
             (tunnel(TunnelKind::Pagekite, "", ""), "tunnel.address"),
             (tunnel(TunnelKind::Frp, "class.example.net", ""), "tunnel.server"),
             (tunnel(TunnelKind::Frp, "class.example.net", "front.example.net"), "tunnel.server"),
+            (tunnel(TunnelKind::Pagekite, "class.example.net", "front.example.net"), "tunnel.server"),
             (tunnel(TunnelKind::Cloudflared, "class.example.net", "x:1"), "tunnel.server"),
             (TunnelAnswers { port: 8000, ..tunnel(TunnelKind::Pagekite, "a.b", "") }, "tunnel.port"),
             (TunnelAnswers { port: 80, ..tunnel(TunnelKind::Pagekite, "a.b", "") }, "tunnel.port"),

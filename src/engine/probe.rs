@@ -186,7 +186,7 @@ fn tunnel(host: &Host) -> Answer {
         Some(State::Up) => return Ok(()),
         Some(State::Lost(why)) => told(format!("students outside do not reach it, it is being tried again: {why}")),
         Some(State::Refused(why)) => {
-            Complaint::wanted(format!("refused: {why}")).mended_by("sudo gpucloud-install tunnel token")
+            Complaint::wanted(format!("refused: {why}; sudo gpucloud-install tunnel token gives it another token"))
         }
         Some(State::Connecting) | None => told("connecting".into()),
     })

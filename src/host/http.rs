@@ -12,8 +12,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 const TEXT_LIMIT: u64 = 4 << 20;
 
 /// What pip, uv and apt trust on Debian and Ubuntu.
+pub const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The same, read.
 pub fn trusted(host: &Host) -> Result<RootCerts> {
-    let bundle = files::read(host, Path::new("/etc/ssl/certs/ca-certificates.crt"))?.unwrap_or_default();
+    let bundle = files::read(host, Path::new(TRUSTED))?.unwrap_or_default();
     let certificates = ureq::tls::parse_pem(&bundle).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,

@@ -114,8 +114,8 @@ impl Door {
         sessions(headers, came.cookie()).into_iter().find_map(|cookie| self.sessions.find(cookie, told, now()))
     }
 
-    fn login_page<'a>(&self, wrong: &'a str, next: &'a str) -> Page<'a> {
-        Page::Login { wrong, next, own_certificate: self.tls.is_some() }
+    fn login_page<'a>(&self, came: Came, wrong: &'a str, next: &'a str) -> Page<'a> {
+        Page::Login { wrong, next, own_certificate: self.tls.is_some() && !came.is_by_tunnel() }
     }
 
     fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
@@ -168,7 +168,7 @@ async fn checked(
     mut request: Request<Body>,
     next: Next,
 ) -> Answer {
-    if came.is_by_tunnel() && request.uri().path() != ALIVE {
+    if came.is_by_tunnel() {
         door.meter.count();
     }
     let Some(told) = door.told() else {
@@ -182,7 +182,8 @@ async fn checked(
     if !is_plain(request.uri().path()) {
         return door.message(StatusCode::BAD_REQUEST, "Not here", "There is no such address.");
     }
-    if door.tls.is_some() && !came.over_tls && !is_for_all(request.uri().path()) {
+    let is_plain = door.tls.is_some() && !came.over_tls && !is_for_all(request.uri().path());
+    if is_plain || came.is_by_tunnel() && came_plain(&told, headers) {
         return to_tls(&door, &request);
     }
     let upgrade = headers.contains_key(header::UPGRADE);
@@ -195,7 +196,18 @@ async fn checked(
         };
     }
     request.extensions_mut().insert(told);
-    next.run(request).await
+    let mut answer = next.run(request).await;
+    if came.is_by_tunnel() {
+        // The other end has a certificate that every browser knows: who has been there by https does not come without again.
+        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=2592000"));
+    }
+    answer
+}
+
+/// Whether a service that ends TLS itself says that a browser came without: some serve both.
+fn came_plain(told: &Told, headers: &HeaderMap) -> bool {
+    let says = |headers: &HeaderMap| headers.get("x-forwarded-proto").is_some_and(|proto| proto == "http");
+    told.tunnel.as_ref().is_some_and(|tunnel| tunnel.tells_tls) && says(headers)
 }
 
 /// What is no secret, and is wanted ahead of any trust.
@@ -257,11 +269,11 @@ async fn front(
     headers: HeaderMap,
 ) -> Answer {
     let Some(session) = door.session(&headers, came, &told) else {
-        return door.pages.answer(StatusCode::OK, &door.login_page("", next(&whither.next)));
+        return door.pages.answer(StatusCode::OK, &door.login_page(came, "", next(&whither.next)));
     };
     let mut notebooks = Vec::new();
     for (name, notebook) in told.notebooks_of(&session.student) {
-        let state = look::at(notebook.place).await;
+        let state = look::at(notebook).await;
         notebooks.push(Row { name: name.to_owned(), state: state.in_words().into(), is_ready: state.is_ready() });
     }
     let again = if notebooks.iter().all(|row| row.is_ready) { 0 } else { AGAIN };
@@ -330,7 +342,7 @@ async fn log_in(
     };
     if door.limits.is_too_often(student) {
         let wrong = "You have logged in very often. Wait a minute.";
-        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &door.login_page(wrong, next(&login.next)));
+        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &door.login_page(came, wrong, next(&login.next)));
     }
     // One session for each browser: what it had before ends.
     let old: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
@@ -365,7 +377,7 @@ fn wrong(door: &Door, came: Came, login: &Login) -> Answer {
         false => (StatusCode::FORBIDDEN, "This token is not known. Look again: it has twenty letters and digits."),
         true => (StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens. Wait a minute; a right one is always taken."),
     };
-    door.pages.answer(status, &door.login_page(wrong, next(&login.next)))
+    door.pages.answer(status, &door.login_page(came, wrong, next(&login.next)))
 }
 
 fn from(came: Came) -> String {
@@ -448,7 +460,7 @@ async fn notebook(
         Ok(answer) => answer,
         Err(NoAnswer::TooManySockets) => pages::told(StatusCode::TOO_MANY_REQUESTS, "too many WebSockets"),
         Err(NoAnswer::Silent) if for_eyes => {
-            let state = look::at(notebook.place).await;
+            let state = look::at(notebook).await;
             let page = Page::Message { title: state.title(), text: state.advice(), again: AGAIN };
             door.pages.answer(StatusCode::SERVICE_UNAVAILABLE, &page)
         }

@@ -1,4 +1,4 @@
-//! How many wrong tokens may be tried, and how often one student logs in. Whoever tries many shuts out nobody, neither behind the
+//! How many wrong tokens may be tried, and how often one student logs in: the numbers are here. Whoever tries many shuts out nobody, neither behind the
 //! same address nor behind the tunnel, where all come from one. What is counted is the address where it is known by the
 //! connection (never by a header, which anybody can write), else how a token begins.
 

@@ -1,6 +1,7 @@
-//! How a notebook is, as its student is told: asked of the notebook itself.
+//! How a notebook is (made, switched off, starting, ready), as its student is told, in words: asked of the notebook itself, and what
+//! root tells of it. The portal starts and stops none: that is root's (`classroom/notebook.rs`).
 
-use std::net::SocketAddr;
+use super::told::Notebook;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -14,7 +15,9 @@ pub enum State {
     Ready,
     /// Nova makes it.
     Built,
-    /// Its JupyterLab does not answer: it boots, or is stopped.
+    /// It was switched off.
+    Off,
+    /// Its JupyterLab does not answer: it boots, or is broken.
     Silent,
 }
 
@@ -29,7 +32,8 @@ impl State {
         match self {
             State::Ready => "ready",
             State::Built => "being made",
-            State::Silent => "starting, or switched off",
+            State::Off => "switched off",
+            State::Silent => "starting",
         }
     }
 
@@ -38,6 +42,7 @@ impl State {
         match self {
             State::Ready => "One moment",
             State::Built => "Your notebook is being made",
+            State::Off => "Your notebook is switched off",
             State::Silent => "Your notebook does not answer yet",
         }
     }
@@ -47,19 +52,21 @@ impl State {
         match self {
             State::Ready => "It has just come up.",
             State::Built => "It is there in a minute or two.",
+            State::Off => "Your teacher switches it on. What you have saved in it is not lost.",
             State::Silent => {
                 "When it was just made or started, it is there in a minute. When this page is still here after five, it is \
-                 switched off or broken: tell your teacher. What you have saved in it is not lost."
+                 broken: tell your teacher. What you have saved in it is not lost."
             }
         }
     }
 }
 
 /// Looks at the one that is there.
-pub async fn at(place: Option<SocketAddr>) -> State {
-    let Some(address) = place else { return State::Built };
+pub async fn at(notebook: &Notebook) -> State {
+    let Some(address) = notebook.place else { return State::Built };
     match tokio::time::timeout(LIMIT, TcpStream::connect(address)).await {
         Ok(Ok(_)) => State::Ready,
+        _ if notebook.is_off => State::Off,
         _ => State::Silent,
     }
 }

@@ -64,9 +64,9 @@ impl Meter {
     pub fn note(&self, host: &Host) -> Result<()> {
         let now = {
             let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-            let month = this_month();
-            if count.month != month {
-                *count = Count { month, requests: 0 };
+            // A clock that was wrong at the boot has not counted what was noted of this month.
+            if let (Some(file), true) = (&self.file, count.month != this_month()) {
+                *count = noted(host, file);
             }
             count.clone()
         };

@@ -1,4 +1,5 @@
-//! What people see: pages without scripts, but for one that hands over a token from a link.
+//! What people see: pages without scripts, but for one that hands over a token from a link. Here they get their values; their
+//! text is in `src/portal/pages/*.html` (how to trust the certificate: `certificate.html`).
 
 use crate::failure::Failure;
 use axum::body::Body;

@@ -33,6 +33,8 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 const LONGEST_HEAD: usize = 64 << 10;
 /// Connections from one address: a class behind one has six for each browser, and its WebSockets.
 const MOST_PER_ADDRESS: usize = 1024;
+/// The same of all who come through a tunnel: its end has one address.
+const MOST_THROUGH_TUNNEL: usize = 4096;
 /// Threads: what is done here is copying.
 const THREADS: usize = 2;
 /// How often it is looked whether root tells something else.
@@ -227,10 +229,10 @@ struct Counted {
 
 impl Gate {
     /// None: the address has too many.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
+    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Counted> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = all.entry(address).or_default();
-        if *count >= MOST_PER_ADDRESS {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -279,10 +281,11 @@ async fn accept(socket: tokio::net::TcpListener, is_tunnel: bool, house: House) 
 
 async fn serve(stream: TcpStream, from: SocketAddr, is_tunnel: bool, house: House) {
     let address = (!is_tunnel).then(|| from.ip().to_canonical());
-    let counted = address.map(|address| house.gate.enter(address));
-    if matches!(counted, Some(None)) || stream.set_nodelay(true).is_err() {
+    let most = if is_tunnel { MOST_THROUGH_TUNNEL } else { MOST_PER_ADDRESS };
+    let Some(_counted) = house.gate.enter(from.ip().to_canonical(), most).filter(|_| stream.set_nodelay(true).is_ok())
+    else {
         return;
-    }
+    };
     let came = Came { address, over_tls: is_tunnel };
     let Some(acceptor) = house.tls.clone().filter(|_| !is_tunnel) else { return answer(stream, came, house).await };
     // Whoever speaks plain HTTP is led to TLS: people type no scheme.

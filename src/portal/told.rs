@@ -33,6 +33,8 @@ pub struct Tunnel {
     pub requests: u64,
     /// Where the portal is found in the campus network.
     pub near: String,
+    /// Whether its service ends TLS itself, and says in `X-Forwarded-Proto` who came without.
+    pub tells_tls: bool,
 }
 
 impl Tunnel {
@@ -49,6 +51,9 @@ pub struct Notebook {
     pub owner: String,
     /// Where its JupyterLab answers; none while it is built.
     pub place: Option<SocketAddr>,
+    /// Whether it was switched off by whoever may do that.
+    #[serde(default)]
+    pub is_off: bool,
     /// What lets the portal in there.
     pub token: Key,
 }

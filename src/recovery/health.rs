@@ -62,7 +62,8 @@ pub fn layers(installation: &Installation) -> Vec<LayerHealth> {
 fn students_open(installation: &Installation, address: Ipv4Addr) -> String {
     let config = &installation.config;
     let here = format!("students open {}", config.portal.url(address));
-    let Some(outside) = config.tunnel.url().filter(|_| config.tunnel.is_wanted(&config.portal, &config.classroom)) else {
+    let Some(outside) = config.tunnel.url().filter(|_| config.tunnel.is_wanted(&config.portal, &config.classroom))
+    else {
         return here;
     };
     let used = meter::noted(&installation.host, Path::new(meter::FILE));

@@ -5,6 +5,7 @@
 //! told       what root tells it: the kind, the public address, the token
 //! kind       what all kinds have in common, and which there are
 //! program    those that are a foreign program: its configuration, and how it says that it is refused (pure)
+//! ngrok      ngrok's, by its own crate (feature `ngrok`)
 //! watch      whether the portal is reached through it
 //! supervise  the process: held, watched, held anew
 //! state      how it is, for `status`
@@ -13,6 +14,8 @@
 //! Answers are in `config/tunnel.rs`, its unit and account in `classroom/steps.rs`, the listener in `portal/serve.rs`.
 
 pub mod kind;
+#[cfg(feature = "ngrok")]
+pub mod ngrok;
 pub mod program;
 pub mod state;
 pub mod supervise;

@@ -1,7 +1,7 @@
 //! Tunnels that are a foreign program: how it is started, and how it says that it is refused. The token goes in by a file of
 //! its own or by the environment, never as an argument.
 
-use super::kind::{Broken, Kind};
+use super::kind::{Broken, Kind, Signs};
 use super::told::Order;
 use crate::host::command::Command;
 use crate::host::{Error, Host, Observer, files};
@@ -29,8 +29,11 @@ pub fn pagekite(order: &Order, directory: &Path) -> Program {
     Program {
         command: Command::new("pagekite").arg("--clean").arg(format!("--optfile={}", file.display())),
         file: Some((file, text)),
-        // Whose name it is, or whose quota it was, is not told apart by a wait; a connection of before is.
-        refused: |line| line.contains("err=Rejected") && !line.contains("reason=duplicate"),
+        // A quota that is used (`quota`) comes back with the next month.
+        refused: |line| {
+            line.contains("err=Rejected")
+                && ["signature", "unauthorized"].iter().any(|why| line.contains(&format!("reason={why}")))
+        },
     }
 }
 
@@ -88,8 +91,11 @@ impl Observer for Listener {
 }
 
 impl Kind for Program {
-    fn hold(&self, host: &Host) -> Broken {
-        let lost = |error: Error| Broken::Lost(error.to_string());
+    fn hold(&self, host: &Host, _: &Arc<Signs>) -> Broken {
+        let lost = |error: Error| {
+            let last = error.evidence().and_then(|said| said.lines().last().map(str::to_owned)).unwrap_or_default();
+            Broken::Lost(format!("{error}{}{last}", if last.is_empty() { "" } else { ": " }))
+        };
         if let Some((path, text)) = &self.file
             && let Err(error) = files::write(host, path, text.as_bytes(), 0o600, None)
         {
@@ -118,13 +124,18 @@ mod tests {
             server: server.into(),
             token: "a\"b\\c".into(),
             portal: "127.0.0.1:8001".parse().unwrap(),
+            is_counted: false,
         }
     }
 
     #[test]
     fn tokens_are_in_files_and_not_on_command_lines() {
         let directory = Path::new("/var/lib/x");
-        for program in [pagekite(&order(""), directory), frp(&order("tunnel.example.net:7001"), directory), cloudflared(&order(""))] {
+        for program in [
+            pagekite(&order(""), directory),
+            frp(&order("tunnel.example.net:7001"), directory),
+            cloudflared(&order("")),
+        ] {
             assert!(!program.command.shown().contains("a\"b"), "{}", program.command.shown());
         }
         let (file, text) = frp(&order("tunnel.example.net:7001"), directory).file.unwrap();
@@ -139,8 +150,11 @@ mod tests {
         let refused = |program: Program, line: &str| (program.refused)(line);
         let directory = Path::new("/x");
         assert!(refused(pagekite(&order(""), directory), "FE=1.2.3.4:443; err=Rejected; proto=http; reason=signature"));
-        assert!(!refused(pagekite(&order(""), directory), "FE=1.2.3.4:443; err=Rejected; proto=http; reason=duplicate"));
-        assert!(refused(frp(&order("x:1"), directory), "login to the server failed: token in login doesn't match token from configuration"));
+        assert!(!refused(pagekite(&order(""), directory), "FE=1.2.3.4:443; err=Rejected; proto=http; reason=quota"));
+        assert!(refused(
+            frp(&order("x:1"), directory),
+            "login to the server failed: token in login doesn't match token from configuration"
+        ));
         assert!(refused(cloudflared(&order("")), "Provided Tunnel token is not valid."));
         assert!(!refused(cloudflared(&order("")), "Registered tunnel connection"));
     }

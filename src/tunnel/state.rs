@@ -1,7 +1,8 @@
-//! How the tunnel is, noted by its process for `status`.
+//! How the tunnel is, noted by its process. `engine/probe.rs` reads it for `status`, and decides there what is grave.
 
+use crate::host::command::harmless;
 use crate::host::{Host, Result, files};
-use crate::paths::TUNNEL;
+use crate::paths::TUNNEL_STATE;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ pub enum State {
 
 /// Where it is noted.
 pub fn file() -> PathBuf {
-    Path::new(TUNNEL).join("state/state.json")
+    Path::new(TUNNEL_STATE).join("state.json")
 }
 
 /// Notes it.
@@ -39,5 +40,10 @@ pub fn note(host: &Host, file: &Path, state: &State) -> Result<()> {
 /// What was noted; none: nothing that can be read.
 pub fn noted(host: &Host) -> Option<State> {
     let bytes = files::read_at_most(host, &file(), LONGEST).ok().flatten()?;
-    serde_json::from_slice(&bytes).ok()
+    // Who wrote it may nothing, and repeats what a service said.
+    Some(match serde_json::from_slice(&bytes).ok()? {
+        State::Lost(why) => State::Lost(harmless(&why)),
+        State::Refused(why) => State::Refused(harmless(&why)),
+        other => other,
+    })
 }

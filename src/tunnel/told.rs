@@ -23,11 +23,13 @@ pub struct Order {
     pub token: String,
     /// Where the portal listens for it.
     pub portal: SocketAddr,
+    /// Whether the service counts requests against a plan: it is asked through rarely, then.
+    pub is_counted: bool,
 }
 
 impl std::fmt::Debug for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kind, address, server, portal, token: _ } = self;
+        let Self { kind, address, server, portal, .. } = self;
         let mut shown = f.debug_struct("Order");
         shown.field("kind", kind).field("address", address).field("server", server).field("portal", portal);
         shown.finish_non_exhaustive()

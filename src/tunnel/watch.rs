@@ -1,9 +1,10 @@
-//! Whether the portal is reached through the tunnel: what the portal says here is what it says there.
+//! One question: is the portal reached through the tunnel? What it says here is what it says there. How often that is asked,
+//! and what follows: `supervise.rs`.
 
 use crate::host::{Host, files, http};
 use crate::portal::door::ALIVE;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
@@ -36,10 +37,7 @@ impl Watch {
     /// # Errors
     /// What is trusted cannot be read.
     pub fn new(host: &Host, portal: SocketAddr, address: &str) -> crate::host::Result<Self> {
-        let trusted = match std::env::var_os(TRUSTED) {
-            Some(file) => authorities(&files::read(host, Path::new(&file))?.unwrap_or_default()),
-            None => http::trusted(host)?,
-        };
+        let trusted = authorities(&trusted_bundle(host)?);
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(LIMIT))
             .max_redirects(0)
@@ -63,6 +61,15 @@ impl Watch {
     fn ask(&self, url: &str) -> Result<String, ureq::Error> {
         self.agent.get(url).call()?.body_mut().with_config().limit(1 << 10).read_to_string()
     }
+}
+
+/// The authorities that this machine trusts (PEM), or those of a file that the environment names.
+///
+/// # Errors
+/// They cannot be read.
+pub fn trusted_bundle(host: &Host) -> crate::host::Result<Vec<u8>> {
+    let file = std::env::var_os(TRUSTED).map_or_else(|| PathBuf::from(http::TRUSTED), PathBuf::from);
+    Ok(files::read(host, &file)?.unwrap_or_default())
 }
 
 fn authorities(bundle: &[u8]) -> RootCerts {

@@ -7,11 +7,14 @@
 mod browser;
 mod encrypted;
 mod eyes;
+#[cfg(feature = "test-ngrok")]
+mod ngrok;
 mod outside;
 mod strangers;
 mod work;
 mod world;
 
+use gpucloud::config::tunnel::TunnelKind::{Ngrok, Pagekite};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 type Test = fn() -> Result<(), Failed>;
@@ -53,9 +56,18 @@ fn main() {
     all.extend(trials(
         no_tunnel.as_ref(),
         &[
-            ("a_student_outside_works_through_the_tunnel", outside::worked_in),
-            ("a_tunnel_is_back_soon_after_any_outage", outside::outages),
-            ("a_tunnel_that_is_refused_stops_and_says_so", outside::refused),
+            ("a_student_outside_works_through_the_tunnel", || outside::worked_in(Pagekite)),
+            ("a_tunnel_is_back_soon_after_any_outage", || outside::outages(Pagekite)),
+            ("a_tunnel_that_is_refused_stops_and_says_so", || outside::refused(Pagekite)),
+        ],
+    ));
+    let no_ngrok = no_jupyter.clone().or_else(outside::why_no_ngrok);
+    all.extend(trials(
+        no_ngrok.as_ref(),
+        &[
+            ("a_student_outside_works_through_ngrok", || outside::worked_in(Ngrok)),
+            ("ngrok_is_back_soon_after_any_outage", || outside::outages(Ngrok)),
+            ("ngrok_s_refusal_stops_it_and_is_said", || outside::refused(Ngrok)),
         ],
     ));
     let no_eyes = no_jupyter.or_else(browser::why_not);

@@ -1,8 +1,8 @@
-//! The way from outside: pagekite's server and its program, which is held by the tunnel's process, and TLS in front of
-//! them, as services have it.
+//! The way from outside, held by the tunnel's process: pagekite's program and server, or ngrok's crate and a stand-in for its
+//! service; in front of them TLS, as services have it.
 
-use super::world::{ADA, PAGE, Portal, WORLD, Way, free_port, issued, trusting};
 use super::work::Kernel;
+use super::world::{ADA, PAGE, Portal, WORLD, Way, ask, free_port, issued, trusting};
 use gpucloud::classroom::certificate::Issued;
 use gpucloud::config::tunnel::TunnelKind;
 use gpucloud::portal::told::Tunnel as Plan;
@@ -18,11 +18,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 type Verdict = Result<(), Failed>;
 
-const TOKEN: &str = "kite-and-secret";
+pub const TOKEN: &str = "kite-and-secret";
 /// How soon it must be back.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Why there is no tunnel here.
+/// Why there is no tunnel of ngrok's here.
+pub fn why_no_ngrok() -> Option<String> {
+    (!cfg!(feature = "test-ngrok"))
+        .then(|| "150 crates more: cargo test --features test-ngrok --test portal".to_owned())
+}
+
+/// Why there is none of pagekite's here.
 pub fn why_not() -> Option<String> {
     let found = Command::new("pagekite").arg("--appver").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.is_err().then(|| "a tunnel needs pagekite".to_owned())
@@ -39,20 +45,33 @@ impl Drop for Process {
     }
 }
 
-/// The other end of a tunnel: TLS, and pagekite's server behind it.
+/// What serves behind the TLS of an edge.
+#[allow(dead_code)]
+enum Server {
+    Pagekite(Process),
+    #[cfg(feature = "test-ngrok")]
+    Ngrok(super::ngrok::Service),
+}
+
+/// The other end of a tunnel: TLS, and a server behind it.
 struct Edge {
+    kind: TunnelKind,
     dir: tempfile::TempDir,
+    /// Where the tunnel's program connects to.
     server_at: SocketAddr,
     at: SocketAddr,
+    /// Where browsers go behind the TLS; pagekite has one port for both.
+    behind: SocketAddr,
     issued: Issued,
-    server: Option<Process>,
+    server: Option<Server>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Edge {
-    fn start() -> Self {
+    fn start(kind: TunnelKind) -> Self {
         let place = || SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (dir, issued, server_at, at) = (tempfile::tempdir().unwrap(), issued(None), place(), place());
+        let behind = if kind == TunnelKind::Pagekite { server_at } else { place() };
         std::fs::write(dir.path().join("authority.pem"), &issued.authority).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (acceptor, listener) = (acceptor(&issued), runtime.block_on(TcpListener::bind(at)).unwrap());
@@ -61,7 +80,7 @@ impl Edge {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     let (Ok(mut browser), Ok(mut server)) =
-                        (acceptor.accept(stream).await, TcpStream::connect(server_at).await)
+                        (acceptor.accept(stream).await, TcpStream::connect(behind).await)
                     else {
                         return;
                     };
@@ -69,12 +88,20 @@ impl Edge {
                 });
             }
         });
-        let mut edge = Self { dir, server_at, at, issued, server: None, _runtime: runtime };
+        let mut edge = Self { kind, dir, server_at, at, behind, issued, server: None, _runtime: runtime };
         edge.begin();
         edge
     }
 
     fn begin(&mut self) {
+        self.server = Some(match self.kind {
+            #[cfg(feature = "test-ngrok")]
+            TunnelKind::Ngrok => Server::Ngrok(super::ngrok::Service::start(&self.issued, self.server_at, self.behind)),
+            _ => Server::Pagekite(self.pagekite()),
+        });
+    }
+
+    fn pagekite(&self) -> Process {
         let file = self.dir.path().join("server.rc");
         let text = format!(
             "isfrontend\nhost = 127.0.0.1\nports = {}\nprotos = http,websocket\ndomain = http,websocket:localhost:{TOKEN}\nnullui\n",
@@ -86,7 +113,7 @@ impl Edge {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        self.server = Some(Process(server.unwrap()));
+        Process(server.unwrap())
     }
 
     /// How browsers come in.
@@ -96,7 +123,7 @@ impl Edge {
     }
 }
 
-fn acceptor(issued: &Issued) -> tokio_rustls::TlsAcceptor {
+pub fn acceptor(issued: &Issued) -> tokio_rustls::TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let chain: Vec<_> = CertificateDer::pem_slice_iter(issued.shown.as_bytes()).map(Result::unwrap).collect();
@@ -150,7 +177,8 @@ impl Tunnel {
         let id = self.process.0.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
-        let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let of_task =
+            |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
         let all: String = tasks.map(of_task).chain([children]).collect::<Vec<_>>().join(" ");
         all.split_whitespace().filter_map(|id| id.parse().ok()).collect()
     }
@@ -158,21 +186,23 @@ impl Tunnel {
 
 fn write_told(dir: &Path, portal: &Portal, edge: &Edge, token: &str) {
     let order = Order {
-        kind: TunnelKind::Pagekite,
+        kind: edge.kind,
         address: edge.way().host,
-        server: edge.server_at.to_string(),
+        server: format!("localhost:{}", edge.server_at.port()),
         token: token.into(),
         portal: portal.tunnel,
+        is_counted: false,
     };
     std::fs::write(dir.join("told.new"), order.text().unwrap()).unwrap();
     std::fs::rename(dir.join("told.new"), dir.join("told.json")).unwrap();
 }
 
 /// A student outside works in a notebook; what came through is counted, and near the end of the plan said.
-pub fn worked_in() -> Verdict {
-    let (mut portal, edge) = (Portal::start(), Edge::start());
+pub fn worked_in(kind: TunnelKind) -> Verdict {
+    let (mut portal, edge) = (Portal::start(), Edge::start(kind));
     let tunnel = Tunnel::start(&portal, &edge, TOKEN);
     tunnel.comes_to_be("up", Duration::from_secs(60));
+    assert_eq!(tunnel.children().is_empty(), kind == TunnelKind::Ngrok);
     for child in tunnel.children() {
         let words = std::fs::read(format!("/proc/{child}/cmdline"))?;
         assert!(!String::from_utf8_lossy(&words).contains(TOKEN), "the token is on a command line");
@@ -182,24 +212,32 @@ pub fn worked_in() -> Verdict {
     assert!(cookie.starts_with("__Host-"), "{cookie}");
     assert_eq!(Kernel::start(&way, &cookie).cell("6 * 7"), "42");
     assert_eq!(way.log_in("wrong"), None);
-    // Who the portal is, is for the tunnel alone, and costs nothing.
+    // Who the portal is, is for the tunnel alone.
     assert_eq!((portal.get("/alive", &[]).status, way.get("/alive", &[]).status), (404, 200));
     portal.restart();
     let count = || -> u64 {
         let text = std::fs::read(portal.requests_file()).unwrap();
         serde_json::from_slice::<serde_json::Value>(&text).unwrap()["requests"].as_u64().unwrap()
     };
-    // Two logins, a kernel, its socket.
-    assert_eq!(count(), 4);
+    // Two logins, a kernel, its socket; and how often the tunnel itself asked.
+    assert!(count() >= 4, "{}", count());
     let page = |way: &Way| way.get("/", &[PAGE, ("Cookie", &cookie)]).text();
     assert!(!page(&way).contains("from outside"));
     let near = "https://192.0.2.7:8000/";
-    portal.tell(&{
+    let tell = |tells_tls| {
         let mut told = WORLD.told();
-        told.tunnel = Some(Plan { requests: 6, near: near.into() });
-        told
-    });
+        told.tunnel = Some(Plan { requests: 6, near: near.into(), tells_tls });
+        portal.tell(&told);
+    };
+    tell(false);
     assert!(page(&way).contains(near), "{}", page(&way));
+    // Who types no scheme comes without TLS to services that serve both: no token is sent that way.
+    assert!(way.get("/", &[PAGE]).header("strict-transport-security").is_some());
+    tell(true);
+    let plain = [PAGE, ("Host", way.host.as_str()), ("X-Forwarded-Proto", "http")];
+    let said = ask(portal.tunnel, "GET", "/?next=%2Fs%2Fada%2Flab", &plain, "");
+    assert_eq!((said.status, said.header("location")), (307, Some(way.url("/?next=%2Fs%2Fada%2Flab").as_str())));
+    assert!(portal.get("/", &[PAGE, ("X-Forwarded-Proto", "http")]).header("strict-transport-security").is_none());
     // Whoever is in the campus network has nothing to do with it.
     let inside = portal.log_in(ADA).unwrap();
     assert!(!portal.get("/", &[PAGE, ("Cookie", &inside)]).text().contains(near));
@@ -207,12 +245,12 @@ pub fn worked_in() -> Verdict {
 }
 
 /// Whatever goes away comes back, and soon.
-pub fn outages() -> Verdict {
-    let (portal, mut edge) = (Portal::start(), Edge::start());
+pub fn outages(kind: TunnelKind) -> Verdict {
+    let (portal, mut edge) = (Portal::start(), Edge::start(kind));
     let tunnel = Tunnel::start(&portal, &edge, TOKEN);
     tunnel.comes_to_be("up", Duration::from_secs(60));
-    let long = if std::env::var_os("GPUCLOUD_TEST_LONG").is_some() { 140 } else { 45 };
-    for (seconds, is_noticed) in [(7, false), (long, true)] {
+    let is_long_run = std::env::var_os("GPUCLOUD_TEST_LONG").is_some();
+    for (seconds, is_noticed) in [(7, false), (140, true)].into_iter().take(if is_long_run { 2 } else { 1 }) {
         edge.server = None;
         std::thread::sleep(Duration::from_secs(seconds));
         assert!(!is_noticed || tunnel.state() == "lost", "{}: {}", tunnel.state(), tunnel.log());
@@ -225,6 +263,9 @@ pub fn outages() -> Verdict {
         eprintln!("{seconds} s away, back after {:.1} s", begin.elapsed().as_secs_f64());
         tunnel.comes_to_be("up", SOON);
     }
+    if kind == TunnelKind::Ngrok || !is_long_run {
+        return Ok(());
+    }
     // A program that hangs is ended, and another one is started.
     let child = tunnel.children()[0];
     let pid = nix::unistd::Pid::from_raw(child.try_into()?);
@@ -236,18 +277,17 @@ pub fn outages() -> Verdict {
 }
 
 /// A service that refuses is asked no more until it is told something else, and nothing is left of the program.
-pub fn refused() -> Verdict {
-    let (portal, edge) = (Portal::start(), Edge::start());
+pub fn refused(kind: TunnelKind) -> Verdict {
+    let (portal, edge) = (Portal::start(), Edge::start(kind));
     let tunnel = Tunnel::start(&portal, &edge, "not-the-secret");
     tunnel.comes_to_be("refused", Duration::from_secs(60));
     assert!(tunnel.log().contains("next: sudo gpucloud-install tunnel token"), "{}", tunnel.log());
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!((tunnel.children(), tunnel.state()), (Vec::new(), "refused".to_owned()));
-    assert!(!tunnel.log().contains("not-the-secret"));
+    let noted = std::fs::read_to_string(tunnel.dir.path().join("state.json"))?;
+    assert!(!tunnel.log().contains("not-the-secret") && !noted.contains("not-the-secret"), "{noted}");
     write_told(tunnel.dir.path(), &portal, &edge, TOKEN);
     tunnel.comes_to_be("up", Duration::from_secs(60));
-    let children = tunnel.children();
-    drop(tunnel);
-    assert!(!children.is_empty());
+    assert_eq!(tunnel.children().is_empty(), kind == TunnelKind::Ngrok);
     Ok(())
 }

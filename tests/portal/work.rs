@@ -173,6 +173,12 @@ pub fn away() -> Verdict {
     assert!(said.status == 503 && said.text().contains("is being made"), "{}", said.text());
     let page = portal.get("/", &[("Cookie", &ada), PAGE]).text();
     assert!(page.contains("Open ada") && page.contains("being made") && !page.contains("Open new"), "{page}");
+    let mut told = WORLD.told();
+    told.notebooks.get_mut("bob").unwrap().is_off = true;
+    portal.tell(&told);
+    let said = portal.get("/s/bob/lab", &[("Cookie", &bob), PAGE]);
+    assert!(said.status == 503 && said.text().contains("Your notebook is switched off"), "{}", said.text());
+    assert!(portal.get("/", &[("Cookie", &bob), PAGE]).text().contains("switched off"));
     let lost = portal.get("/elsewhere", &[PAGE]);
     assert!(lost.status == 404 && lost.text().contains("There is no such address"), "{}", lost.text());
     assert_eq!(portal.get("/s/ada", &[("Cookie", &ada), PAGE]).header("location"), Some("/s/ada/"));

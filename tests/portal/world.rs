@@ -117,8 +117,12 @@ impl World {
 
     pub fn told(&self) -> Told {
         let hash = |token: &str| TokenHash::of_typed(token).unwrap();
-        let notebook =
-            |owner: &str, place| Notebook { owner: owner.into(), place, token: (&Secret::of(INNER.into())).into() };
+        let notebook = |owner: &str, place| Notebook {
+            owner: owner.into(),
+            place,
+            is_off: false,
+            token: (&Secret::of(INNER.into())).into(),
+        };
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
         Told {
             names: vec!["gpu.lab".into()],
@@ -303,8 +307,9 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
 
 /// A certificate for this machine; by this authority, where there is one already.
 pub fn issued(authority: Option<&str>) -> Issued {
+    let authorities: Vec<String> = authority.into_iter().map(str::to_owned).collect();
     let names = Names::new(Ipv4Addr::new(127, 0, 0, 1), &["gpu.lab".parse().unwrap()]);
-    certificate::issue(authority, &names).unwrap()
+    certificate::issue(&authorities, &names).unwrap()
 }
 
 /// Trusts this authority, and nobody else.

@@ -303,5 +303,7 @@ pub fn beside_firewalls() -> Verdict {
         assert_eq!(probe(LAB)["ok"], true, "{owner}: {}", probe(LAB));
         shell(end).expect(0);
     }
+    // What the firewalls' packages took with them; the next group goes on here.
+    installer(LAB, &["apply", "--yes"]).expect(0);
     Ok(())
 }

@@ -145,7 +145,8 @@ pub fn stopped_during_a_migration() -> Verdict {
 /// A stop while dpkg runs a package's script, which takes seconds: it comes to its end, and nothing is left half made.
 pub fn stopped_while_dpkg_works() -> Verdict {
     inside(LAB, &["dpkg", "--purge", "--force-depends", "novnc", "python3-websockify", "python3-numpy"]).expect(0);
-    put_release(false)?;
+    // Of the release that runs: another one has more to do than this.
+    put_release(version_of_six().trim() == "1.16.0")?;
     meet("[p]y3compile .*python3-numpy", "systemctl stop gpucloud-run.service").expect(0);
     let events = events();
     assert!(events.contains("stopping after this: dpkg's work"), "{events}");
