@@ -19,7 +19,7 @@ use scenario::resources::{self, NATIVE};
 use scenario::{
     FRESH, LAB, SECOND, cards, cloud, damage, dashboard, debian12, devstack, documents, fresh, install, keys, last,
     long, moved, named_files, network, notebooks, package, removal, silent, standing, strangers, terminal, together,
-    ubuntu_like, upgrade, vm,
+    tunnel, ubuntu_like, upgrade, vm,
 };
 
 /// Which groups are wanted, if not all.
@@ -171,6 +171,12 @@ fn around_the_cloud() -> Vec<Group> {
                 trial("a_renamed_host_keeps_its_cloud", moved::renamed),
                 trial("a_cloud_moves_with_its_host_s_address", moved::moved),
             ],
+        },
+        Group {
+            name: "tunnel",
+            begins: WhereTheLastEnded,
+            labs: &[LAB],
+            trials: vec![long_trial("a_tunnel_comes_waits_for_its_token_and_goes", tunnel::comes_and_goes)],
         },
         Group {
             name: "uninstall",

@@ -112,7 +112,7 @@ fn token(invocation: &Invocation) -> Result<Ending, Failure> {
     let typed = invocation.ui.secret("Token of the tunnel's service (it is not shown): ")?;
     let typed = typed.trim();
     if !outside::is_token(applied.tunnel.kind, typed) {
-        let what = "this is no token: one word of 8 letters or more is";
+        let what = "this is no token: one word of 8 letters or more is, for pagekite without a colon";
         return Err(Failure::usage(what, "copy it from the service's page, whole, and give it again"));
     }
     outside::set_token(host, &Secret::of(typed.to_owned()))?;

@@ -159,7 +159,7 @@ impl Prober {
     }
 
     fn ask_page(&self, host: &Host, (port, path): (u16, &str), contains: &str, trust: Option<&str>) -> Answer {
-        let unreadable = |error: String| Complaint::lasting(error);
+        let unreadable = |error: String| Complaint::lasting(error).mended_by("sudo gpucloud-install apply");
         let trusted = trust.map(|file| tls::read(host, Path::new(file))).transpose().map_err(unreadable)?;
         let scheme = if trusted.is_some() { "https" } else { "http" };
         let authority = trusted.map(|shown| shown.authority.certificate);

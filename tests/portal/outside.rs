@@ -61,6 +61,7 @@ struct Edge {
     server_at: SocketAddr,
     at: SocketAddr,
     /// Where browsers go behind the TLS; pagekite has one port for both.
+    #[cfg_attr(not(feature = "test-ngrok"), allow(dead_code))]
     behind: SocketAddr,
     issued: Issued,
     server: Option<Server>,

@@ -38,6 +38,7 @@ pub mod standing;
 pub mod strangers;
 pub mod terminal;
 pub mod together;
+pub mod tunnel;
 pub mod ubuntu_like;
 pub mod upgrade;
 pub mod vm;
