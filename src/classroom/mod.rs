@@ -7,6 +7,7 @@
 //! old_images  images that nobody has any more, taken out of the cloud
 //! driver      NVIDIA's driver in the one of notebooks with cards (pure)
 //! steps       project, network, port of this machine, image, declared notebooks as steps of a plan
+//! page        the page of students and the way to it from outside, as steps
 //! reach       what a notebook may reach, and who reaches it (pure)
 //! port        this machine's place in their network, as an action
 //! identity    what a notebook is told at each boot: name, token, keys; and who may read it here
@@ -41,6 +42,7 @@ pub mod jupyter;
 pub mod notebook;
 pub mod old_images;
 pub mod outside;
+pub mod page;
 pub mod port;
 pub mod reach;
 pub mod ready;

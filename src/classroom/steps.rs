@@ -1,20 +1,16 @@
 //! The classroom as steps of a plan, behind a complete cloud: the image; a project with its network,
 //! router, rules and sizes; this machine's port; the declared notebooks.
 
-use super::certificate::{self, Names};
 use super::image;
 use super::notebook::{self, Request, SIZES};
+use super::page;
 use super::port::{PortInput, bound, noted};
 use super::recipe::{Part, Recipe};
-use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, driver, identity, old_images, outside, reach, students};
-use crate::action::account::{NO_LOGIN, SystemUser};
+use super::{CLASSROOM, Classroom, NOTEBOOKS, PORTAL, driver, identity, old_images, reach};
 use crate::action::directory::Directory;
-use crate::action::file::File;
 use crate::action::packages::{ARCHIVES, Packages, forget_archives};
-use crate::action::symlink::Symlink;
 use crate::action::task::{self, Task};
 use crate::action::undo::Leaves;
-use crate::action::unit::{Enabled, Started};
 use crate::action::{ActionId, Checked};
 use crate::cloud::disk_image::{Format, Told};
 use crate::cloud::resource::Resource;
@@ -32,17 +28,14 @@ use crate::cloud::session::{Login, SharedSession};
 use crate::config::Config;
 use crate::config::classroom::NotebookAnswer;
 use crate::config::resources::EXTERNAL;
-use crate::config::secrets::{Secret, Secrets};
+use crate::config::secrets::Secret;
 use crate::engine::probe::Prober;
-use crate::engine::{Entrance, portal, tunnel, uv};
+use crate::engine::{Entrance, uv};
 use crate::failure::Failure;
 use crate::host::{Host, files};
 use crate::paths;
 use crate::plan::{Hold, Step};
-use crate::portal::tls;
 use crate::resources::file;
-use crate::template::{Templates, Values};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -102,26 +95,8 @@ pub fn classroom(
     let image = own.unwrap_or_else(|| plain.name(Part::Disk));
     let card_image = with_driver.map_or_else(|| image.clone(), |recipe| recipe.name(Part::Disk));
     let (user, admin) = (SharedSession::new(login), admin.clone());
-    let page = config.portal.is_wanted(&config.classroom).then(|| page(config));
+    let page = config.portal.is_wanted(&config.classroom).then(|| page::of(config));
     Classroom { user, admin, image, card_image, home_gib: config.classroom.home_gib, page, building: Arc::default() }
-}
-
-fn page(config: &Config) -> students::Page {
-    let tunnel = &config.tunnel;
-    let outside = tunnel.url().filter(|_| tunnel.is_wanted(&config.portal, &config.classroom));
-    let mut names: Vec<String> = config.portal.names.iter().map(ToString::to_string).collect();
-    if outside.is_some() {
-        names.push(tunnel.address.host().to_owned());
-    }
-    students::Page {
-        url: config.portal.url(config.host.address),
-        names,
-        outside: outside.map(|url| students::Outside {
-            url,
-            requests: tunnel.requests,
-            ends_tls: tunnel.server.is_none(),
-        }),
-    }
 }
 
 /// All steps; none where there are no notebooks.
@@ -139,8 +114,8 @@ pub fn steps(input: &ClassroomInput) -> Result<Vec<Step>, Failure> {
         steps.extend(maker.images());
     }
     steps.extend(maker.network());
-    steps.extend(maker.portal()?);
-    steps.extend(maker.tunnel()?);
+    steps.extend(page::portal(input.config, &maker.room, &input.prober)?);
+    steps.extend(page::tunnel(input.config)?);
     steps.extend(input.config.classroom.notebooks.iter().map(|answer| maker.notebook(answer)));
     let mut end = Step::new("classroom-noted", "Note what notebooks need").closing().with(task::sync("classroom"));
     end.after = steps.iter().map(|step| step.id.clone()).collect();
@@ -263,78 +238,6 @@ impl Maker<'_> {
         vec![make, connect]
     }
 
-    /// The page that students open.
-    fn portal(&self) -> Result<Option<Step>, Failure> {
-        let config = self.input.config;
-        let Some(service) = portal::row(config) else { return Ok(None) };
-        let values = Values::from([
-            ("port".into(), json!(config.portal.port)),
-            ("directory".into(), json!(paths::PORTAL)),
-            ("tls".into(), json!(config.portal.is_secure().then_some(tls::FILE))),
-            ("tunnel".into(), json!(tunnel::row(config).map(|_| config.tunnel.portal().to_string()))),
-        ]);
-        let templates = Templates::new(&Secrets::default())?;
-        let unit = |path: &str| -> Result<File, Failure> {
-            Ok(File::new(path, templates.render(path.trim_start_matches('/'), &values)?))
-        };
-        let (account, prober, asked) = (students::ACCOUNT, self.input.prober.clone(), service.clone());
-        let answers = move |host: &Host| prober.ask_alone(host, &asked);
-        let mut step = Step::new("portal", "Open the page of students")
-            .after(&["classroom-network"])
-            .with(SystemUser { name: account.into(), home: paths::PORTAL.into(), shell: NO_LOGIN })
-            .with(Directory::new(paths::PORTAL).access(0o750, "root", account))
-            .with(Directory::new(format!("{}/sessions", paths::PORTAL)).access(0o700, account, account))
-            .with(students::told(self.room.clone()));
-        if config.portal.is_secure() {
-            let [renew, timer] = portal::RENEWING;
-            step = step
-                .with(certificate::certified(Names::new(config.host.address, &config.portal.names)))
-                .with(unit(&format!("/etc/systemd/system/{renew}"))?)
-                .with(unit(&format!("/etc/systemd/system/{timer}"))?)
-                .with(Enabled { unit: timer.into() })
-                .with(Started::new(timer));
-        }
-        step = step
-            .with(unit(portal::UNIT_FILE)?)
-            .with(Enabled { unit: service.unit.clone() })
-            .with(Started::new(&service.unit).reading(service.inputs.clone()).until(service.time_limit, answers));
-        Ok(Some(step))
-    }
-
-    /// The way to it from outside.
-    fn tunnel(&self) -> Result<Option<Step>, Failure> {
-        let config = self.input.config;
-        let Some(service) = tunnel::row(config) else { return Ok(None) };
-        let values = Values::from([("state".into(), json!(paths::TUNNEL_STATE))]);
-        let unit = tunnel::UNIT_FILE;
-        let text = Templates::new(&Secrets::default())?.render(unit.trim_start_matches('/'), &values)?;
-        let account = outside::ACCOUNT;
-        let mut step = Step::new("tunnel", "Open the way for students outside").after(&["portal"]);
-        if let Some(package) = config.tunnel.kind.package() {
-            let packages = Packages {
-                purpose: "tunnel".into(),
-                names: vec![package.into()],
-                leaves: Leaves::default(),
-                made_once: Vec::new(),
-                changed_permissions: Vec::new(),
-            };
-            step = step
-                .holding(Hold::Packages)
-                // A package of Debian's starts what it brings, and at each boot again.
-                .with(Symlink::new(format!("/etc/systemd/system/{package}.service"), "/dev/null"))
-                .with(packages)
-                .with(tidy("tunnel"));
-        }
-        step = step
-            .with(SystemUser { name: account.into(), home: paths::TUNNEL.into(), shell: NO_LOGIN })
-            .with(Directory::new(paths::TUNNEL).access(0o750, "root", account))
-            .with(outside::told(config.clone()))
-            .with(File::new(unit, text))
-            .with(Enabled { unit: service.unit.clone() })
-            .with(Started::new(&service.unit).reading(service.inputs.clone()));
-        Ok(Some(step))
-    }
-
     /// One that is declared is as it is declared.
     fn sizes(&self) -> Vec<Wanted> {
         let declared = &self.input.config.resources.flavors;
@@ -403,7 +306,7 @@ fn all_out() -> Vec<crate::config::rule::Rule> {
 }
 
 /// Behind the cloud nobody else tidies up behind an installation of packages.
-fn tidy(of: &str) -> Task {
+pub(super) fn tidy(of: &str) -> Task {
     let probe = |host: &Host| Ok(Checked::done_if(!files::exists(host, ARCHIVES), "remove the downloaded packages"));
     let id = ActionId::new("tidy", of);
     Task::new(id, "Remove the downloaded packages", probe, forget_archives).at_runtime()

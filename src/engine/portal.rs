@@ -1,5 +1,5 @@
 //! The portal's row of the service table, the same with every engine. What it serves is in the room `portal/`; what makes its
-//! unit, in `classroom/steps.rs`.
+//! unit, in `classroom/page.rs`.
 
 use super::service::{Layer, Listen, Probe, Scope, Service};
 use crate::config::Config;

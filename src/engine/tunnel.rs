@@ -1,5 +1,5 @@
 //! The tunnel's row of the service table, the same with every engine. What it does is in the room `tunnel/`; what makes its
-//! unit, in `classroom/steps.rs`.
+//! unit, in `classroom/page.rs`.
 
 use super::service::{Layer, Probe, Service};
 use crate::config::Config;

@@ -1,37 +1,36 @@
-//! The way of every request: whom it calls, where it comes from, who sends it, and which page or notebook answers.
+//! The way of every request: what holds for all of them, who sends it, and which page or notebook answers.
 
+use super::address::{calls_us, came_plain, is_plain};
 use super::forward::{Forward, NoAnswer, Place};
 use super::headers::{COOKIES, sessions};
 use super::limits::Limits;
+use super::login::{log_in, log_out, next};
 use super::look;
 use super::meter::Meter;
 use super::pages::{self, Page, Pages, Row};
 use super::same_origin;
-use super::session::{LIFETIME, Session, Sessions};
+use super::session::{Session, Sessions};
 use super::tls::Tls;
-use super::token::TokenHash;
 use super::told::Told;
 use crate::config::secrets::Secret;
 use crate::failure::Failure;
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Extension, Form, Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Authority};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::{any, get, post};
-use axum::{Router, extract::rejection::FormRejection};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 /// Bytes of a form; nothing that anybody can send who is not logged in is longer.
 const LONGEST_FORM: usize = 4 << 10;
-/// How long a form may take to come.
-const FORM_LIMIT: Duration = Duration::from_secs(10);
 /// Where it is said how a browser comes to trust this portal, and the certificate that it needs.
 const CERTIFICATE: &str = "/certificate";
 const CERTIFICATE_FILE: &str = "/certificate.crt";
@@ -54,7 +53,8 @@ impl Came {
         self.address.is_none()
     }
 
-    fn cookie(self) -> &'static str {
+    /// The name of its cookie.
+    pub(super) fn cookie(self) -> &'static str {
         COOKIES[usize::from(self.over_tls)]
     }
 }
@@ -73,7 +73,8 @@ pub struct Door {
     /// Says which portal this is, to who asks for it through the tunnel.
     id: String,
     forward: Forward,
-    pages: Pages,
+    /// What people see.
+    pub(super) pages: Pages,
     log: Box<dyn Fn(String) + Send + Sync>,
 }
 
@@ -114,11 +115,13 @@ impl Door {
         sessions(headers, came.cookie()).into_iter().find_map(|cookie| self.sessions.find(cookie, told, now()))
     }
 
-    fn login_page<'a>(&self, came: Came, wrong: &'a str, next: &'a str) -> Page<'a> {
+    /// Where a token is entered.
+    pub(super) fn login_page<'a>(&self, came: Came, wrong: &'a str, next: &'a str) -> Page<'a> {
         Page::Login { wrong, next, own_certificate: self.tls.is_some() && !came.is_by_tunnel() }
     }
 
-    fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
+    /// One thing that is said.
+    pub(super) fn message(&self, status: StatusCode, title: &str, text: &str) -> Answer {
         self.pages.answer(status, &Page::Message { title, text, again: 0 })
     }
 }
@@ -204,12 +207,6 @@ async fn checked(
     answer
 }
 
-/// Whether a service that ends TLS itself says that a browser came without: some serve both.
-fn came_plain(told: &Told, headers: &HeaderMap) -> bool {
-    let says = |headers: &HeaderMap| headers.get("x-forwarded-proto").is_some_and(|proto| proto == "http");
-    told.tunnel.as_ref().is_some_and(|tunnel| tunnel.tells_tls) && says(headers)
-}
-
 /// What is no secret, and is wanted ahead of any trust.
 fn is_for_all(path: &str) -> bool {
     path == CERTIFICATE || path == CERTIFICATE_FILE || path.starts_with("/assets/")
@@ -223,29 +220,6 @@ fn to_tls(door: &Door, request: &Request<Body>) -> Answer {
         Method::GET | Method::HEAD => Redirect::temporary(&format!("https://{host}{path}")).into_response(),
         _ => door.message(StatusCode::FORBIDDEN, "Not secure", "Open this page by https, and enter it there again."),
     }
-}
-
-/// Whether the request calls an address, which no foreign name leads to, or one of our names.
-fn calls_us(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
-    // An address in the request's line is a proxy's matter.
-    if uri.authority().is_some() || host.as_str().contains('@') {
-        return false;
-    }
-    let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || names.iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
-/// Whether nobody on the way may take it for another path.
-fn is_plain(path: &str) -> bool {
-    let is_step = |part: &str| {
-        let part = percent_decode_str(part).decode_utf8_lossy();
-        part == "." || part == ".." || part.contains(['/', '\\', '\0'])
-    };
-    // Jupyter writes a file's folder with `/`, and encodes none.
-    path.starts_with('/') && !path.split('/').any(is_step)
 }
 
 /// Whether somebody sees the answer: anything else is told in a form that programs read, and led nowhere.
@@ -282,12 +256,6 @@ async fn front(
     door.pages.answer(StatusCode::OK, &Page::Notebooks { student: &session.student, notebooks, near, again })
 }
 
-/// Where to go after a login: a notebook of this portal, and nothing that a browser could take for another host.
-fn next(asked: &str) -> &str {
-    let is_ours = asked.starts_with("/s/") && asked.len() < 1000 && !asked.contains(['\\', '\r', '\n', '\t', '\0']);
-    if is_ours && is_plain(asked.split(['?', '#']).next().unwrap_or_default()) { asked } else { "" }
-}
-
 async fn asset(Path(name): Path<String>) -> Answer {
     pages::asset(&name).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
 }
@@ -312,116 +280,6 @@ async fn certificate(State(door): State<Arc<Door>>) -> Answer {
     };
     let kind = [(header::CONTENT_TYPE, "application/x-x509-ca-cert"), (header::CACHE_CONTROL, "no-store")];
     (kind, authority.certificate).into_response()
-}
-
-#[derive(Deserialize)]
-struct Login {
-    token: String,
-    #[serde(default)]
-    next: String,
-}
-
-async fn log_in(
-    State(door): State<Arc<Door>>,
-    Extension(came): Extension<Came>,
-    Extension(told): Extension<Arc<Told>>,
-    headers: HeaderMap,
-    request: Request<Body>,
-) -> Answer {
-    use axum::extract::FromRequest;
-    let read = tokio::time::timeout(FORM_LIMIT, Form::<Login>::from_request(request, &())).await;
-    let Ok(Ok(Form(login))) = read else {
-        let status = read.map_or(StatusCode::REQUEST_TIMEOUT, |form: Result<_, FormRejection>| {
-            form.map_or_else(|rejection| rejection.status(), |_| StatusCode::OK)
-        });
-        return door.message(status, "Not understood", "This was no token. Go back and enter it again.");
-    };
-    let hash = TokenHash::of_typed(&login.token);
-    let Some((hash, student)) = hash.and_then(|hash| Some((hash, told.student(&hash)?))) else {
-        return wrong(&door, came, &login);
-    };
-    if door.limits.is_too_often(student) {
-        let wrong = "You have logged in very often. Wait a minute.";
-        return door.pages.answer(StatusCode::TOO_MANY_REQUESTS, &door.login_page(came, wrong, next(&login.next)));
-    }
-    // One session for each browser: what it had before ends.
-    let old: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
-    let name = student.to_owned();
-    let begun = blocking(&door, move |door| {
-        let begun = door.sessions.begin(&name, hash, now()).map_err(|error| error.to_string())?;
-        end_all(door, &old);
-        Ok(begun)
-    });
-    match begun.await {
-        Ok(cookie) => {
-            door.log(format!("{student} logged in{}", from(came)));
-            let to = next(&login.next);
-            let mut answer = Redirect::to(if to.is_empty() { "/" } else { to }).into_response();
-            set_cookie(&mut answer, came, &cookie, LIFETIME);
-            answer
-        }
-        Err(error) => {
-            door.log(format!("cannot note that {student} logged in: {error}"));
-            let text = "The portal cannot write at the moment. Tell your teacher; what you have open goes on.";
-            door.message(StatusCode::SERVICE_UNAVAILABLE, "Try again later", text)
-        }
-    }
-}
-
-fn wrong(door: &Door, came: Came, login: &Login) -> Answer {
-    let many = door.limits.is_too_many(came.address, &login.token);
-    if !many {
-        door.log(format!("a wrong token{}", from(came)));
-    }
-    let (status, wrong) = match many {
-        false => (StatusCode::FORBIDDEN, "This token is not known. Look again: it has twenty letters and digits."),
-        true => (StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens. Wait a minute; a right one is always taken."),
-    };
-    door.pages.answer(status, &door.login_page(came, wrong, next(&login.next)))
-}
-
-fn from(came: Came) -> String {
-    came.address.map_or_else(|| " through the tunnel".into(), |address| format!(" from {address}"))
-}
-
-async fn log_out(State(door): State<Arc<Door>>, Extension(came): Extension<Came>, headers: HeaderMap) -> Answer {
-    let cookies: Vec<String> = sessions(&headers, came.cookie()).into_iter().map(str::to_owned).collect();
-    let ended = blocking(&door, move |door| {
-        end_all(door, &cookies);
-        Ok(())
-    });
-    if let Err(error) = ended.await {
-        door.log(format!("cannot log somebody out: {error}"));
-    }
-    let mut answer = Redirect::to("/").into_response();
-    set_cookie(&mut answer, came, "", 0);
-    // What notebooks kept in a browser that may be everybody's.
-    answer.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""));
-    answer
-}
-
-/// Ends the sessions of these cookies. What cannot be written of it is tried again with the next one that ends.
-fn end_all(door: &Door, cookies: &[String]) {
-    for error in cookies.iter().filter_map(|cookie| door.sessions.end(cookie).err()) {
-        door.log(format!("cannot note that a session ended: {error}"));
-    }
-}
-
-fn set_cookie(answer: &mut Answer, came: Came, value: &str, seconds: i64) {
-    let secure = if came.over_tls { "; Secure" } else { "" };
-    let name = came.cookie();
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}");
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        answer.headers_mut().append(header::SET_COOKIE, value);
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    door: &Arc<Door>,
-    work: impl FnOnce(&Door) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let door = door.clone();
-    tokio::task::spawn_blocking(move || work(&door)).await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// A notebook's own answer, for its owner.
@@ -475,65 +333,5 @@ async fn elsewhere(State(door): State<Arc<Door>>, request: Request<Body>) -> Ans
     match name {
         Some(name) if *request.method() == Method::GET => Redirect::to(&format!("/s/{name}/")).into_response(),
         _ => door.message(StatusCode::NOT_FOUND, "Not here", "There is no such address."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_ours_are_answered_to() {
-        let names = vec!["gpu.example.edu".to_owned()];
-        let calls = |hosts: &[&str], line: &str| {
-            let mut headers = HeaderMap::new();
-            for host in hosts {
-                headers.append("host", host.parse().unwrap());
-            }
-            calls_us(&line.parse().unwrap(), &headers, &names)
-        };
-        for good in ["gpu.example.edu", "GPU.example.edu:8000", "192.0.2.10:8000", "[2001:db8::1]:8000", "localhost"] {
-            assert!(calls(&[good], "/"), "{good}");
-        }
-        for bad in ["evil.example", "gpu.example.edu.evil.example", "x@gpu.example.edu", "", "a b"] {
-            assert!(!calls(&[bad], "/"), "{bad}");
-        }
-        assert!(!calls(&[], "/") && !calls(&["gpu.example.edu", "evil.example"], "/"));
-        assert!(!calls(&["gpu.example.edu"], "http://evil.example/"));
-    }
-
-    #[test]
-    fn a_path_means_one_thing_only() {
-        for good in ["/", "/s/ada/lab", "/s/ada/files/my%20file.txt", "/s/ada/api/contents/a..b/...", "/s/ada/a%25b"] {
-            assert!(is_plain(good), "{good}");
-        }
-        for bad in
-            ["/s/ada/../bob/", "/s/ada/%2e%2E/bob/", "/s/ada/..%2fbob", "/s/ada/./x", "*", "", "/s/a%5c..", "/x%00"]
-        {
-            assert!(!is_plain(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_login_leads_to_a_notebook_and_nowhere_else() {
-        for good in ["/s/ada/lab", "/s/ada/lab?reset", "/s/ada/lab/tree/a%20b.ipynb"] {
-            assert_eq!(next(good), good);
-        }
-        for bad in [
-            "//evil.example",
-            "/\\evil.example",
-            "///x",
-            "https://evil.example",
-            "/s//../..//evil",
-            "/s/..//evil.example",
-            "/s/%2e%2e/x",
-            "/login",
-            "",
-            "/s/a\\b",
-            "%2f%2fx",
-        ] {
-            assert_eq!(next(bad), "", "{bad}");
-        }
-        assert_eq!(next(&format!("/s/{}", "a".repeat(2000))), "");
     }
 }

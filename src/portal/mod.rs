@@ -5,7 +5,9 @@
 //! told         what root tells it: names, students' tokens as hashes, where notebooks are
 //! token        a student's token: made, typed, hashed (pure)
 //! serve        the process: listeners, connections, its end
-//! door         the way of a request: whom it calls, who sends it, which page or notebook answers
+//! door         the way of a request: what holds for all, who sends it, which page or notebook answers
+//! address      whom it calls, and on what way it came (pure)
+//! login        logging in and out
 //! tls          the certificate that it shows, and the authority behind it
 //! same_origin  whether it comes from a page of ours (pure)
 //! session      who is logged in, over restarts
@@ -17,10 +19,12 @@
 //! pages        what people see; the pages themselves are in `pages/`
 //! ```
 
+pub mod address;
 pub mod door;
 pub mod forward;
 pub mod headers;
 pub mod limits;
+pub mod login;
 pub mod look;
 pub mod meter;
 pub mod pages;

@@ -11,7 +11,7 @@
 //! state      how it is, for `status`
 //! ```
 //!
-//! Answers are in `config/tunnel.rs`, its unit and account in `classroom/steps.rs`, the listener in `portal/serve.rs`.
+//! Answers are in `config/tunnel.rs`, its unit and account in `classroom/page.rs`, the listener in `portal/serve.rs`.
 
 pub mod kind;
 #[cfg(feature = "ngrok")]
