@@ -9,7 +9,6 @@ use ngrok::prelude::{Error as Said, ForwarderBuilder};
 use ngrok::session::{ConnectError, IoStream, default_connect};
 use ngrok::tunnel::AcceptError;
 use rustls::ClientConfig;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,17 +70,15 @@ impl Ngrok {
 }
 
 /// The first connection, and no other.
-fn once(
+async fn once(
     host: String,
     port: u16,
     tls: Arc<ClientConfig>,
     again: Option<AcceptError>,
-) -> impl Future<Output = Result<Box<dyn IoStream>, ConnectError>> {
-    async move {
-        match again {
-            None => default_connect(host, port, tls, None).await,
-            Some(_) => Err(ConnectError::Canceled),
-        }
+) -> Result<Box<dyn IoStream>, ConnectError> {
+    match again {
+        None => default_connect(host, port, tls, None).await,
+        Some(_) => Err(ConnectError::Canceled),
     }
 }
 
