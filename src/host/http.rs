@@ -16,12 +16,16 @@ pub const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The same, read.
 pub fn trusted(host: &Host) -> Result<RootCerts> {
-    let bundle = files::read(host, Path::new(TRUSTED))?.unwrap_or_default();
-    let certificates = ureq::tls::parse_pem(&bundle).filter_map(|item| match item {
+    Ok(authorities(&files::read(host, Path::new(TRUSTED))?.unwrap_or_default()))
+}
+
+/// Those of a bundle (PEM).
+pub fn authorities(bundle: &[u8]) -> RootCerts {
+    let certificates = ureq::tls::parse_pem(bundle).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     });
-    Ok(RootCerts::from(certificates))
+    RootCerts::from(certificates)
 }
 
 /// A file that is being downloaded.

@@ -6,7 +6,7 @@ use crate::portal::door::ALIVE;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Watch {
     /// # Errors
     /// What is trusted cannot be read.
     pub fn new(host: &Host, portal: SocketAddr, address: &str) -> crate::host::Result<Self> {
-        let trusted = authorities(&trusted_bundle(host)?);
+        let trusted = http::authorities(&trusted_bundle(host)?);
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(LIMIT))
             .max_redirects(0)
@@ -70,14 +70,4 @@ impl Watch {
 pub fn trusted_bundle(host: &Host) -> crate::host::Result<Vec<u8>> {
     let file = std::env::var_os(TRUSTED).map_or_else(|| PathBuf::from(http::TRUSTED), PathBuf::from);
     Ok(files::read(host, &file)?.unwrap_or_default())
-}
-
-fn authorities(bundle: &[u8]) -> RootCerts {
-    let certificates: Vec<Certificate> = ureq::tls::parse_pem(bundle)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    RootCerts::from(certificates)
 }
